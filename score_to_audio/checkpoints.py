@@ -1,0 +1,234 @@
+"""The published checkpoints: where they are, how they get here, and how they are read without running them.
+
+The table is data (``checkpoints.toml``). Files live in ``SCORE_TO_AUDIO_CHECKPOINTS``, else in the user's
+data folder, as ``NAME/FILE``; ``NAME/pins.json`` records their hashes from the first use on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from score_to_audio.files import replace_atomically, sha256_of
+from score_to_audio.plugins import Checkpoint
+from score_to_audio.types import InputError
+
+MAX_FILE_SIZE = 8 * 2**30
+"""Bytes; the largest published checkpoint, MIDI-VALLE with optimizer state, stays well below."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One entry of the table."""
+
+    name: str
+    model: str
+    files: Mapping[str, str]
+    page: str
+    licence: str
+    citation: str
+    url: Mapping[str, str] = field(default_factory=dict)
+    archive: Mapping[str, str] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    foreign: Sequence[str] = ()
+
+
+@cache
+def table() -> dict[str, Published]:
+    """Every known checkpoint by name."""
+    text = package_files("score_to_audio").joinpath("checkpoints.toml").read_text("utf-8")
+    return {name: Published(name=name, **entry) for name, entry in tomllib.loads(text).items()}
+
+
+def published(name: str) -> Published:
+    """The entry called ``name``. Raises ``InputError`` that lists the known names."""
+    if name not in table():
+        close = get_close_matches(name, table(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"unknown checkpoint {name!r}; {hint}known: {', '.join(sorted(table()))}")
+    return table()[name]
+
+
+def folder() -> Path:
+    """Where checkpoints live on this machine."""
+    if location := os.environ.get("SCORE_TO_AUDIO_CHECKPOINTS"):
+        return Path(location).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("score-to-audio")) / "checkpoints"
+
+
+def find(name_or_path: str) -> Checkpoint:
+    """The checkpoint called so in the table, or the file at that path.
+
+    Raises ``InputError`` that says what is missing and which command gets it.
+    """
+    if name_or_path not in table() and Path(name_or_path).expanduser().is_file():
+        path = Path(name_or_path).expanduser()
+        return Checkpoint(path.name, {"weights": path}, sha256_of(path))
+    entry = published(name_or_path)
+    paths = {role: folder() / entry.name / file for role, file in entry.files.items()}
+    missing = [path.name for path in paths.values() if not path.is_file()]
+    if missing:
+        raise InputError(f"checkpoint {entry.name!r} lacks {', '.join(missing)}: {_way_to_get(entry)}")
+    return Checkpoint(entry.name, paths, _joint_sha256(_verified_hashes(entry, paths)))
+
+
+def is_present(entry: Published) -> bool:
+    return all((folder() / entry.name / file).is_file() for file in entry.files.values())
+
+
+def pull(name: str, *, progressbar: bool = False) -> Checkpoint:
+    """Download a checkpoint from its publisher."""
+    import pooch
+
+    entry = published(name)
+    if absent := set(entry.files) - set(entry.url):
+        raise InputError(
+            f"no direct download is known for the {', '.join(sorted(absent))} of {name!r}: get it from "
+            f"{entry.page}, then `score-to-audio models import {name} FILE`"
+        )
+    for role, file in entry.files.items():
+        known = _pins(entry).get(role, {}).get("sha256") or entry.sha256.get(role)
+        try:
+            pooch.retrieve(
+                entry.url[role],
+                known_hash=known,
+                fname=file,
+                path=folder() / entry.name,
+                progressbar=progressbar,
+            )
+        except ValueError as error:  # pooch: the hash of the downloaded file differs
+            raise InputError(f"{entry.url[role]}: not the file that was expected ({error})") from error
+        except OSError as error:
+            raise InputError(f"{entry.url[role]}: download failed ({error}); try again later") from error
+    return find(name)
+
+
+def import_files(name: str, sources: Sequence[Path]) -> Checkpoint:
+    """Take over files that are already on this machine: the files themselves, or the archive as published.
+
+    A file is recognised by its published name; a single file of any name serves as the weights.
+    """
+    entry = published(name)
+    target = folder() / entry.name
+    for role, source in _assign_roles(entry, sources).items():
+        target.mkdir(parents=True, exist_ok=True)
+        destination = target / entry.files[role]
+        with tempfile.NamedTemporaryFile(dir=target, delete=False) as temporary:
+            try:
+                if isinstance(source, Path):
+                    with source.open("rb") as stream:
+                        shutil.copyfileobj(stream, temporary)
+                else:
+                    archive, member = source
+                    with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
+                        shutil.copyfileobj(stream, temporary)
+                temporary.flush()
+                replace_atomically(Path(temporary.name), destination)
+            except BaseException:
+                Path(temporary.name).unlink(missing_ok=True)
+                raise
+    (target / "pins.json").unlink(missing_ok=True)  # what the user hands over is what counts from now on
+    return find(name)
+
+
+def _assign_roles(entry: Published, sources: Sequence[Path]) -> dict[str, Path | tuple[Path, str]]:
+    roles: dict[str, Path | tuple[Path, str]] = {}
+    role_of = {file: role for role, file in entry.files.items()}
+    for source in sources:
+        if not source.is_file():
+            raise InputError(f"{source}: no such file")
+        if source.stat().st_size > MAX_FILE_SIZE:
+            raise InputError(f"{source}: larger than {MAX_FILE_SIZE >> 30} GB; is it the checkpoint?")
+        if source.suffix == ".zip" and entry.archive:
+            roles |= {role: (source, member) for role, member in _members(entry, source).items()}
+        elif source.name in role_of:
+            roles[role_of[source.name]] = source
+        elif len(sources) == 1 and len(entry.files) == 1:
+            roles["weights"] = source
+        else:
+            raise InputError(f"{source}: {entry.name!r} consists of {', '.join(entry.files.values())}")
+    return roles
+
+
+def _members(entry: Published, archive: Path) -> dict[str, str]:
+    """The members of a published archive that belong to the checkpoint, wherever its top folder is."""
+    found = {}
+    with zipfile.ZipFile(archive) as opened:
+        for role, path in entry.archive.items():
+            matches = [info for info in opened.infolist() if f"/{info.filename}".endswith(f"/{path}")]
+            if len(matches) != 1:
+                raise InputError(f"{archive}: has {len(matches)} members called {path}; expected one")
+            if matches[0].file_size > MAX_FILE_SIZE:
+                raise InputError(f"{archive}: member {path} unpacks to more than {MAX_FILE_SIZE >> 30} GB")
+            found[role] = matches[0].filename
+    return found
+
+
+def _way_to_get(entry: Published) -> str:
+    if set(entry.files) <= set(entry.url):
+        return f"`score-to-audio models pull {entry.name}`"
+    return f"get it from {entry.page}, then `score-to-audio models import {entry.name} FILE`"
+
+
+# ------------------------------------------------------------------------------------------- hashes
+
+
+def _pins(entry: Published) -> dict[str, dict[str, str | int]]:
+    path = folder() / entry.name / "pins.json"
+    try:
+        pins = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return pins if isinstance(pins, dict) else {}
+
+
+def _verified_hashes(entry: Published, paths: Mapping[str, Path]) -> dict[str, str]:
+    """sha256 per role. Large files are hashed once: size and modification time are pinned with the hash."""
+    pins = _pins(entry)
+    hashes = {}
+    for role, path in paths.items():
+        status = path.stat()
+        pin = pins.get(role, {})
+        if (pin.get("size"), pin.get("mtime_ns")) == (status.st_size, status.st_mtime_ns):
+            hashes[role] = str(pin["sha256"])
+            continue
+        hashes[role] = sha256_of(path)
+        expected = pin.get("sha256") or entry.sha256.get(role)
+        if expected and expected != hashes[role]:
+            raise InputError(
+                f"{path}: is not the file it was (sha256 {hashes[role][:12]}, pinned {str(expected)[:12]}); "
+                f"restore it, or take the new one with `score-to-audio models import {entry.name} {path}`"
+            )
+        pins[role] = {"sha256": hashes[role], "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        _write_pins(entry, pins)
+    return hashes
+
+
+def _write_pins(entry: Published, pins: Mapping[str, Mapping[str, str | int]]) -> None:
+    target = folder() / entry.name
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=target, delete=False, encoding="utf-8") as temporary:
+            json.dump(pins, temporary, indent=1, sort_keys=True)
+        replace_atomically(Path(temporary.name), target / "pins.json")
+    except OSError:
+        # A read-only folder works too: the hashes are then computed once per process.
+        return
+
+
+def _joint_sha256(hashes: Mapping[str, str]) -> str:
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    return hashlib.sha256("".join(hashes[role] for role in sorted(hashes)).encode()).hexdigest()
