@@ -79,8 +79,8 @@ class Spec:
     limits: str = ""
     """One line: what it cannot do, or what it was not trained on."""
     uses_prompt: bool = False
-    deterministic: bool = True
-    """False where the seed changes the result."""
+    uses_seed: bool = False
+    """True where the seed changes the result."""
     runs_on_gpu: bool = False
 
 

@@ -289,7 +289,7 @@ class AudioStream:
 class Provenance:
     """How an artifact came to be: enough to trace it to its score and to make it again."""
 
-    stage: Literal["render", "synthesize"]
+    stage: Literal["render", "synthesize", "encode"]
     model: str
     implementation: str
     """Version of the plug-in's implementation (``spec.version``)."""

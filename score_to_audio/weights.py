@@ -192,3 +192,16 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: s
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise InputError(f"{source}: not a checkpoint of this model: it {shown}{more}")
     module.load_state_dict(dict(tensors))
+
+
+def count_tensors(content: Any) -> tuple[int, int]:
+    """(tensors, values) anywhere in what ``load_checkpoint`` gave."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        return 1, content.numel()
+    entries = content.values() if isinstance(content, Mapping) else content
+    if not isinstance(entries, Iterable) or isinstance(entries, str | bytes | Foreign):
+        return 0, 0
+    counts = [count_tensors(entry) for entry in entries]
+    return sum(tensors for tensors, _ in counts), sum(values for _, values in counts)

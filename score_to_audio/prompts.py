@@ -1,0 +1,80 @@
+"""Prompts: recordings that tell a synthesizer how the piano should sound, with the notes heard in them.
+
+The library lives in ``SCORE_TO_AUDIO_PROMPTS``, else in the user's data folder, one folder per prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from score_to_audio.files import sha256_of
+from score_to_audio.plugins import Prompt
+from score_to_audio.types import InputError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+def folder() -> Path:
+    """Where the user's prompts live."""
+    if location := os.environ.get("SCORE_TO_AUDIO_PROMPTS"):
+        return Path(location).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("score-to-audio")) / "prompts"
+
+
+def names() -> list[str]:
+    """The prompts of the library."""
+    return sorted(path.name for path in folder().glob("*") if (path / "performance.mid").is_file())
+
+
+def find_prompt(name_or_path: str) -> Prompt:
+    """A prompt of the library, or an audio file with its MIDI beside it (same name, ``.mid``).
+
+    Raises ``InputError`` that lists the known prompts.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
+        midi = path.with_suffix(".mid")
+        return read(path, midi if midi.is_file() else None)
+    if name_or_path in names():
+        home = folder() / name_or_path
+        audio = next(file for file in sorted(home.iterdir()) if file.stem == "audio")
+        return read(audio, home / "performance.mid")
+    known = ", ".join(names()) or "none yet; add one with `score-to-audio prompts add NAME AUDIO MIDI`"
+    raise InputError(f"no prompt {name_or_path!r}: neither an audio file nor in the library ({known})")
+
+
+def read(audio: Path, midi: Path | None) -> Prompt:
+    """A prompt from its files. Raises ``InputError`` for files that cannot be read."""
+    from adapters.audio import read_audio
+    from adapters.midi import read_performance
+
+    performance = read_performance(midi) if midi else None
+    waveform = read_audio(audio)
+    hashes = [sha256_of(audio)] + ([sha256_of(midi)] if midi else [])
+    return Prompt(waveform, performance, hashlib.sha256("".join(hashes).encode()).hexdigest())
+
+
+def add(name: str, audio: Path, midi: Path) -> Prompt:
+    """Take a recording and its performance into the library under ``name``."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise InputError(f"{name!r} is no name for a prompt: use letters, digits, '.', '-' and '_'")
+    if name in names():
+        raise InputError(f"a prompt called {name!r} is there already: choose another name")
+    if audio.suffix.lower() not in AUDIO_SUFFIXES:
+        raise InputError(f"{audio}: not an audio file ({' '.join(AUDIO_SUFFIXES)})")
+    prompt = read(audio, midi)
+    folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder(), prefix=".") as staging:
+        home = Path(staging) / name
+        home.mkdir()
+        shutil.copyfile(audio, home / f"audio{audio.suffix.lower()}")
+        shutil.copyfile(midi, home / "performance.mid")
+        home.rename(folder() / name)
+    return prompt

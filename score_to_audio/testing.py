@@ -1,0 +1,312 @@
+"""The conformance suite: what every renderer and every synthesizer has to do, built in or third-party.
+
+    @pytest.mark.parametrize("check", renderer_checks("my-renderer"), ids=lambda check: check.__name__)
+    def test_conformance(check):
+        check()
+
+A check raises ``AssertionError`` that says what is expected.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from score_to_audio.plugins import Parameters, Prompt, Spec
+from score_to_audio.registry import Kind, Prepared, build, parameters, plugin, prepare
+from score_to_audio.types import Controls, InputError, Performance, Score, Waveform
+
+HEAVY_MODULES = ("torch", "prefect", "partitura", "scipy", "soundfile", "pretty_midi", "encodec")
+"""Listing the plug-ins must not import any of these."""
+
+Check = Callable[[], None]
+
+
+def renderer_checks(name: str, options: Mapping[str, Any] | None = None) -> list[Check]:
+    """Everything that a renderer has to do. ``options``: for instance a small checkpoint to test with."""
+    return _bound(
+        [
+            _check_spec,
+            _check_that_loading_is_light,
+            _check_unknown_option,
+            _check_rendering,
+            _check_renderer_seed,
+            _check_shortest_score,
+            _check_renderer_leaves_global_generators_alone,
+        ],
+        "renderer",
+        name,
+        options,
+    )
+
+
+def synthesizer_checks(
+    name: str, options: Mapping[str, Any] | None = None, *, prompt: Prompt | None = None, trained: bool = True
+) -> list[Check]:
+    """Everything that a synthesizer has to do.
+
+    ``trained``: False for a model filled with arbitrary weights, whose sound cannot follow the notes.
+    """
+    checks: list[Any] = [_check_spec, _check_that_loading_is_light, _check_unknown_option]
+    sounding = [_check_sound, _check_synthesizer_seed, _check_stream, _check_silence]
+    if trained:
+        sounding += [_check_onset, _check_loudness]
+    checks += [partial(check, prompt=prompt) for check in sounding]
+    return _bound(checks, "synthesizer", name, options)
+
+
+def _bound(checks: list[Any], kind: Kind, name: str, options: Mapping[str, Any] | None) -> list[Check]:
+    bound = []
+    for check in checks:
+        one = partial(check, kind, name, dict(options or {}))
+        one.__name__ = getattr(check, "func", check).__name__.removeprefix("_check_")  # type: ignore[attr-defined]
+        bound.append(one)
+    return bound
+
+
+# ----------------------------------------------------------------------------------------- material
+
+EXAMPLE_SCORE = """<?xml version="1.0" encoding="UTF-8"?>
+<score-partwise version="4.0">
+  <part-list><score-part id="P1"><part-name>Piano</part-name></score-part></part-list>
+  <part id="P1">
+    <measure number="1">
+      <attributes><divisions>2</divisions><key><fifths>0</fifths><mode>major</mode></key>
+        <time><beats>4</beats><beat-type>4</beat-type></time><staves>2</staves>
+        <clef number="1"><sign>G</sign><line>2</line></clef>
+        <clef number="2"><sign>F</sign><line>4</line></clef></attributes>
+      <direction placement="above"><direction-type><metronome><beat-unit>quarter</beat-unit>
+        <per-minute>96</per-minute></metronome></direction-type><staff>1</staff></direction>
+      <direction placement="below"><direction-type><dynamics><mf/></dynamics></direction-type>
+        <staff>1</staff></direction>
+{first}
+    </measure>
+{rest}
+  </part>
+</score-partwise>
+"""
+"""Two staves, four measures: enough for every renderer to show that it plays both hands."""
+
+
+def _note(step: str, octave: int, duration: int, staff: int) -> str:
+    return (
+        f"<note><pitch><step>{step}</step><octave>{octave}</octave></pitch>"
+        f"<duration>{duration}</duration><voice>{4 * staff - 3}</voice><staff>{staff}</staff></note>"
+    )
+
+
+def _measure(melody: str, bass: str) -> str:
+    upper = "".join(_note(step, 5, 2, 1) for step in melody)
+    lower = "".join(_note(step, 3, 4, 2) for step in bass)
+    return f"{upper}<backup><duration>8</duration></backup>{lower}"
+
+
+@cache
+def example_score() -> Score:
+    """A score of four measures, both hands, 24 notes."""
+    first, *rest = (
+        _measure(*row) for row in (("CDEF", "CG"), ("GAGE", "CE"), ("FEDC", "FG"), ("DGEC", "GC"))
+    )
+    numbered = (f'<measure number="{number}">{body}</measure>' for number, body in enumerate(rest, start=2))
+    return _score(EXAMPLE_SCORE.format(first=first, rest="\n".join(numbered)))
+
+
+@cache
+def shortest_score() -> Score:
+    """A score of one note."""
+    rest = "<note><rest/><duration>4</duration><voice>1</voice><staff>1</staff></note>"
+    return _score(EXAMPLE_SCORE.format(first=_note("C", 4, 4, 1) + rest, rest=""))
+
+
+def _score(text: str) -> Score:
+    from adapters.musicxml import parse_score
+
+    return Score(path=Path("example.musicxml"), content=text.encode(), parse=parse_score)
+
+
+def example_performance(*, start: float = 0.0, velocity: int | None = None) -> Performance:
+    """Three seconds of playing from ``start`` seconds on: a scale over two chords, with the pedal."""
+    pitch = np.array([48, 55, 60, 62, 64, 65, 67, 43, 71])
+    onset = start + np.array([0.0, 0.0, 0.0, 0.35, 0.7, 1.05, 1.4, 1.75, 1.75])
+    loudness = np.array([50, 48, 70, 72, 75, 78, 84, 60, 80]) if velocity is None else np.full(9, velocity)
+    return Performance(
+        onset=onset,
+        offset=onset + np.array([1.5, 1.5, 0.3, 0.3, 0.3, 0.3, 0.3, 1.2, 1.2]),
+        pitch=pitch,
+        velocity=loudness,
+        controls=Controls(start + np.array([0.05, 1.7, 1.8, 2.9]), np.full(4, 64), np.array([100, 0, 90, 0])),
+    )
+
+
+def no_performance() -> Performance:
+    """A performance without notes."""
+    return Performance(*(np.zeros(0, kind) for kind in (float, float, int, int)))
+
+
+# --------------------------------------------------------------------------------- what all must do
+
+
+def _prepared(kind: Kind, name: str, options: Mapping[str, Any], seed: int = 0) -> Prepared:
+    return prepare(kind, name, options, seed=seed, device="cpu")
+
+
+def _check_spec(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
+    found = plugin(kind, name).spec
+    assert isinstance(found, Spec), "a plug-in needs a class attribute `spec`"
+    assert found.name == name, f"the spec says {found.name!r}, the entry point {name!r}"
+    assert found.version, "the spec needs a version: cached artifacts depend on it"
+    assert found.summary, "the spec needs a summary"
+    assert "\n" not in found.summary, "the summary is one line"
+    assert issubclass(found.parameters, Parameters), "parameters derive from score_to_audio.Parameters"
+    for option, field in found.parameters.model_fields.items():
+        assert not field.is_required(), f"option {option!r} needs a default"
+        assert field.description, f"option {option!r} needs a description"
+
+
+def _check_that_loading_is_light(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
+    code = (
+        "import sys; from score_to_audio.registry import spec; "
+        f"spec({kind!r}, {name!r}); print(*[m for m in {HEAVY_MODULES!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"loading the plug-in's class fails: {done.stderr}"
+    assert not done.stdout.strip(), f"loading the plug-in's class imports {done.stdout.strip()}"
+
+
+def _check_unknown_option(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
+    try:
+        parameters(kind, name, {"no-such-option": 1})
+    except InputError as error:
+        assert "no-such-option" in str(error), "the error names the option"
+        return
+    raise AssertionError("an unknown option must be refused")
+
+
+def _generator_states() -> list[Any]:
+    states: list[Any] = [random.getstate(), str(np.random.get_state())]  # noqa: NPY002 (that is the point)
+    if torch := sys.modules.get("torch"):
+        states.append(torch.get_rng_state().tolist())
+    return states
+
+
+# --------------------------------------------------------------------------------------- renderers
+
+
+def _check_rendering(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+    score = example_score()
+    performance = build(_prepared(kind, name, options)).render(score, seed=0)
+    assert isinstance(performance, Performance)
+    written, played = Counter(score.parsed.notes.pitch.tolist()), Counter(performance.pitch.tolist())
+    assert not written - played, f"notes of the score are missing: pitches {sorted(written - played)}"
+    if performance.score_ids is not None:
+        unknown = set(performance.score_ids) - set(score.parsed.notes.id) - {""}
+        assert not unknown, f"score_ids that the score does not have: {sorted(unknown)[:3]}"
+
+
+def _check_renderer_seed(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+    from adapters.midi import performance_to_midi
+
+    renderer = build(_prepared(kind, name, options))
+    first, again, other = (
+        performance_to_midi(renderer.render(example_score(), seed=seed)) for seed in (3, 3, 4)
+    )
+    assert first == again, "the same seed must give the same performance"
+    if not renderer.spec.uses_seed:
+        assert first == other, "the seed changes the result: set `uses_seed` in the spec"
+
+
+def _check_shortest_score(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+    try:
+        performance = build(_prepared(kind, name, options)).render(shortest_score(), seed=0)
+    except InputError as error:
+        assert "\n" not in str(error), "a refusal is one sentence"
+        return
+    assert performance.pitch.tolist() == [60], "one written note is one played note"
+
+
+def _check_renderer_leaves_global_generators_alone(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+    renderer = build(_prepared(kind, name, options))
+    before = _generator_states()
+    renderer.render(example_score(), seed=1)
+    after = _generator_states()
+    assert before == after[: len(before)], "global random generators must be neither seeded nor used"
+
+
+# ------------------------------------------------------------------------------------ synthesizers
+
+
+def _synthesize(
+    kind: Kind,
+    name: str,
+    options: Mapping[str, Any],
+    performance: Performance,
+    prompt: Prompt | None,
+    seed: int = 0,
+) -> Waveform:
+    synthesizer = build(_prepared(kind, name, options, seed))
+    waveform: Waveform = synthesizer.synthesize(performance, prompt=prompt, seed=seed)
+    return waveform
+
+
+def _check_sound(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
+    build(_prepared(kind, name, options))
+    before = _generator_states()
+    performance = example_performance()
+    waveform = _synthesize(kind, name, options, performance, prompt)
+    after = _generator_states()
+    assert before == after[: len(before)], "global random generators must be neither seeded nor used"
+    assert np.isfinite(waveform.samples).all(), "samples must be numbers"
+    assert np.abs(waveform.samples).max() <= 1.0, "samples must lie in [-1, 1]"
+    assert np.abs(waveform.samples).max() > 1e-3, "notes must be heard"
+    last = float(performance.onset[-1])
+    assert waveform.duration > last, "the last note must be played"
+
+
+def _check_synthesizer_seed(
+    kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None
+) -> None:
+    performance = example_performance()
+    first, again = (_synthesize(kind, name, options, performance, prompt, seed=3).samples for _ in range(2))
+    assert np.array_equal(first, again), "the same seed must give the same samples"
+
+
+def _check_stream(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
+    synthesizer = build(_prepared(kind, name, options))
+    if not hasattr(synthesizer, "stream"):
+        return
+    performance = example_performance()
+    stream = synthesizer.stream(performance, prompt=prompt, seed=0)
+    streamed = np.concatenate(list(stream.blocks), axis=1)
+    waveform = synthesizer.synthesize(performance, prompt=prompt, seed=0)
+    assert (stream.sample_rate, stream.channels) == (waveform.sample_rate, len(waveform.samples))
+    assert np.array_equal(streamed, waveform.samples), "stream and synthesize must give the same samples"
+
+
+def _check_silence(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
+    waveform = _synthesize(kind, name, options, no_performance(), prompt)
+    assert np.abs(waveform.samples).max(initial=0.0) < 1e-4, "no notes, no sound"
+
+
+def _check_onset(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
+    waveform = _synthesize(kind, name, options, example_performance(start=0.5), prompt)
+    level = np.abs(waveform.samples).max(axis=0)
+    loud = np.flatnonzero(level > 0.05 * level.max())[0] / waveform.sample_rate
+    assert 0.45 < loud < 0.6, f"a note at 0.5 s is heard at {loud:.3f} s"
+
+
+def _check_loudness(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
+    soft, loud = (
+        np.sqrt(
+            np.mean(_synthesize(kind, name, options, example_performance(velocity=v), prompt).samples ** 2)
+        )
+        for v in (30, 110)
+    )
+    assert loud > 1.5 * soft, "a higher velocity must sound louder"
