@@ -1,0 +1,58 @@
+"""A distribution of its own, installed as a third party would, shows up and works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process that has the plug-in installed."""
+    target = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, str(PROJECT / "examples/plugin")], check=True
+    )
+    store = tmp_path_factory.mktemp("store")
+    return os.environ | {"PYTHONPATH": str(target), "SCORE_TO_AUDIO_STORE": str(store)}
+
+
+def score_to_audio(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "score_to_audio.cli", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_an_installed_plugin_renders_and_synthesizes(environment: dict[str, str], tmp_path: Path) -> None:
+    score = str(PROJECT / "examples/scores/chopin_prelude_op28_no7.musicxml")
+    listed = score_to_audio("models", "list", env=environment)
+    assert "metronome" in listed.stdout
+    assert "music-box" in listed.stdout
+    done = score_to_audio(
+        *("run", score, "-o", str(tmp_path), "--renderer", "metronome", "--synthesizer", "music-box"),
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.suffix for path in tmp_path.glob("chopin*")} == {".mid", ".wav"}
+
+
+@pytest.mark.slow
+def test_an_installed_plugin_passes_the_conformance_suite(environment: dict[str, str]) -> None:
+    suite = str(PROJECT / "examples/plugin/test_music_box.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite],
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "17 passed" in done.stdout
