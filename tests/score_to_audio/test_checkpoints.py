@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from score_to_audio import InputError, checkpoints
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    return tmp_path / "checkpoints"
+
+
+def test_the_table_is_complete() -> None:
+    for entry in checkpoints.table().values():
+        assert "weights" in entry.files
+        assert entry.licence
+        assert entry.citation
+        assert entry.page.startswith("https://")
+        assert set(entry.url) | set(entry.archive) | set(entry.sha256) <= set(entry.files)
+
+
+def test_a_missing_checkpoint_names_the_command_that_gets_it() -> None:
+    with pytest.raises(InputError, match="score-to-audio models pull midi-valle"):
+        checkpoints.find("midi-valle")
+    with pytest.raises(InputError, match="score-to-audio models import dexter FILE"):
+        checkpoints.find("dexter")
+    with pytest.raises(InputError, match="did you mean 'virtuosonet'"):
+        checkpoints.find("virtuosnet")
+
+
+def test_an_imported_file_is_found_with_its_hash(tmp_path: Path, folder: Path) -> None:
+    source = tmp_path / "some name.pt"
+    source.write_bytes(b"weights")
+    found = checkpoints.import_files("midi-valle", [source])
+    assert found.weights == folder / "midi-valle" / "best-valid-loss.pt"
+    assert found.sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert checkpoints.find("midi-valle") == found
+
+
+def test_a_file_anywhere_is_a_checkpoint_too(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    path.write_bytes(b"weights")
+    assert checkpoints.find(str(path)).weights == path
+
+
+def test_an_exchanged_file_is_noticed(tmp_path: Path) -> None:
+    source = tmp_path / "x.pt"
+    source.write_bytes(b"weights")
+    weights = checkpoints.import_files("midi-valle", [source]).weights
+    weights.write_bytes(b"other weights")
+    with pytest.raises(InputError, match="is not the file it was"):
+        checkpoints.find("midi-valle")
+    checkpoints.import_files("midi-valle", [weights])
+    assert checkpoints.find("midi-valle").sha256 == hashlib.sha256(b"other weights").hexdigest()
+
+
+def test_a_touched_file_keeps_its_hash(tmp_path: Path) -> None:
+    source = tmp_path / "x.pt"
+    source.write_bytes(b"weights")
+    found = checkpoints.import_files("midi-valle", [source])
+    os.utime(found.weights, (1, 1))
+    assert checkpoints.find("midi-valle") == found
+
+
+def test_archives_are_taken_as_published(tmp_path: Path, folder: Path) -> None:
+    archive = tmp_path / "m2m.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("m2m/logs/s2p_bert_class/2024-05-22_02-26-21/checkpoints/epoch_1515.ckpt", b"weights")
+        opened.writestr("m2m/../../evil", b"never unpacked")
+    assert checkpoints.import_files("m2m", [archive]).weights.read_bytes() == b"weights"
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        "epoch_1515.ckpt",
+        "pins.json",
+    ]
+
+
+def test_an_archive_without_the_member_is_refused_and_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+    archive = tmp_path / "other.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("readme", b"")
+    with pytest.raises(InputError, match="has 0 members called"):
+        checkpoints.import_files("m2m", [archive])
+    assert not folder.exists()
+
+
+def test_several_files_are_recognised_by_their_names(tmp_path: Path) -> None:
+    for name in ("train.total_count.best.pth", "config.yaml", "feats_stats.npz"):
+        (tmp_path / name).write_bytes(name.encode())
+    with pytest.raises(InputError, match=r"m2a.* lacks config\.yaml, feats_stats\.npz"):
+        checkpoints.import_files("m2a", [tmp_path / "train.total_count.best.pth"])
+    found = checkpoints.import_files("m2a", sorted(tmp_path.glob("*.*")))
+    assert set(found.files) == {"weights", "config", "statistics"}
+
+
+def test_a_checkpoint_without_an_address_cannot_be_pulled() -> None:
+    with pytest.raises(InputError, match="no direct download is known"):
+        checkpoints.pull("dexter")
