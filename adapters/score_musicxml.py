@@ -1,0 +1,599 @@
+"""MusicXML document -> written score, in one walk through its elements.
+
+partitura reads MusicXML too, but its notes come without fermatas, tremolos, arpeggios, pedal changes,
+positions of errors and more (docs/scores.md lists what was measured); since the walk that finds these has
+to follow the notes anyway, it reads the notes as well. partitura checks it in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from adapters.score_directions import DirectionReader, read_jumps
+from adapters.score_written import Grace, Mode, Place, WrittenMeasure, WrittenNote, WrittenScore, WrittenSlur
+from score_to_audio.types import InputError
+
+MAX_MEASURE_QUARTERS = 4000
+"""Longest measure that is believed, in quarter notes (Satie's longest unbarred pages stay far below)."""
+MAX_TICKS_PER_QUARTER = 10**9
+"""Finest common grid of all divisions; beyond it durations are rounded."""
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""Semitones above C."""
+_ALTERATIONS = {0: "", 1: "#", 2: "##", 3: "###", -1: "b", -2: "bb", -3: "bbb"}
+_NUMBER = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{0,9})?\s*")
+_SILENT_TECHNICAL = frozenset(["fingering", "pluck", "string", "fret", "handbell", "hole"])
+"""Technical marks that say how, not what is played."""
+
+
+def assign_note_ids(root: Any) -> None:
+    """Gives every <note> a unique ``id``: its own one, or "p<part>n<note>" counted in document order."""
+    seen: set[str] = set()
+    for part_number, part in enumerate(root.iterfind("part"), start=1):
+        for note_number, note in enumerate(part.iterfind("measure/note"), start=1):
+            wanted = note.get("id") or note.get("ID") or f"p{part_number}n{note_number}"
+            unique, count = wanted, 2
+            while unique in seen:
+                unique = f"{wanted}_{count}"
+                count += 1
+            seen.add(unique)
+            note.set("id", unique)
+
+
+def partwise(root: Any, name: str) -> Any:
+    """The <score-partwise> root; a <score-timewise> one is turned inside out. Raises ``InputError``."""
+    from lxml import etree
+
+    if root.tag == "score-partwise":
+        return root
+    if root.tag != "score-timewise":
+        raise InputError(
+            f"{name} is not a MusicXML score: its root element is <{root.tag}>, "
+            "not <score-partwise>; export the score as MusicXML"
+        )
+    parts: dict[str, Any] = {}
+    for measure in root.findall("measure"):
+        for part in measure.findall("part"):
+            target = parts.setdefault(part.get("id", ""), etree.Element("part", id=part.get("id", "")))
+            copy = etree.SubElement(target, "measure", dict(measure.attrib))
+            copy.extend(list(part))
+        root.remove(measure)
+    root.extend(parts.values())
+    root.tag = "score-partwise"
+    return root
+
+
+def read_written(root: Any, part_indices: Sequence[int], name: str) -> WrittenScore:
+    """The chosen parts (indices of <part> elements) of a <score-partwise> whose notes have ids.
+
+    Raises ``InputError`` naming the measure for values that make no sense.
+    """
+    elements = root.findall("part")
+    names = part_names(root)
+    ticks, exact = _common_ticks(root, name)
+    score = WrittenScore(ticks=ticks, title=_title(root), composer=_composer(root))
+    if not exact:
+        score.notices.append("note durations were rounded: the parts divide the quarter note too differently")
+    score.measures = [WrittenMeasure() for _ in range(max(len(part.findall("measure")) for part in elements))]
+    solo = len(elements) == 1
+    readers = []
+    for part_index, part in enumerate(elements):
+        if part_index in part_indices:
+            number = len(score.parts)
+            score.parts.append(names[part_index])
+            reader = _PartReader(score, number, name, names[part_index] if len(elements) > 1 else "", solo)
+        else:
+            # Lengths, signatures and repeats of the measures are common to all parts.
+            reader = _PartReader(
+                WrittenScore(ticks, measures=score.measures), 0, name, names[part_index], solo
+            )
+        for measure_index, measure in enumerate(part.findall("measure")):
+            reader.read_measure(measure, measure_index)
+        if part_index in part_indices:
+            readers.append(reader)
+    _fill_empty_measures(score, elements)
+    for reader in readers:
+        score.directions.extend(reader.directions.finish(score.measures))
+        score.slurs.extend(reader.slurs.finished)
+        score.notices.extend(reader.notices())
+    score.directions.sort(key=lambda direction: direction.start)
+    return score
+
+
+def part_names(root: Any) -> list[str]:
+    """The names of the <part> elements, in their order."""
+    named = {
+        element.get("id"): " ".join((element.findtext("part-name") or "").split())
+        for element in root.iterfind("part-list/score-part")
+    }
+    return [named.get(part.get("id")) or f"part {i + 1}" for i, part in enumerate(root.findall("part"))]
+
+
+def _title(root: Any) -> str:
+    for path in ("work/work-title", "movement-title"):
+        if text := " ".join((root.findtext(path) or "").split()):
+            return text
+    return _credit(root, "title")
+
+
+def _composer(root: Any) -> str:
+    for creator in root.iterfind("identification/creator"):
+        if creator.get("type") == "composer" and (text := " ".join((creator.text or "").split())):
+            return text
+    return _credit(root, "composer")
+
+
+def _credit(root: Any, kind: str) -> str:
+    for credit in root.iterfind("credit"):
+        if credit.findtext("credit-type") == kind:
+            return " ".join((credit.findtext("credit-words") or "").split())
+    return ""
+
+
+def _common_ticks(root: Any, name: str) -> tuple[int, bool]:
+    """Ticks per quarter note that all divisions of all parts divide; False where they had to be capped."""
+    ticks = 1
+    for text in {element.text for element in root.iterfind("part/measure/attributes/divisions")}:
+        value = _number(text)
+        if value is None or value <= 0:
+            raise InputError(
+                f"{name} divides the quarter note into '{text}', which must be above 0; export it again"
+            )
+        ticks = math.lcm(ticks, value.numerator)
+        if ticks > MAX_TICKS_PER_QUARTER:
+            return 2**8 * 3**4 * 5 * 7, False
+    return ticks, True
+
+
+def _number(text: str | None) -> Fraction | None:
+    """The number in an element's text; None where it is none, or has an absurd number of digits."""
+    if text is None or not _NUMBER.fullmatch(text):
+        return None
+    return Fraction(text.strip())
+
+
+def _fill_empty_measures(score: WrittenScore, parts: Sequence[Any]) -> None:
+    """A measure in which nothing is written lasts as long as its time signature says."""
+    signature = (4, 4)
+    implicit = {
+        i for part in parts for i, m in enumerate(part.findall("measure")) if m.get("implicit") == "yes"
+    }
+    for index, measure in enumerate(score.measures):
+        if measure.times:
+            signature = measure.times[-1][1]
+        if measure.length == 0 and index not in implicit:
+            measure.length = score.ticks * 4 * signature[0] // signature[1]
+
+
+@dataclass(slots=True)
+class _OpenSlur:
+    note: int
+    voice: int
+
+
+@dataclass(slots=True)
+class _Slurs:
+    """Pairs starts and stops of one number, also where the stop comes first in the document."""
+
+    finished: list[WrittenSlur] = field(default_factory=list)
+    unpaired: int = 0
+    _starts: dict[str, list[_OpenSlur]] = field(default_factory=dict)
+    _stops: dict[str, list[_OpenSlur]] = field(default_factory=dict)
+
+    def start(self, number: str, index: int, notes: Sequence[WrittenNote]) -> None:
+        waiting = self._stops.get(number, [])
+        for stop in waiting:
+            if _place(notes[stop.note]) >= _place(notes[index]):
+                waiting.remove(stop)
+                self.finished.append(WrittenSlur(index, stop.note))
+                return
+        self._starts.setdefault(number, []).append(_OpenSlur(index, notes[index].voice))
+
+    def stop(self, number: str, index: int, notes: Sequence[WrittenNote]) -> None:
+        open_slurs = self._starts.get(number, [])
+        possible = [slur for slur in open_slurs if _place(notes[slur.note]) <= _place(notes[index])]
+        if not possible:
+            self._stops.setdefault(number, []).append(_OpenSlur(index, notes[index].voice))
+            return
+        same_voice = [slur for slur in possible if slur.voice == notes[index].voice]
+        chosen = (same_voice or possible)[-1]
+        open_slurs.remove(chosen)
+        self.finished.append(WrittenSlur(chosen.note, index))
+
+    def left_over(self) -> int:
+        return sum(len(slurs) for slurs in [*self._starts.values(), *self._stops.values()])
+
+
+def _place(note: WrittenNote) -> Place:
+    return Place(note.measure, note.offset)
+
+
+class _PartReader:
+    """Walks through the measures of a part and adds what it finds to the score."""
+
+    def __init__(self, score: WrittenScore, part: int, file: str, part_name: str, solo: bool) -> None:
+        self.score = score
+        self.part = part
+        self.file = file
+        self.part_name = part_name
+        self.solo = solo
+        self.directions = DirectionReader(part)
+        self.slurs = _Slurs()
+        self.index = 0
+        self.position = 0
+        self.chord_onset = 0
+        self.ticks_per_division = Fraction(score.ticks)
+        self.ornaments: list[tuple[int, int, int, set[str]]] = []
+        self.endings: frozenset[int] = frozenset()
+        self.transposition = (0, 0)
+        self.voices: dict[str, int] = {}
+        self.first_in_measure = 0
+        self.counts = {"small": 0, "hidden": 0, "unpitched": 0, "clamped": 0, "microtones": 0, "repeated": 0}
+
+    # --------------------------------------------------------------------------------------- measures
+
+    @property
+    def measure(self) -> WrittenMeasure:
+        return self.score.measures[self.index]
+
+    def read_measure(self, element: Any, index: int) -> None:
+        self.index = index
+        self.position = self.chord_onset = 0
+        self.first_in_measure = len(self.score.notes)
+        measure = self.measure
+        measure.number = measure.number or (element.get("number") or str(index + 1))
+        ending_stops = False
+        for child in element:
+            tag = child.tag
+            if tag == "note":
+                self._note(child)
+            elif tag == "backup":
+                self._move(-self._duration(child, tag))
+            elif tag == "forward":
+                self._move(self._duration(child, tag))
+            elif tag == "direction":
+                self.directions.direction(child, self._place(child), measure)
+            elif tag == "attributes":
+                self._attributes(child)
+            elif tag == "barline":
+                ending_stops |= self._barline(child)
+            elif tag == "sound":
+                self.directions.sound(child, self._place(child), measure)
+        measure.endings |= self.endings
+        if ending_stops:
+            self.endings = frozenset()
+        self._move_ornaments()
+        if measure.length > MAX_MEASURE_QUARTERS * self.score.ticks:
+            raise self._error(
+                f"it is longer than {MAX_MEASURE_QUARTERS:,} quarter notes; correct its durations"
+            )
+
+    def _place(self, element: Any) -> Place:
+        """Here, moved by an <offset> where it is meant for playback too."""
+        offset = element.find("offset")
+        position = self.position
+        if (
+            offset is not None
+            and offset.get("sound") == "yes"
+            and (value := _number(offset.text)) is not None
+        ):
+            position += round(value * self.ticks_per_division)
+        return Place(self.index, max(0, position))
+
+    def _move(self, ticks: int) -> None:
+        self.position += ticks
+        if self.position < 0:
+            self.position = 0
+            self.counts["clamped"] += 1
+        self.measure.length = max(self.measure.length, self.position)
+
+    def _duration(self, element: Any, tag: str) -> int:
+        text = element.findtext("duration")
+        value = _number(text)
+        if value is None or value < 0:
+            said = "has no duration" if text is None else f"has the duration '{text.strip()[:20]}'"
+            raise self._error(f"a <{tag}> {said}; correct it, or export the score again")
+        return round(value * self.ticks_per_division)
+
+    def _error(self, reason: str) -> InputError:
+        part = f" of the part '{self.part_name}'" if self.part_name else ""
+        return InputError(f"{self.file}, measure {self.measure.number}{part}: {reason}")
+
+    def _attributes(self, element: Any) -> None:
+        measure = self.measure
+        for child in element:
+            if child.tag == "divisions":
+                self.ticks_per_division = Fraction(self.score.ticks) / (_number(child.text) or 1)
+            elif child.tag == "time":
+                if (signature := _time(child)) is not None:
+                    _set_signature(measure.times, self.position, signature)
+            elif child.tag == "key":
+                if (key := _key(child)) is not None:
+                    _set_signature(measure.keys, self.position, key)
+            elif child.tag == "transpose":
+                self.transposition = _transposition(child)
+            elif child.tag == "measure-style" and child.find("measure-repeat") is not None:
+                self.counts["repeated"] += 1
+
+    def _barline(self, element: Any) -> bool:
+        """Reads repeats and voltas; True where a volta ends."""
+        measure = self.measure
+        stops = False
+        at_start = element.get("location") == "left"
+        for child in element:
+            if child.tag == "repeat":
+                if child.get("direction") == "forward":
+                    measure.repeat_start = True
+                else:
+                    times = _number(child.get("times")) or Fraction(2)
+                    measure.repeat_end = max(measure.repeat_end, min(int(times), 10**6), 1)
+                    measure.repeat_after_jump = child.get("after-jump") == "yes"
+            elif child.tag == "ending":
+                if child.get("type") == "start":
+                    self.endings = _ending_numbers(child.get("number") or "")
+                elif not at_start:
+                    stops = True
+                    measure.endings |= _ending_numbers(child.get("number") or "")
+            elif child.tag == "segno":
+                measure.segno |= {element.get("segno") or "segno"}
+            elif child.tag == "coda":
+                measure.coda |= {element.get("coda") or "coda"}
+            elif child.tag == "fermata":
+                place = Place(self.index, 0 if at_start else max(self.position, measure.length))
+                self.directions.fermata(place, place, None)
+        read_jumps(element, WrittenMeasure())
+        return stops
+
+    # ------------------------------------------------------------------------------------------ notes
+
+    def _note(self, element: Any) -> None:
+        children = {child.tag: child for child in element}
+        grace = children.get("grace")
+        chord = "chord" in children
+        duration = 0 if grace is not None else self._duration(element, "note")
+        if chord:
+            onset = self.chord_onset
+        else:
+            onset = self.chord_onset = self.position
+            self._move(duration)
+        staff = self._staff(children)
+        if "rest" in children:
+            self._rest(element, onset, duration, staff)
+        elif "unpitched" in children:
+            self.counts["unpitched"] += 1
+        elif "pitch" in children:
+            self._pitched(element, children, onset, duration, staff)
+
+    def _staff(self, children: dict[str, Any]) -> int:
+        text = (children["staff"].text or "").strip() if "staff" in children else "1"
+        return int(text) if text.isdecimal() and len(text) < 4 else 1
+
+    def _rest(self, element: Any, onset: int, duration: int, staff: int) -> None:
+        if element.find("notations/fermata") is not None:
+            place = Place(self.index, onset)
+            self.directions.fermata(place, Place(self.index, onset + duration), staff)
+
+    def _pitched(self, element: Any, children: dict[str, Any], onset: int, duration: int, staff: int) -> None:
+        pitch, spelling = self._pitch(children["pitch"])
+        notations = element.findall("notations")
+        marks = _marks(notations)
+        if "cue" in children and (element.get("print-object") == "no" or not self.solo):
+            # A hidden small note plays out an ornament that is written on a visible one.
+            hidden = element.get("print-object") == "no"
+            self.counts["hidden" if hidden else "small"] += 1
+            if marks:
+                self.ornaments.append((onset, pitch, staff, marks))
+            return
+        grace = children.get("grace")
+        if grace is not None and "chord" in children:
+            marks.add("chord")
+        started, stopped = _ties(element, notations)
+        index = len(self.score.notes)
+        self.score.notes.append(
+            WrittenNote(
+                id=element.get("id"),
+                part=self.part,
+                measure=self.index,
+                offset=onset,
+                duration=duration,
+                pitch=pitch,
+                spelling=spelling,
+                voice=self._voice(children),
+                staff=staff,
+                grace="" if grace is None else _grace_kind(grace),
+                tied_from=stopped,
+                tied_on=started,
+                marks=marks,
+            )
+        )
+        for notation in notations:
+            self._spans(notation, index, staff)
+
+    def _spans(self, notation: Any, index: int, staff: int) -> None:
+        """Slurs, stops before starts, and dynamics that stand at the note."""
+        slurs = notation.findall("slur")
+        for kind in ("stop", "start"):
+            for slur in slurs:
+                if slur.get("type") == kind:
+                    pair = self.slurs.stop if kind == "stop" else self.slurs.start
+                    pair(slur.get("number", "1"), index, self.score.notes)
+        for dynamics in notation.iterfind("dynamics"):
+            place = Place(self.index, self.score.notes[index].offset)
+            self.directions.dynamics(dynamics, place, staff)
+
+    def _pitch(self, element: Any) -> tuple[int, str]:
+        """MIDI pitch as it sounds, and its spelling."""
+        step = (element.findtext("step") or "").strip()
+        octave = (element.findtext("octave") or "").strip()
+        alter_text = element.findtext("alter") or "0"
+        alter = _number(alter_text)
+        if step not in STEPS or not re.fullmatch(r"-?\d{1,2}", octave) or alter is None or abs(alter) > 3:
+            raise self._error(
+                f"a note has the step '{step}', alter '{alter_text.strip()[:20]}', octave '{octave[:20]}'; "
+                "correct it, or export the score again"
+            )
+        if alter.denominator != 1:
+            self.counts["microtones"] += 1
+        semitones = round(alter)
+        pitch = 12 * (int(octave) + 1) + STEPS[step] + semitones
+        diatonic, chromatic = self.transposition
+        if (diatonic, chromatic) == (0, 0):
+            spelling = f"{step}{_ALTERATIONS[semitones]}{int(octave)}"
+        else:
+            pitch, spelling = _transposed(step, int(octave), pitch, diatonic, chromatic)
+        if not 0 <= pitch <= 127:
+            raise self._error(
+                f"the note {spelling} lies outside the MIDI range (C-1 to G9); correct it, or export again"
+            )
+        return pitch, spelling
+
+    def _voice(self, children: dict[str, Any]) -> int:
+        text = (children["voice"].text or "").strip() if "voice" in children else ""
+        if not text:
+            return 0
+        if text.isdecimal() and len(text) < 6:
+            return int(text)
+        return self.voices.setdefault(text, 100_001 + len(self.voices))
+
+    def _move_ornaments(self) -> None:
+        """Marks of a note that is left out go to the one that sounds at its place."""
+        for onset, pitch, staff, marks in self.ornaments:
+            here = [
+                note
+                for note in self.score.notes[self.first_in_measure :]
+                if note.offset == onset and note.staff == staff and not note.grace
+            ]
+            here.sort(key=lambda note: abs(note.pitch - pitch))
+            if here and abs(here[0].pitch - pitch) <= 2 and not here[0].tied_from:
+                here[0].marks |= marks
+        self.ornaments.clear()
+
+    def notices(self) -> list[str]:
+        where = f" of the part '{self.part_name}'" if self.part_name else ""
+        sentences = {
+            "hidden": "left out {} hidden small notes{} that play out ornaments; the ornaments are marked",
+            "small": "left out {} cue notes{}",
+            "unpitched": "left out {} notes{} without a pitch (percussion)",
+            "clamped": "moved {} passages{} that began before their measure to its start",
+            "microtones": "rounded {} microtones{} to semitones",
+            "repeated": "played as written {} measures{} with a measure-repeat sign, which is not followed",
+        }
+        found = [sentences[key].format(count, where) for key, count in self.counts.items() if count]
+        if unpaired := self.slurs.left_over():
+            found.append(f"left out {unpaired} slur ends{where} without a counterpart")
+        return found
+
+
+def _set_signature(changes: list[tuple[int, Any]], offset: int, signature: Any) -> None:
+    """Adds a change; the first part that tells one at a place is believed."""
+    if all(known != offset for known, _ in changes):
+        changes.append((offset, signature))
+        changes.sort(key=lambda change: change[0])
+
+
+def _time(element: Any) -> tuple[int, int] | None:
+    """(beats, beat type); sums such as 3+2 are added up, pairs brought to the smallest beat type."""
+    pairs: list[tuple[int, int]] = []
+    for beats, beat_type in zip(element.findall("beats"), element.findall("beat-type"), strict=False):
+        numbers = re.findall(r"\d{1,3}", beats.text or "")
+        kind = re.fullmatch(r"\s*(\d{1,3})\s*", beat_type.text or "")
+        if not numbers or kind is None or int(kind.group(1)) == 0:
+            return None
+        pairs.append((sum(map(int, numbers)), int(kind.group(1))))
+    if not pairs or any(beats == 0 for beats, _ in pairs):
+        return None
+    smallest = math.lcm(*(beat_type for _, beat_type in pairs))
+    return sum(beats * smallest // beat_type for beats, beat_type in pairs), smallest
+
+
+def _key(element: Any) -> tuple[int, Mode] | None:
+    fifths = _number(element.findtext("fifths"))
+    if fifths is None or abs(fifths) > 14:
+        return None
+    mode = (element.findtext("mode") or "").strip()
+    return int(fifths), "major" if mode == "major" else "minor" if mode == "minor" else ""
+
+
+def _transposition(element: Any) -> tuple[int, int]:
+    """(diatonic steps, semitones) from written to sounding pitch."""
+    diatonic, chromatic, octaves = (
+        int(_number(element.findtext(tag)) or 0) for tag in ("diatonic", "chromatic", "octave-change")
+    )
+    if element.find("double") is not None:
+        octaves -= 1
+    if not (abs(diatonic) < 50 and abs(chromatic) < 60 and abs(octaves) < 8):
+        return 0, 0
+    return diatonic + 7 * octaves, chromatic + 12 * octaves
+
+
+def _transposed(step: str, octave: int, pitch: int, diatonic: int, chromatic: int) -> tuple[int, str]:
+    sounding = pitch + chromatic
+    octaves, index = divmod("CDEFGAB".index(step) + diatonic, 7)
+    new_step = "CDEFGAB"[index]
+    alteration = sounding - (12 * (octave + octaves + 1) + STEPS[new_step])
+    return sounding, f"{new_step}{_ALTERATIONS.get(alteration, '')}{octave + octaves}"
+
+
+def _ending_numbers(text: str) -> frozenset[int]:
+    """{1, 2, 3} for "1, 2, 3", "1.2.3." and "1-3"; {1} where nothing is given."""
+    numbers: set[int] = set()
+    for first, last in re.findall(r"(\d{1,3})(?:\s*\.?\s*[-–]\s*(\d{1,3}))?", text):
+        numbers.update(range(int(first), min(int(last or first), int(first) + 99) + 1))
+    return frozenset(numbers or {1})
+
+
+def _grace_kind(element: Any) -> Grace:
+    """A slashed grace note, or one that takes its time from the note before, is an acciaccatura."""
+    if element.get("slash") == "yes" or element.get("steal-time-previous") is not None:
+        return "acciaccatura"
+    return "appoggiatura"
+
+
+def _ties(element: Any, notations: Sequence[Any]) -> tuple[bool, bool]:
+    """(a tie starts, a tie stops), from <tie>, or from <tied> where a file has only that."""
+    types = {tie.get("type") for tie in element.iterfind("tie")}
+    if not types:
+        types = {tied.get("type") for notation in notations for tied in notation.iterfind("tied")}
+    return "start" in types or "continue" in types, "stop" in types or "continue" in types
+
+
+def _marks(notations: Sequence[Any]) -> set[str]:
+    marks: set[str] = set()
+    for notation in notations:
+        for child in notation:
+            tag = child.tag
+            if tag == "articulations":
+                marks.update(mark.tag for mark in child)
+            elif tag == "ornaments":
+                marks.update(filter(None, map(_ornament, child)))
+            elif tag == "technical":
+                marks.update(mark.tag for mark in child if mark.tag not in _SILENT_TECHNICAL)
+            elif tag in ("fermata", "non-arpeggiate"):
+                marks.add(tag)
+            elif tag == "arpeggiate":
+                marks.add("arpeggiate-down" if child.get("direction") == "down" else tag)
+            elif tag in ("glissando", "slide") and child.get("type") == "start":
+                marks.add(tag)
+            elif tag == "tied" and child.get("type") == "let-ring":
+                marks.add("let-ring")
+    return marks
+
+
+def _ornament(element: Any) -> str | None:
+    """ "trill-mark", "tremolo-3", "accidental-mark-flat", ...; None for the end of a wavy line."""
+    tag = element.tag
+    if tag == "tremolo":
+        count = (element.text or "3").strip()
+        count = count if count in ("1", "2", "3", "4") else "3"
+        kind = element.get("type", "single")
+        return f"tremolo-{count}" if kind == "single" else f"tremolo-{kind}-{count}"
+    if tag == "wavy-line":
+        return tag if element.get("type") in ("start", "continue", None) else None
+    if tag == "accidental-mark":
+        side = "-below" if element.get("placement") == "below" else ""
+        return f"{tag}{side}-{(element.text or '').strip()}"
+    return str(tag)

@@ -1,0 +1,76 @@
+"""partitura, kept offline and quiet: its view of a score for the adapters that need it, and MEI."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from score_to_audio.types import InputError
+
+_IMPORTING = threading.Lock()
+
+
+def import_partitura() -> Any:
+    """The module ``partitura``, imported so that it fetches nothing.
+
+    On import partitura 1.9 downloads a SoundFont when it finds pyfluidsynth (utils/fluidsynth.py); nothing
+    here plays sound through partitura, so pyfluidsynth is hidden from it for that moment.
+    """
+    with _IMPORTING:
+        if "partitura" not in sys.modules:
+            present = "fluidsynth" in sys.modules
+            hidden = sys.modules.get("fluidsynth")
+            sys.modules["fluidsynth"] = None  # type: ignore[assignment]
+            try:
+                with _quiet():
+                    import partitura
+            finally:
+                if present:
+                    sys.modules["fluidsynth"] = hidden  # type: ignore[assignment]
+                else:
+                    del sys.modules["fluidsynth"]
+        import partitura
+
+        return partitura
+
+
+def load_musicxml(root: Any, name: str) -> Any:
+    """The partitura ``Score`` of a <score-partwise> whose notes have ids. Raises ``InputError``."""
+    from lxml import etree
+
+    partitura = import_partitura()
+    document = io.BytesIO(etree.tostring(root, encoding="utf-8"))
+    with _quiet(), _failing_clearly(name):
+        return partitura.load_musicxml(document)
+
+
+def unfold_part(part: Any, name: str) -> Any:
+    """The part in partitura's playing order: repeats taken, none after a da capo or dal segno."""
+    partitura = import_partitura()
+    with _quiet(), _failing_clearly(name):
+        return partitura.score.unfold_part_maximal(part, update_ids=True, ignore_leaps=False)
+
+
+@contextlib.contextmanager
+def _failing_clearly(name: str) -> Iterator[None]:
+    """partitura has no error type of its own: whatever it raises means that it cannot use the score."""
+    try:
+        yield
+    except (Exception, RecursionError) as error:
+        raise InputError(
+            f"{name} cannot be read by partitura ({type(error).__name__}: {str(error)[:200]}); "
+            "export the score again, or choose a renderer that does not need partitura"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps partitura's warnings and prints from the user's terminal."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

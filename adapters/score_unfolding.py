@@ -1,0 +1,443 @@
+"""From the written score to the score as played: playing order, ties, and plain columns of notes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from adapters.score_written import (
+    Place,
+    WrittenDirection,
+    WrittenMeasure,
+    WrittenNote,
+    WrittenScore,
+)
+from score_to_audio.types import (
+    Direction,
+    InputError,
+    KeySignature,
+    Measure,
+    ParsedScore,
+    ScoreNotes,
+    Slur,
+    TimeSignature,
+)
+
+T = TypeVar("T")
+
+MAX_PLAYED_MEASURES = 20_000
+"""Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
+MAX_PLAYED_NOTES = 500_000
+"""Most noteheads as played; the longest score of the ASAP corpus has about 20,000."""
+
+
+# ------------------------------------------------------------------------------------- playing order
+
+
+def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: str) -> list[int]:
+    """Indices of the measures in the order in which they are played.
+
+    With ``repeats``: repeats and voltas are taken, da capo and dal segno followed once each; after such a
+    jump repeats are not taken again (but the last ending is), and fine and coda hold. Without: every
+    measure once from start to end, all but the last ending of a repeat left out.
+    Raises ``InputError`` where more than ``MAX_PLAYED_MEASURES`` would be played.
+    """
+    last_ending = _last_endings(measures)
+    if not repeats:
+        return [
+            i
+            for i, measure in enumerate(measures)
+            if not measure.endings or last_ending[i] in measure.endings
+        ]
+    order: list[int] = []
+    taken: set[int] = set()
+    jumped = False
+    start, times_through, i = 0, 1, 0
+    while i < len(measures):
+        measure = measures[i]
+        after_endings = i > 0 and not measure.endings and bool(measures[i - 1].endings)
+        if i != start and (measure.repeat_start or after_endings):
+            start, times_through = i, 1
+        if measure.endings and (last_ending[i] if jumped else times_through) not in measure.endings:
+            i += 1
+            continue
+        order.append(i)
+        if len(order) > MAX_PLAYED_MEASURES:
+            raise InputError(
+                f"{name}: with its repeats more than {MAX_PLAYED_MEASURES:,} measures are to be played "
+                f"(measure {measure.number}); correct the repeat signs, or set the score option repeats=False"
+            )
+        passes = max(measure.repeat_end, last_ending[i]) if measure.repeat_end else 0
+        if times_through < passes and (not jumped or measure.repeat_after_jump):
+            times_through += 1
+            i = start
+            continue
+        if measure.repeat_end and times_through >= passes:
+            start, times_through = i + 1, 1
+        target = None
+        if jumped:
+            if measure.fine:
+                break
+            if measure.to_coda is not None:
+                coda = _find(measures, "coda", measure.to_coda)
+                target = coda if coda is not None and coda > i else None
+        if target is None and i not in taken:
+            target = 0 if measure.da_capo else None
+            if measure.dal_segno is not None:
+                target = _find(measures, "segno", measure.dal_segno)
+            if target is not None:
+                taken.add(i)
+                jumped = True
+        if target is None:
+            i += 1
+        else:
+            i = start = target
+            times_through = 1
+    return order
+
+
+def _last_endings(measures: Sequence[WrittenMeasure]) -> list[int]:
+    """For every measure the highest number among the voltas that it adjoins; 0 outside voltas."""
+    result = [0] * len(measures)
+    i = 0
+    while i < len(measures):
+        j = i
+        while (
+            j < len(measures)
+            and measures[j].endings
+            and not (j > i and 1 in measures[j].endings and 1 not in measures[j - 1].endings)
+        ):
+            j += 1
+        if j > i:
+            last = max(max(measure.endings) for measure in measures[i:j])
+            result[i:j] = [last] * (j - i)
+        i = max(j, i + 1)
+    return result
+
+
+def _find(measures: Sequence[WrittenMeasure], sign: str, label: str) -> int | None:
+    """The first measure with the sign of that label, else the first with any such sign."""
+    found = [(i, getattr(measure, sign)) for i, measure in enumerate(measures) if getattr(measure, sign)]
+    return next((i for i, labels in found if label in labels), found[0][0] if found else None)
+
+
+# ----------------------------------------------------------------------------------------- unfolding
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Measures that follow each other on paper as in play."""
+
+    first: int
+    stop: int
+    """Written measures first..stop-1."""
+    onset: int
+    """Tick at which it starts in play."""
+    position: int
+    """Index of its first measure in the playing order."""
+
+
+def _runs(order: Sequence[int], lengths: Sequence[int]) -> list[_Run]:
+    runs = []
+    onset = tick = begin = 0
+    for position, measure in enumerate(order):
+        tick += lengths[measure]
+        if position + 1 == len(order) or order[position + 1] != measure + 1:
+            runs.append(_Run(order[begin], measure + 1, onset, begin))
+            onset, begin = tick, position + 1
+    return runs
+
+
+@dataclass(slots=True)
+class _Played:
+    """A notehead, or a tied group of them, in play."""
+
+    written: int
+    onset: int
+    duration: int
+    position: int
+    """Index of its measure in the playing order."""
+    marks: set[str]
+
+
+def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
+    """The score in playing order. ``name`` stands for the file in messages."""
+    order = playing_order(score.measures, repeats=repeats, name=name)
+    lengths = [measure.length for measure in score.measures]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    runs = _runs(order, lengths)
+    played, heads = _play_notes(score, order, runs, starts, name)
+    ranks = _sorted_ranks(score, played)
+    slurs = _play_slurs(score, heads, ranks, runs)
+    passes = _passes(order) if repeats else None
+    return ParsedScore(
+        title=score.title,
+        composer=score.composer,
+        parts=tuple(score.parts),
+        notes=_columns(score, played, ranks, passes),
+        slurs=slurs,
+        directions=_play_directions(score, runs, starts),
+        measures=_play_measures(score, order),
+        time_signatures=_time_signatures(score, order),
+        key_signatures=_key_signatures(score, order),
+        notices=tuple(score.notices),
+    )
+
+
+def _passes(order: Sequence[int]) -> list[int]:
+    """For every played measure: which time it is that it is played, from 1."""
+    count: dict[int, int] = defaultdict(int)
+    result = []
+    for measure in order:
+        count[measure] += 1
+        result.append(count[measure])
+    return result
+
+
+def _play_notes(
+    score: WrittenScore, order: Sequence[int], runs: Sequence[_Run], starts: Sequence[int], name: str
+) -> tuple[list[_Played], dict[tuple[int, int], int]]:
+    """The notes in play with ties merged, and where each (run, written note) went among them.
+
+    A tie joins two noteheads of one pitch and part where one ends and the other begins in play, so that
+    ties into a second ending or across a jump are right.
+    """
+    by_measure: list[list[int]] = [[] for _ in score.measures]
+    for index, note in enumerate(score.notes):
+        by_measure[note.measure].append(index)
+    if sum(len(by_measure[measure]) for measure in order) > MAX_PLAYED_NOTES:
+        raise InputError(
+            f"{name}: with its repeats more than {MAX_PLAYED_NOTES:,} notes are to be played; "
+            "split the score, or set the score option repeats=False"
+        )
+    events = []
+    for number, run in enumerate(runs):
+        for measure in range(run.first, run.stop):
+            onset = run.onset + starts[measure] - starts[run.first]
+            position = run.position + measure - run.first
+            for index in by_measure[measure]:
+                note = score.notes[index]
+                events.append((onset + note.offset, note.grace == "", position, index, number))
+    events.sort()
+    played: list[_Played] = []
+    heads: dict[tuple[int, int], int] = {}
+    tied: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for onset, _, position, index, number in events:
+        note = score.notes[index]
+        key = (note.part, note.pitch, onset)
+        head = _tied_head(score, played, tied[key], note) if note.tied_from and key in tied else None
+        if head is None:
+            head = len(played)
+            played.append(_Played(index, onset, note.duration, position, set(note.marks)))
+        else:
+            group = played[head]
+            if score.notes[group.written].grace:
+                # A grace note that is held: from here on it is the main note.
+                group.written, group.onset, group.position = index, onset, position
+            group.duration = onset + note.duration - group.onset
+            group.marks |= note.marks
+        heads[number, index] = head
+        if note.tied_on:
+            tied[note.part, note.pitch, onset + note.duration].append(head)
+    return played, heads
+
+
+def _tied_head(
+    score: WrittenScore, played: Sequence[_Played], candidates: list[int], note: WrittenNote
+) -> int | None:
+    """Takes the group that the note continues: one of its own voice if there is one."""
+    if not candidates:
+        return None
+    same_voice = [head for head in candidates if score.notes[played[head].written].voice == note.voice]
+    head = (same_voice or candidates)[0]
+    candidates.remove(head)
+    return head
+
+
+def _sorted_ranks(score: WrittenScore, played: Sequence[_Played]) -> list[int]:
+    """Indices of ``played`` in the order of ``ScoreNotes``: onset, grace notes first, pitch."""
+
+    def key(index: int) -> tuple[int, ...]:
+        group = played[index]
+        note = score.notes[group.written]
+        if note.grace:
+            return (group.onset, 0, group.position, group.written, 0)
+        return (group.onset, 1, note.pitch, note.part, group.written)
+
+    return sorted(range(len(played)), key=key)
+
+
+def _columns(
+    score: WrittenScore, played: Sequence[_Played], ranks: Sequence[int], passes: Sequence[int] | None
+) -> ScoreNotes:
+    groups = [played[rank] for rank in ranks]
+    notes = [score.notes[group.written] for group in groups]
+    ids = tuple(
+        note.id if passes is None else f"{note.id}-{passes[group.position]}"
+        for group, note in zip(groups, notes, strict=True)
+    )
+    return ScoreNotes(
+        id=_distinct(ids),
+        onset=np.array([group.onset for group in groups], np.float64) / score.ticks,
+        duration=np.array([group.duration for group in groups], np.float64) / score.ticks,
+        pitch=np.array([note.pitch for note in notes], np.int64),
+        spelling=tuple(note.spelling for note in notes),
+        voice=np.array([note.voice for note in notes], np.int64),
+        staff=np.array([note.staff for note in notes], np.int64),
+        part=np.array([note.part for note in notes], np.int64),
+        measure=np.array([group.position for group in groups], np.int64),
+        grace=tuple(note.grace for note in notes),
+        marks=tuple(frozenset(group.marks) for group in groups),
+    )
+
+
+def _distinct(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids; where the score's own ids look like repeated ones ("n1-1"), the later one gets a suffix."""
+    seen: set[str] = set()
+    result = []
+    for id_ in ids:
+        unique = id_
+        count = 2
+        while unique in seen:
+            unique = f"{id_}_{count}"
+            count += 1
+        seen.add(unique)
+        result.append(unique)
+    return tuple(result)
+
+
+def _play_slurs(
+    score: WrittenScore,
+    heads: dict[tuple[int, int], int],
+    ranks: Sequence[int],
+    runs: Sequence[_Run],
+) -> tuple[Slur, ...]:
+    """Every slur, each time that its first note is played; cut where a jump comes before its end."""
+    place = {index: rank for rank, index in enumerate(ranks)}
+    runs_of: dict[int, list[int]] = defaultdict(list)
+    for number, run in enumerate(runs):
+        for measure in range(run.first, run.stop):
+            runs_of[measure].append(number)
+    by_voice = _notes_by_voice(score)
+    result = []
+    for slur in score.slurs:
+        for number in runs_of[score.notes[slur.start].measure]:
+            start = heads[number, slur.start]
+            end = heads.get((number, slur.end))
+            if end is None:
+                last = _last_in_run(score, by_voice, slur.start, runs[number])
+                end = heads[number, last]
+            first, second = place[start], place[end]
+            if second >= first and (second > first or slur.start == slur.end):
+                result.append(Slur(first, second))
+    return tuple(sorted(set(result), key=lambda slur: (slur.start, slur.end)))
+
+
+def _notes_by_voice(score: WrittenScore) -> dict[tuple[int, int], list[int]]:
+    voices: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, note in enumerate(score.notes):
+        voices[note.part, note.voice].append(index)
+    for indices in voices.values():
+        indices.sort(key=lambda index: (score.notes[index].measure, score.notes[index].offset, index))
+    return voices
+
+
+def _last_in_run(
+    score: WrittenScore, by_voice: dict[tuple[int, int], list[int]], start: int, run: _Run
+) -> int:
+    """The last note of the voice of ``start`` in the run."""
+    note = score.notes[start]
+    inside = [i for i in by_voice[note.part, note.voice] if note.measure <= score.notes[i].measure < run.stop]
+    return inside[-1]
+
+
+def _play_directions(
+    score: WrittenScore, runs: Sequence[_Run], starts: Sequence[int]
+) -> tuple[Direction, ...]:
+    """Every direction each time that its place is played; extents are cut at jumps and resumed after them."""
+    result = [
+        direction
+        for written in score.directions
+        for run in runs
+        for direction in _play_direction(written, run, starts, score.ticks)
+    ]
+    order = {"tempo": 0, "tempo-reset": 1}
+    distinct = dict.fromkeys(result)
+    return tuple(sorted(distinct, key=lambda direction: (direction.onset, order.get(direction.kind, 2))))
+
+
+def _play_direction(
+    written: WrittenDirection, run: _Run, starts: Sequence[int], ticks: int
+) -> Iterator[Direction]:
+    begin, end = _tick(written.start, starts), _tick(written.end, starts)
+    run_begin, run_end = starts[run.first], starts[run.stop]
+    starts_here = run.first <= written.start.measure < run.stop
+    goes_on = written.start.measure < run.first and end > run_begin
+    if not (starts_here or goes_on):
+        return
+    shift = run.onset - run_begin
+    onset = max(begin, run_begin)
+    yield Direction(
+        kind=written.kind,
+        onset=(onset + shift) / ticks,
+        end=(max(onset, min(end, run_end)) + shift) / ticks,
+        text=written.text,
+        value=written.value,
+        part=written.part,
+        staff=written.staff,
+    )
+
+
+def _tick(place: Place, starts: Sequence[int]) -> int:
+    return starts[place.measure] + place.offset
+
+
+def _play_measures(score: WrittenScore, order: Sequence[int]) -> tuple[Measure, ...]:
+    result = []
+    tick = 0
+    for index in order:
+        measure = score.measures[index]
+        result.append(
+            Measure(tick / score.ticks, (tick + measure.length) / score.ticks, measure.number, index)
+        )
+        tick += measure.length
+    return tuple(result)
+
+
+def _time_signatures(score: WrittenScore, order: Sequence[int]) -> tuple[TimeSignature, ...]:
+    changes = _signatures([measure.times for measure in score.measures], score, order)
+    return tuple(TimeSignature(onset, *signature) for onset, signature in changes)
+
+
+def _key_signatures(score: WrittenScore, order: Sequence[int]) -> tuple[KeySignature, ...]:
+    changes = _signatures([measure.keys for measure in score.measures], score, order)
+    return tuple(KeySignature(onset, *signature) for onset, signature in changes)
+
+
+def _signatures(
+    written: Sequence[Sequence[tuple[int, T]]], score: WrittenScore, order: Sequence[int]
+) -> list[tuple[float, T]]:
+    """(onset in quarter notes, signature) wherever the signature in force changes in play."""
+    in_force: list[T | None] = []
+    current: T | None = None
+    for changes in written:
+        in_force.append(current)
+        if changes:
+            current = changes[-1][1]
+    result: list[tuple[float, T]] = []
+    tick = 0
+    for index in order:
+        before = in_force[index]
+        changes = [] if before is None else [(0, before)]
+        for offset, signature in sorted([*changes, *written[index]], key=lambda change: change[0]):
+            onset = (tick + offset) / score.ticks
+            if result and result[-1][0] == onset:
+                result.pop()
+            if not result or result[-1][1] != signature:
+                result.append((onset, signature))
+        tick += score.measures[index].length
+    return result

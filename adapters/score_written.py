@@ -1,0 +1,103 @@
+"""The score as it stands on paper: what every reader of a file format makes, and unfolding plays.
+
+Places are (measure, offset): the index of the written measure and ticks from its start, so that nothing
+depends on how long earlier measures turn out to be in other parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Grace = Literal["", "acciaccatura", "appoggiatura"]
+Kind = Literal[
+    "tempo", "tempo-change", "tempo-reset", "dynamic", "impulse", "hairpin", "pedal", "fermata", "words"
+]
+Mode = Literal["major", "minor", ""]
+
+
+class Place(NamedTuple):
+    measure: int
+    offset: int
+    """Ticks from the start of the measure."""
+
+
+@dataclass(slots=True)
+class WrittenNote:
+    """A notehead: tied notes are still apart."""
+
+    id: str
+    part: int
+    measure: int
+    offset: int
+    duration: int
+    """Ticks; 0 for a grace note."""
+    pitch: int
+    spelling: str
+    voice: int
+    staff: int
+    grace: Grace = ""
+    tied_from: bool = False
+    """A tie from an earlier note ends here."""
+    tied_on: bool = False
+    """A tie to a later note starts here."""
+    marks: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class WrittenSlur:
+    start: int
+    end: int
+    """Indices into the notes of the score."""
+
+
+@dataclass(slots=True)
+class WrittenDirection:
+    kind: Kind
+    start: Place
+    end: Place
+    """Equal to ``start`` for a direction without extent."""
+    text: str
+    value: float | None = None
+    part: int | None = None
+    staff: int | None = None
+
+
+@dataclass(slots=True)
+class WrittenMeasure:
+    """A measure with what steers the playing order; jumps take effect at its end."""
+
+    number: str = ""
+    length: int = 0
+    """Ticks."""
+    repeat_start: bool = False
+    repeat_end: int = 0
+    """How often the passage that ends here is played; 0 where no repeat ends."""
+    repeat_after_jump: bool = False
+    endings: frozenset[int] = frozenset()
+    """Passes in which the measure is played; empty outside voltas."""
+    segno: frozenset[str] = frozenset()
+    coda: frozenset[str] = frozenset()
+    to_coda: str | None = None
+    dal_segno: str | None = None
+    da_capo: bool = False
+    fine: bool = False
+    times: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
+    """(offset, (beats, beat type)) of the time signatures that change in the measure."""
+    keys: list[tuple[int, tuple[int, Mode]]] = field(default_factory=list)
+    """(offset, (fifths, mode)) of the key signatures that change in the measure."""
+
+
+@dataclass(slots=True)
+class WrittenScore:
+    ticks: int
+    """Ticks per quarter note."""
+    title: str = ""
+    composer: str = ""
+    parts: list[str] = field(default_factory=list)
+    notes: list[WrittenNote] = field(default_factory=list)
+    """In document order, part by part."""
+    slurs: list[WrittenSlur] = field(default_factory=list)
+    directions: list[WrittenDirection] = field(default_factory=list)
+    measures: list[WrittenMeasure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
