@@ -1,0 +1,72 @@
+"""The renderer ``score``: plays exactly what is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from score_to_audio.plugins import Checkpoint, Parameters, Spec
+from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Performance, Score
+
+log = logging.getLogger(__name__)
+
+
+class ScorePlaybackParameters(Parameters):
+    """Options of the renderer ``score``."""
+
+    default_tempo: float = Field(
+        100.0, ge=20, le=400, description="Quarter notes per minute until the score says how fast it goes."
+    )
+    speed: float = Field(1.0, ge=0.25, le=4, description="Times every written tempo; 0.5 is half as fast.")
+    default_dynamic: Literal["ppp", "pp", "p", "mp", "mf", "f", "ff", "fff"] = Field(
+        "mf", description="How loud it is until the score says so."
+    )
+    softest: int = Field(16, ge=1, le=127, description="MIDI velocity of ppp.")
+    loudest: int = Field(
+        126, ge=1, le=127, description="MIDI velocity of fff; the other marks lie evenly between."
+    )
+    trill_start: Literal["auto", "main", "upper"] = Field(
+        "auto", description="First note of a trill; auto: the upper one for composers up to Mozart."
+    )
+
+
+class ScorePlayback:
+    """Written tempo, dynamics, articulation, ornaments and pedal, and nothing else."""
+
+    spec: ClassVar[Spec] = Spec(
+        name="score",
+        version="1",
+        summary="Plays exactly what is written: the baseline, and the fallback for any score.",
+        parameters=ScorePlaybackParameters,
+        code_licence="Apache-2.0",
+        limits="No interpretation: no phrasing, no rubato, no pedal that is not written.",
+    )
+
+    def __init__(
+        self,
+        parameters: ScorePlaybackParameters,
+        *,
+        checkpoints: Mapping[str, Checkpoint],  # noqa: ARG002 (of the protocol)
+        device: str,  # noqa: ARG002 (of the protocol)
+    ) -> None:
+        self._parameters = parameters
+
+    def render(self, score: Score, *, seed: int) -> Performance:  # noqa: ARG002 (of the protocol)
+        """The score as written; the seed changes nothing."""
+        from renderers.score_playback import play
+
+        parsed = score.parsed
+        pitch = parsed.notes.pitch
+        if beyond := int(((pitch < LOWEST_PITCH) | (pitch > HIGHEST_PITCH)).sum()):
+            log.warning(
+                "%s: %d notes lie outside of the piano's A0 to C8 and are left out", score.path, beyond
+            )
+        return play(parsed, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        options = self._parameters.model_dump()
+        start = options.pop("trill_start")
+        return {**options, "upper_start": None if start == "auto" else start == "upper"}

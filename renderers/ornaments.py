@@ -1,0 +1,398 @@
+"""Signs for several notes, played out: grace notes, arpeggios, trills, mordents, turns, tremolos.
+
+All lengths are seconds: the speed of ornaments hardly follows the tempo (Timmers et al. 2002, Music
+Perception 20(1), for grace notes). ``realise`` works on notes whose onsets and releases a renderer has
+already timed.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.playing import Played, concatenate
+from renderers.voices import is_grace, neighbours, voice_numbers
+from score_to_audio.types import KeySignature, ScoreNotes
+
+Floats = NDArray[np.float64]
+
+TRILL_RATE = 12.0
+"""Notes per second of trills, mordents and turns; pianists trill at 10 to 14 (Moore 1992, Music Perception
+9(3))."""
+
+SHORTEST_STEP = 0.035
+"""Seconds; an ornament that would need shorter notes is left out and its main note played plainly."""
+
+MOST_NOTES = 1000
+"""Notes per ornament: about 80 s of trill. A longer main note stays on its last note; it is a mistake or an
+attack."""
+
+TERMINATED_FROM = 0.4
+"""Seconds of a trill that takes a termination (lower neighbour, main note) before a note one step above."""
+
+GRACE_SECONDS = 0.08
+"""Seconds of a grace note before the beat; pianists' short grace notes last 50 to 150 ms at any tempo
+(Windsor et al. 2001, Psychology of Music 29; Timmers et al. 2002)."""
+
+GRACE_SHARE = 0.5
+"""Largest part of the time since the preceding note that grace notes before the beat take."""
+
+APPOGGIATURA_SHARE, DOTTED_SHARE = 1 / 2, 2 / 3
+"""Part of its main note that a long appoggiatura takes: half, of a dotted note two thirds (C.P.E. Bach 1753,
+II.2 §11; Türk 1789, III.2 §8)."""
+
+ARPEGGIO_STEP = 0.045
+"""Seconds between neighbouring notes of an arpeggio."""
+
+ARPEGGIO_SHARE = 0.5
+"""Largest part of the chord that its arpeggio takes."""
+
+REPETITION_RATE = 14.0
+"""Strokes per second of the fastest tremolo on one key that a grand piano's action follows."""
+
+UPPER_START = (
+    "bach", "händel", "handel", "haendel", "scarlatti", "couperin", "rameau", "telemann", "haydn", "mozart",
+    "clementi", "soler", "purcell", "pachelbel",
+)  # fmt: skip
+"""Composers whose trills begin with the upper note (C.P.E. Bach 1753, II.3 §5); from Hummel's Anweisung
+(1828) on they begin with the main note."""
+
+_STEPS = "CDEFGAB"
+_SEMITONES = dict(zip(_STEPS, (0, 2, 4, 5, 7, 9, 11), strict=True))
+_SHARPS = "FCGDAEB"
+
+
+def begins_on_upper_note(composer: str) -> bool:
+    """True for composers in whose time trills begin with the upper note (see ``UPPER_START``)."""
+    return re.search(rf"\b({'|'.join(UPPER_START)})\b", composer.lower()) is not None
+
+
+# ------------------------------------------------------------------------------- neighbouring notes of a key
+
+
+def key_alteration(fifths: int, step: str) -> int:
+    """Semitones by which a key signature (-7..7 fifths) alters a step "C" ... "B"."""
+    if fifths >= 0:
+        return int(step in _SHARPS[:fifths])
+    return -int(step in _SHARPS[fifths:])
+
+
+def spelled(spelling: str) -> tuple[str, int, int]:
+    """ "Bb3" -> ("B", -1, 3): step, alteration in semitones, octave."""
+    step, rest = spelling[0], spelling[1:]
+    accidentals = rest.rstrip("-0123456789")
+    alteration = 2 * accidentals.count("x") + accidentals.count("#") - accidentals.count("b")
+    return step, alteration, int(rest[len(accidentals) :])
+
+
+class Scale:
+    """The notes above and below any note: key signature, and accidentals earlier in the measure."""
+
+    def __init__(self, notes: ScoreNotes, keys: Sequence[KeySignature]) -> None:
+        self._spelled = [spelled(spelling) for spelling in notes.spelling]
+        self._place = list(zip(notes.part.tolist(), notes.measure.tolist(), strict=True))
+        self._onset = notes.onset
+        self._key_onsets = [key.onset for key in keys]
+        self._fifths = [key.fifths for key in keys]
+        self._heard: dict[tuple[tuple[int, int], str, int], list[int]] = defaultdict(list)
+        for index, (step, _, octave) in enumerate(self._spelled):
+            self._heard[self._place[index], step, octave].append(index)
+
+    def interval(self, index: int, direction: int) -> int:
+        """Semitones from a note to its upper (direction 1) or lower (-1) neighbour: 1 or 2, with the sign."""
+        step, alteration, octave = self._spelled[index]
+        position = _STEPS.index(step) + direction
+        other, other_octave = _STEPS[position % 7], octave + position // 7
+        natural = _SEMITONES[other] - _SEMITONES[step] + 12 * (other_octave - octave)
+        interval = natural + self._alteration(index, other, other_octave) - alteration
+        # An altered main note can make a "neighbour" of 0 or 3 semitones; no ornament means that.
+        return direction * min(max(direction * interval, 1), 2)
+
+    def _alteration(self, index: int, step: str, octave: int) -> int:
+        """Of a step as it stands at a note: as last written in the measure, else as the key has it."""
+        heard = self._heard[self._place[index], step, octave]
+        if earlier := bisect_right(heard, index):
+            return self._spelled[heard[earlier - 1]][1]
+        current = bisect_right(self._key_onsets, self._onset[index]) - 1
+        return key_alteration(self._fifths[current], step) if current >= 0 else 0
+
+
+# ------------------------------------------------------------------------------------------------- figures
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An ornament on one note: M notes one after the other that fill its time."""
+
+    intervals: NDArray[np.int64]
+    """[M] semitones from the main note."""
+    starts: Floats
+    """[M] seconds from the main note's onset, increasing from 0."""
+
+
+def trill(length: float, upper: int, *, on_upper: bool, lower: int | None = None) -> Figure | None:
+    """Main and upper note in alternation over ``length`` seconds, ending on the main note.
+
+    ``lower``: interval of the lower neighbour where the trill ends with a termination, else None. A note too
+    short for three notes is not trilled (None).
+    """
+    ending = [] if lower is None else [lower, 0]
+    most = min(int(length / SHORTEST_STEP), MOST_NOTES) - len(ending)
+    count = min(max(round(length * TRILL_RATE) - len(ending), 4 if on_upper else 3), most)
+    # From the upper note an even number ends on the main note, from the main note an odd one.
+    count -= count % 2 if on_upper else (count + 1) % 2
+    if count < (2 if on_upper else 3):
+        return None
+    first = np.arange(count) + (0 if on_upper else 1)
+    intervals = np.concatenate([np.where(first % 2 == 0, upper, 0), np.array(ending, np.int64)])
+    step = min(length / len(intervals), 1.5 / TRILL_RATE)
+    return Figure(intervals.astype(np.int64), np.arange(len(intervals), dtype=np.float64) * step)
+
+
+def quick_figure(length: float, intervals: Sequence[int]) -> Figure | None:
+    """Quick notes at the start and the last of ``intervals`` held; the quick ones take half the note at
+    most."""
+    quick = len(intervals) - 1
+    step = min(1 / TRILL_RATE, length / 2 / quick)
+    if step < SHORTEST_STEP:
+        return None
+    return Figure(np.array(intervals, np.int64), np.arange(len(intervals), dtype=np.float64) * step)
+
+
+def delayed_turn(length: float, upper: int, lower: int) -> Figure | None:
+    """Main note, then upper, main, lower, main quickly in the last part of the note: a turn between two
+    notes."""
+    step = min(1 / TRILL_RATE, length / 8)
+    if step < SHORTEST_STEP:
+        return None
+    return Figure(
+        np.array([0, upper, 0, lower, 0], np.int64),
+        np.r_[0.0, length - step * np.array([4.0, 3.0, 2.0, 1.0])],
+    )
+
+
+def tremolo(length: float, quarters: float, strokes: int) -> Figure | None:
+    """One note repeated in eighths (1 stroke), sixteenths (2) ..., as many as its written ``quarters`` hold.
+
+    Not faster than ``REPETITION_RATE``.
+    """
+    count = min(round(quarters * 2**strokes), int(length * REPETITION_RATE), MOST_NOTES)
+    if count < 2:
+        return None
+    return Figure(np.zeros(count, np.int64), np.arange(count) * (length / count))
+
+
+def ornament(
+    notes: ScoreNotes, index: int, length: float, scale: Scale, *, upper_start: bool
+) -> Figure | None:
+    """The figure that the marks of a note ask for over ``length`` seconds, or None where it is played
+    plainly."""
+    marks = notes.marks[index]
+    if strokes := _tremolo_strokes(marks):
+        return tremolo(length, float(notes.duration[index]), strokes)
+    if not marks & _FIGURES:
+        return None
+    upper, lower = scale.interval(index, 1), scale.interval(index, -1)
+    if marks & {"trill-mark", "wavy-line"}:
+        return trill(length, upper, on_upper=upper_start)
+    if "mordent" in marks:
+        return quick_figure(length, [0, lower, 0])
+    if "inverted-mordent" in marks:
+        return quick_figure(length, [upper, 0, upper, 0] if upper_start else [0, upper, 0])
+    if "delayed-turn" in marks:
+        return delayed_turn(length, upper, lower)
+    if "turn" in marks:
+        return quick_figure(length, [upper, 0, lower, 0])
+    return quick_figure(length, [lower, 0, upper, 0])
+
+
+_FIGURES = frozenset(
+    {"trill-mark", "wavy-line", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn"}
+)
+
+
+def _tremolo_strokes(marks: frozenset[str]) -> int:
+    return next((strokes for strokes in (1, 2, 3, 4) if f"tremolo-{strokes}" in marks), 0)
+
+
+# ------------------------------------------------------------------------------------------- in the score
+
+
+def realise(notes: ScoreNotes, keys: Sequence[KeySignature], played: Played, *, upper_start: bool) -> Played:
+    """Play out every grace note and sign.
+
+    ``played``: the N notes of the score in their order, timed by the renderer; grace notes at the onset of
+    their main notes, with any release. ``upper_start``: trills begin with the upper note. The result has M
+    >= N notes; some may start before 0.
+    """
+    played = grace_notes(notes, played)
+    played = arpeggios(notes, played)
+    return figures(notes, keys, played, upper_start=upper_start)
+
+
+def grace_notes(notes: ScoreNotes, played: Played) -> Played:
+    """Give grace notes their time.
+
+    A single appoggiatura stands on the beat and takes its share of its main note (the nearest in pitch of a
+    chord). All others come before the beat: acciaccaturas, groups of several, terminations of trills, and
+    those without a main note. They shorten the preceding note of their voice.
+    """
+    grace = is_grace(notes)
+    if not grace.any():
+        return played
+    voice, (preceding, _) = voice_numbers(notes), neighbours(notes)
+    onset, offset = played.onset.copy(), played.offset.copy()
+    for group in _grace_groups(notes, voice, grace):
+        chord = _main_notes(notes, voice, grace, group)
+        before = int(preceding[group[0]])
+        trilled = before >= 0 and bool(notes.marks[before] & {"trill-mark", "wavy-line"})
+        if len(group) == 1 and notes.grace[group[0]] == "appoggiatura" and len(chord) and not trilled:
+            main = chord[np.argmin(np.abs(notes.pitch[chord] - notes.pitch[group[0]]))]
+            share = DOTTED_SHARE if _is_dotted(notes.duration[main]) else APPOGGIATURA_SHARE
+            # The release may be early (staccato): the appoggiatura lives on what sounds of the main note.
+            change = onset[main] + share * (offset[main] - onset[main])
+            onset[group[0]], offset[group[0]], onset[main] = onset[main], change, change
+        else:
+            beat = float(onset[group[0]])
+            available = beat - onset[before] if before >= 0 else np.inf
+            step = min(GRACE_SECONDS, GRACE_SHARE * max(available, 0.0) / len(group))
+            onset[group] = beat - step * np.arange(len(group), 0, -1)
+            offset[group] = onset[group] + step
+            held = _chord_of(notes, voice, grace, before)
+            offset[held] = np.minimum(offset[held], onset[group[0]])
+    return replace(played, onset=onset, offset=offset)
+
+
+def arpeggios(notes: ScoreNotes, played: Played) -> Played:
+    """Spread the chords marked "arpeggiate" upward, "arpeggiate-down" downward, from the beat on.
+
+    Both staves spread at once, each from its own first note. A chord of which one note is marked spreads as
+    a whole.
+    """
+    spread = np.array([_spread_direction(marks) for marks in notes.marks], np.int64).reshape(-1)
+    if not spread.any():
+        return played
+    onset = played.onset.copy()
+    keys = np.stack([notes.onset, notes.part, notes.staff], axis=1)
+    main = np.flatnonzero(~is_grace(notes))
+    chords = np.unique(keys[main], axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(chords, kind="stable")
+    voice = voice_numbers(notes)
+    marked_chords = np.unique(chords[spread[main] != 0])
+    bounds = np.searchsorted(chords[order], [marked_chords, marked_chords + 1])
+    for low, high in bounds.T:
+        chord = main[order[low:high]]
+        marked = chord[spread[chord] != 0]
+        members = marked if len(marked) > 1 else chord[voice[chord] == voice[marked[0]]]
+        rising = members[np.argsort(notes.pitch[members], kind="stable")]
+        sequence = rising if spread[marked[0]] > 0 else rising[::-1]
+        shortest = float((played.offset - onset)[sequence].min())
+        step = min(ARPEGGIO_STEP, ARPEGGIO_SHARE * max(shortest, 0.0) / len(sequence))
+        onset[sequence] += step * np.arange(len(sequence))
+    return replace(played, onset=onset)
+
+
+def figures(notes: ScoreNotes, keys: Sequence[KeySignature], played: Played, *, upper_start: bool) -> Played:
+    """Replace each trilled, turned or repeated note by the notes of its figure."""
+    signs = _FIGURES | {f"tremolo-{strokes}" for strokes in (1, 2, 3, 4)}
+    marked = [i for i, marks in enumerate(notes.marks) if marks & signs]
+    if not marked:
+        return played
+    scale, following = Scale(notes, keys), neighbours(notes)[1]
+    before_grace = _notes_before_grace(notes)
+    realised, plain = [], np.ones(len(played), dtype=bool)
+    for index in marked:
+        length = float(played.offset[index] - played.onset[index])
+        figure = ornament(notes, index, length, scale, upper_start=upper_start)
+        if figure is None:
+            continue
+        if notes.marks[index] & {"trill-mark", "wavy-line"} and index not in before_grace:
+            figure = _terminated(notes, index, int(following[index]), length, scale, figure, upper_start)
+        plain[index] = False
+        realised.append(_figure_notes(played, index, figure))
+    return concatenate([played.take(plain), *realised])
+
+
+def _terminated(
+    notes: ScoreNotes,
+    index: int,
+    following: int,
+    length: float,
+    scale: Scale,
+    figure: Figure,
+    upper_start: bool,
+) -> Figure:
+    """The trill with a termination where it is long enough and resolves to the step above (Türk 1789, IV.3
+    §36)."""
+    if length < TERMINATED_FROM or following < 0:
+        return figure
+    joins = abs(notes.onset[index] + notes.duration[index] - notes.onset[following]) < 1e-6
+    if not joins or notes.pitch[following] - notes.pitch[index] not in (1, 2):
+        return figure
+    upper, lower = scale.interval(index, 1), scale.interval(index, -1)
+    return trill(length, upper, on_upper=upper_start, lower=lower) or figure
+
+
+def _figure_notes(played: Played, index: int, figure: Figure) -> Played:
+    starts = played.onset[index] + figure.starts
+    count = len(starts)
+    return Played(
+        source=np.full(count, played.source[index]),
+        onset=starts,
+        offset=np.append(starts[1:], played.offset[index]),
+        pitch=played.pitch[index] + figure.intervals,
+        velocity=np.full(count, played.velocity[index]),
+    )
+
+
+def _spread_direction(marks: frozenset[str]) -> int:
+    return -1 if "arpeggiate-down" in marks else int("arpeggiate" in marks)
+
+
+def _is_dotted(quarters: float) -> bool:
+    """True for 1.5 times a power of two; also for compound beats, which theorists count as dotted."""
+    return bool(abs(np.log2(max(quarters, 1e-9) / 1.5) % 1) < 1e-6)
+
+
+def _grace_groups(
+    notes: ScoreNotes, voice: NDArray[np.int64], grace: NDArray[np.bool_]
+) -> list[NDArray[np.int64]]:
+    """Indices of the grace notes of each voice and onset, in playing order."""
+    index = np.flatnonzero(grace)
+    order = index[np.lexsort((notes.onset[index], voice[index]))]
+    breaks = (np.diff(voice[order]) != 0) | (np.diff(notes.onset[order]) != 0)
+    return np.split(order, np.flatnonzero(breaks) + 1)
+
+
+def _chord_of(
+    notes: ScoreNotes, voice: NDArray[np.int64], grace: NDArray[np.bool_], index: int
+) -> NDArray[np.int64]:
+    """Indices of the main notes that stand with a note in its voice; none for index -1."""
+    if index < 0:
+        return np.zeros(0, np.int64)
+    onset = notes.onset[index]
+    together = np.arange(
+        np.searchsorted(notes.onset, onset), np.searchsorted(notes.onset, onset, side="right")
+    )
+    return together[(voice[together] == voice[index]) & ~grace[together]]
+
+
+def _main_notes(
+    notes: ScoreNotes, voice: NDArray[np.int64], grace: NDArray[np.bool_], group: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Indices of the main notes that a group of grace notes adorns: of its voice."""
+    return _chord_of(notes, voice, grace, int(group[0]))
+
+
+def _notes_before_grace(notes: ScoreNotes) -> set[int]:
+    """Main notes after which grace notes are written: their trills need no termination of our own."""
+    grace, (preceding, _) = is_grace(notes), neighbours(notes)
+    voice = voice_numbers(notes)
+    before = {int(i) for i in preceding[grace] if i >= 0}
+    return {int(i) for index in before for i in _chord_of(notes, voice, grace, index)}

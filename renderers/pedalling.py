@@ -1,0 +1,204 @@
+"""Pedals as MIDI controllers: those that a score writes, and a sustain pedal that follows the harmony."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.tempo import TimeMap
+from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls, Direction
+
+Floats = NDArray[np.float64]
+
+CONTROLLERS = {"sustain": SUSTAIN, "sostenuto": SOSTENUTO, "soft": SOFT}
+
+PRESS_DELAY = 0.05
+"""Seconds after the written place at which a pedal goes down, so that it catches what is struck there and
+not what has just been released."""
+
+CHANGE_DELAY = 0.12
+"""Seconds between lift and press of a legato pedal change: the dampers need to reach the strings (Repp
+1996, JASA 100(6): pedal offsets follow the onsets of the new harmony, presses come 100 to 200 ms later)."""
+
+LARGEST_DELAY_SHARE = 0.5
+"""A pedal goes down within this part of its span, however short that is."""
+
+HARMONY_CHANGE = 0.6
+"""Cosine similarity of pitch-class profiles below which two stretches are two harmonies."""
+
+LONGEST_SPAN = 4.0
+"""Seconds after which a harmonic pedal is changed at the next beat even if the harmony stays: it has
+collected passing notes."""
+
+REST_SHARE = 0.5
+"""Part of a beat without a held key from which it counts as a rest."""
+
+
+def written_pedals(directions: Sequence[Direction], times: TimeMap) -> Controls:
+    """The pedals that the score writes: 127 from the start of each mark to 0 at its end.
+
+    Overlapping marks of one pedal are one. A mark that starts where another ends is a change: lift, then
+    press.
+    """
+    parts = []
+    for name, number in CONTROLLERS.items():
+        spans = [
+            (d.onset, d.end)
+            for d in directions
+            if d.kind == "pedal"
+            and d.text == name
+            and np.isfinite([d.onset, d.end]).all()
+            and d.end > d.onset
+        ]
+        if spans:
+            seconds = times.to_seconds(np.maximum(_merged(spans), 0.0))
+            parts.append(_presses(seconds, number))
+    return merged_controls(parts)
+
+
+def harmonic_pedal(
+    onset: Floats,
+    offset: Floats,
+    pitch: NDArray[np.int64],
+    beats: Floats,
+    *,
+    detached: NDArray[np.bool_] | None = None,
+) -> Controls:
+    """A sustain pedal that is changed with the harmony.
+
+    ``onset``, ``offset`` (seconds) and ``pitch``: [N] notes as played, in any order; ``beats``: [B]
+    seconds, strictly increasing, where the pedal may change; ``detached``: [N] True for notes played
+    staccato.
+
+    Heuristic, beat by beat: the harmony changes where a new bass note with another pitch class is struck,
+    below what sounded since the last change or in its octave, or where the pitch classes since the last
+    change and those of the beat have a cosine similarity below ``HARMONY_CHANGE``; at the latest after
+    ``LONGEST_SPAN``. There the pedal lifts on the beat and goes down ``CHANGE_DELAY`` later. It stays up
+    through beats in which no key is held for ``REST_SHARE`` of the time, and through those in which most
+    notes struck are detached.
+    """
+    if len(onset) == 0 or len(beats) < 2:
+        return Controls.none()
+    detached = np.zeros(len(onset), dtype=bool) if detached is None else detached
+    weights = _pitch_class_weights(onset, offset, pitch, beats)
+    bass = _bass_notes(onset, pitch, beats)
+    resting = _held_seconds(onset, offset, beats) < (1 - REST_SHARE) * np.diff(beats)
+    staccato = _share_of(detached, onset, beats) > 0.5
+    up = resting | staccato
+    spans: list[tuple[float, float]] = []
+    collected, lowest, since = np.zeros(12), -1, 0
+    down = False
+    for beat in range(len(beats) - 1):
+        if up[beat]:
+            if down:
+                spans.append((float(beats[since]), float(beats[beat])))
+            down = False
+            continue
+        new = down and (
+            beats[beat] - beats[since] > LONGEST_SPAN
+            or _bass_moves(lowest, int(bass[beat]))
+            or _similarity(collected, weights[beat]) < HARMONY_CHANGE
+        )
+        if new:
+            spans.append((float(beats[since]), float(beats[beat])))
+        if new or not down:
+            since, collected, lowest, down = beat, np.zeros(12), int(bass[beat]), True
+        collected = collected + weights[beat]
+        lowest = int(bass[beat]) if lowest < 0 else lowest
+    if down:
+        spans.append((float(beats[since]), float(beats[-1])))
+    return _presses(np.array(spans).reshape(-1, 2), SUSTAIN)
+
+
+def merged_controls(parts: Sequence[Controls]) -> Controls:
+    """All events of the parts in the order of time."""
+    if not parts:
+        return Controls.none()
+    time = np.concatenate([part.time for part in parts])
+    order = np.argsort(time, kind="stable")
+    number = np.concatenate([part.number for part in parts])
+    value = np.concatenate([part.value for part in parts])
+    return Controls(time[order], number[order], value[order])
+
+
+def _presses(spans: Floats, number: int) -> Controls:
+    """Press and lift for each of S spans [S, 2] of seconds, sorted and disjoint."""
+    if not len(spans):
+        return Controls.none()
+    start, end = spans[:, 0], spans[:, 1]
+    changed = np.r_[False, np.abs(start[1:] - end[:-1]) < 1e-6]
+    delay = np.where(changed, CHANGE_DELAY, PRESS_DELAY)
+    press = start + np.minimum(delay, LARGEST_DELAY_SHARE * (end - start))
+    time = np.stack([press, end], axis=1).reshape(-1)
+    value = np.tile(np.array([127, 0], np.int64), len(spans))
+    return Controls(time, np.full(len(time), number, np.int64), value)
+
+
+def _merged(spans: Sequence[tuple[float, float]]) -> Floats:
+    """Spans sorted by start, overlapping ones joined; touching ones stay apart."""
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return np.array(merged, np.float64)
+
+
+def _sounding_until(times: Floats, onset: Floats, offset: Floats) -> Floats:
+    """[T] note-seconds that have sounded until each time: the sum over notes of the part before it."""
+
+    def ramps(starts: Floats) -> Floats:
+        starts = np.sort(starts)
+        count = np.searchsorted(starts, times, side="right")
+        return count * times - np.r_[0.0, np.cumsum(starts)][count]
+
+    return ramps(onset) - ramps(offset)
+
+
+def _pitch_class_weights(onset: Floats, offset: Floats, pitch: NDArray[np.int64], beats: Floats) -> Floats:
+    """[B - 1, 12] seconds for which each pitch class is held in each beat."""
+    columns = []
+    for pitch_class in range(12):
+        members = pitch % 12 == pitch_class
+        columns.append(np.diff(_sounding_until(beats, onset[members], offset[members])))
+    return np.maximum(np.stack(columns, axis=1), 0.0)
+
+
+def _bass_notes(onset: Floats, pitch: NDArray[np.int64], beats: Floats) -> NDArray[np.int64]:
+    """[B - 1] lowest pitch struck in each beat; -1 where none is."""
+    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
+    inside = (beat >= 0) & (beat < len(beats) - 1)
+    lowest = np.full(len(beats) - 1, 128, np.int64)
+    np.minimum.at(lowest, beat[inside], pitch[inside])
+    return np.where(lowest < 128, lowest, -1)
+
+
+def _held_seconds(onset: Floats, offset: Floats, beats: Floats) -> Floats:
+    """[B - 1] seconds of each beat in which at least one key is held."""
+    order = np.argsort(onset)
+    starts, latest = onset[order], np.maximum.accumulate(offset[order])
+    first = np.r_[True, starts[1:] > latest[:-1]]
+    begins = starts[first]
+    ends = latest[np.r_[np.flatnonzero(first)[1:] - 1, len(latest) - 1]]
+    return np.diff(_sounding_until(beats, begins, ends))
+
+
+def _share_of(mask: NDArray[np.bool_], onset: Floats, beats: Floats) -> Floats:
+    """[B - 1] share of the notes struck in each beat for which the mask holds; 0 where none is struck."""
+    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
+    inside = (beat >= 0) & (beat < len(beats) - 1)
+    struck = np.bincount(beat[inside], minlength=len(beats) - 1)
+    marked = np.bincount(beat[inside], weights=mask[inside].astype(np.float64), minlength=len(beats) - 1)
+    return marked / np.maximum(struck, 1)
+
+
+def _bass_moves(lowest: int, bass: int) -> bool:
+    return 0 <= bass < lowest + 12 and lowest >= 0 and bass % 12 != lowest % 12 and bass <= lowest + 5
+
+
+def _similarity(a: Floats, b: Floats) -> float:
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm > 0 else 1.0

@@ -1,0 +1,483 @@
+"""Written tempo as a map between score time (quarter notes) and performed time (seconds).
+
+Tempo marks, gradual changes, fermatas and caesuras become a piecewise linear ``TimeMap``, which is strictly
+increasing and therefore invertible. Other renderers start from the same map and bend it with ``scaled``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from score_to_audio.types import Direction, ParsedScore, ScoreNotes, TimeSignature
+
+Floats = NDArray[np.float64]
+
+DEFAULT_TEMPO = 100.0
+"""Quarter notes per minute where a score says nothing about its tempo. The geometric mean over the 188 scores
+of ASAP's training split (Foscarin et al., ISMIR 2020) of the pianists' median tempo is 103."""
+
+SLOWEST, FASTEST = 10.0, 1000.0
+"""Quarter notes per minute; written values beyond are typing errors or attacks and are pulled in."""
+
+TEMPO_WORDS: tuple[tuple[str, float], ...] = (
+    (r"larghissimo", 30),
+    (r"larghetto", 52),
+    (r"largo|large\b", 38),
+    (r"grave\b", 30),
+    (r"adagietto", 50),
+    (r"adagio|adagissimo", 38),
+    (r"lent(?:o|issimo|amente|ement)?\b|langsam|slow", 46),
+    (r"andantino", 58),
+    (r"andante", 50),
+    (r"moderato|mod[eé]r[eé]|m[aä](?:ß|ss)ig", 80),
+    (r"maestoso", 80),
+    (r"allegretto", 108),
+    (r"allegro", 132),
+    (r"anim[eé]|bewegt", 116),
+    (r"lebhaft|rasch|schnell|geschwind|vif\b|lively|fast", 138),
+    (r"vivacissimo|vivacissimamente", 160),
+    (r"vivace|vivo\b", 132),
+    (r"prestissimo", 220),
+    (r"presto", 200),
+)
+"""Word -> quarter notes per minute, in metres with a quarter or an eighth below the line.
+
+Rounded geometric means of the pianists' tempo over the first 32 beats of the scores in ASAP's training
+split that begin with the word (32 x allegro, 11 x presto, 11 x andante ...); words with fewer than three
+scores stand where the traditional order (Grove, "Tempo and expression marks") puts them. The beat of slow
+compound and of 3/8 metres is the eighth in practice, so that the quarter keeps its tempo there. The ranges
+printed on metronomes (Adagio 66-76, Andante 76-108) are about half as fast again as what pianists play for
+slow words.
+"""
+
+ALLA_BREVE = 1.4
+"""Times the tempo of a word in metres with a half below the line (training split: 1.37 allegro, 1.45
+presto)."""
+
+EMPHASIS = 1.15
+"""What "molto" or "assai" does to a tempo word, away from ``DEFAULT_TEMPO``; "non troppo" does the
+reverse."""
+_MORE = re.compile(r"\bmolto|\bassai|\bsehr\b|\btr[eè]s\b|con brio|con fuoco|äußerst")
+_LESS = re.compile(r"non troppo|non tanto|\bpoco\b|\bquasi\b|\betwas\b|un peu|nicht zu|\bassez\b")
+
+COMPARATIVES: tuple[tuple[str, float], ...] = (
+    (r"doppio movimento|doppelt so schnell", 2.0),
+    (r"istesso|stesso|m[eê]me mouv", 1.0),
+    (r"meno|moins", 0.8),
+    (r"(?:pi[uùú]|plus) (?:\w+ )?(?:lent|adagio|larg|tranquillo|moderato|sostenuto|calm)", 0.8),
+    (r"langsamer|ruhiger|slower", 0.8),
+    (r"pi[uùú]|plus|schneller|bewegter|lebhafter|rascher|faster", 1.25),
+)
+"""Tempo relative to the tempo before. "poco" takes the square root of the factor."""
+
+MOODS: tuple[tuple[str, float], ...] = (
+    (r"animato|agitato|con moto|mosso", 1.15),
+    (r"tranquill|ruhig|calm|largamente|sostenuto|pesante", 0.85),
+)
+"""Words that make the tempo before quicker or slower where they stand alone; beside a tempo word they say
+nothing."""
+
+GRADUAL_CHANGES: tuple[tuple[str, float], ...] = (
+    (r"morendo|smorz|calando|perdend|mancando", 0.5),
+    (r"sostenuto|sosten", 0.95),
+    (r"precipit", 1.15),
+    (r"string", 1.5),
+    (r"accel|affrett|stretto|press|anim|en serrant|schneller|eilend", 1.33),
+    (
+        r"rit|rall|lentando|slent|allarg|tard|rubato|c[eé]d|retenu|ralent|[eé]largi|langsamer|zurück|zögern",
+        0.75,
+    ),
+)
+"""Word -> tempo at the end of a gradual change relative to its start; the defaults of MuseScore 4
+(``GradualTempoChange``), whose list this extends by synonyms. "poco" takes the square root, "molto" the
+power 1.5 of the factor. The first expression that is found decides."""
+
+_IMMEDIATE = re.compile(r"riten|retenu|c[eé]dez")
+"""Ritenuto is "held back at once", against the gradual ritardando (Türk 1789; Gould 2011, "Tempo")."""
+
+LARGEST_CHANGE = 2.5
+"""Gradual changes never lead further than this factor from the last tempo mark."""
+
+CURVATURE = 3.0
+"""q of v(x) = (1 + (w^q - 1) x)^(1/q), tempo over score position: q = 2 is constant deceleration, as
+of a runner; listeners prefer q = 3 (Friberg & Sundberg 1999, JASA 105(3), eq. 5)."""
+
+CHANGE_KNOTS = 32
+"""Linear pieces per gradual change; each knot lies exactly on the curve."""
+
+UNENDED_CHANGE = 4.0
+"""Quarter notes that a gradual change without a written end takes."""
+
+HELD_FOR = 8.0
+"""Quarter notes for which the tempo reached by a gradual change waits for an "a tempo" or a new tempo.
+Where none comes, the old tempo returns at the end of the change: most scores leave out the "a tempo"."""
+
+CONTINUED_WITHIN = 1.0
+"""Quarter notes between two gradual changes within which the second goes on from where the first arrived."""
+
+FERMATA_STRETCH = 2.0
+FERMATA_LEAST, FERMATA_SHORT_STRETCH, FERMATA_LONGEST = 1.0, 4.0, 4.0
+"""Türk (Klavierschule, 1789, I.6 §84): a note with a fermata lasts about twice its value, in quick tempo a
+quarter about four times. So it gains its own length, at least ``FERMATA_LEAST`` seconds, but no more than
+to ``FERMATA_SHORT_STRETCH`` times its length; never more than ``FERMATA_LONGEST`` seconds."""
+
+CAESURA_SECONDS = 1.0
+"""Silence at a caesura ("railway tracks"), about a slow beat."""
+
+_POINT = 1 / 64
+"""Quarter notes before a barline with a fermata or a caesura in which its time is spent."""
+
+
+@dataclass(frozen=True)
+class TimeMap:
+    """Score time <-> performed time, linear between K >= 2 knots and beyond the first and the last.
+
+    Raises ``ValueError`` where the knots do not increase strictly.
+    """
+
+    quarters: Floats
+    """[K] quarter notes from the start, strictly increasing."""
+    seconds: Floats
+    """[K] seconds from the start, strictly increasing."""
+
+    def __post_init__(self) -> None:
+        if self.quarters.shape != self.seconds.shape or self.quarters.ndim != 1 or len(self.quarters) < 2:
+            raise ValueError("a time map needs two columns of equal length, two knots at least")
+        if not (np.diff(self.quarters) > 0).all() or not (np.diff(self.seconds) > 0).all():
+            raise ValueError("the knots of a time map must increase strictly")
+
+    def to_seconds(self, quarters: ArrayLike) -> Floats:
+        """Performed time of score positions (any shape)."""
+        return _interpolate(np.asarray(quarters, np.float64), self.quarters, self.seconds)
+
+    def to_quarters(self, seconds: ArrayLike) -> Floats:
+        """Score positions of performed times (any shape); the inverse of ``to_seconds``."""
+        return _interpolate(np.asarray(seconds, np.float64), self.seconds, self.quarters)
+
+    def beat_period(self, quarters: ArrayLike) -> Floats:
+        """Seconds per quarter note at score positions (any shape); at a knot, of the piece after it."""
+        piece = _piece(np.asarray(quarters, np.float64), self.quarters)
+        return (np.diff(self.seconds) / np.diff(self.quarters))[piece]
+
+    def scaled(self, positions: Floats, factors: Floats) -> TimeMap:
+        """The map with the time between positions[i] and positions[i + 1] multiplied by factors[i] > 0.
+
+        ``positions``: [P] quarter notes, strictly increasing; ``factors``: [P - 1]. Outside of the
+        positions the tempo stays.
+        """
+        knots = np.union1d(self.quarters, positions)
+        inside = np.searchsorted(positions, knots[:-1], side="right") - 1
+        factor = np.concatenate([factors, [1.0]])[
+            np.where((inside >= 0) & (inside < len(factors)), inside, -1)
+        ]
+        lengths = np.diff(self.to_seconds(knots)) * factor
+        start = self.to_seconds(knots[0])
+        return TimeMap(knots, start + np.concatenate([[0.0], np.cumsum(lengths)]))
+
+
+def _piece(x: Floats, knots: Floats) -> NDArray[np.intp]:
+    return np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
+
+
+def _interpolate(x: Floats, knots: Floats, values: Floats) -> Floats:
+    # np.interp is constant beyond the ends; notes may start before the first knot or end after the last.
+    piece = _piece(x, knots)
+    slope = np.diff(values) / np.diff(knots)
+    return np.asarray(values[piece] + (x - knots[piece]) * slope[piece])
+
+
+def time_map(score: ParsedScore, *, default_tempo: float = DEFAULT_TEMPO, speed: float = 1.0) -> TimeMap:
+    """The score as written: tempo marks, gradual changes, fermatas and caesuras.
+
+    ``default_tempo``: quarter notes per minute until the first tempo mark; ``speed`` multiplies every tempo.
+    """
+    end = score_end(score)
+    segments = tempo_segments(score.directions, score.time_signatures, default_tempo)
+    plain = _integrate([segment.faster(speed) for segment in segments], end)
+    return _with_holds(plain, [*_fermatas(score), *_caesuras(score.notes)])
+
+
+def score_end(score: ParsedScore) -> float:
+    """Quarter notes to the end of the last measure or note; at least 1, so that a time map exists."""
+    ends = [measure.end for measure in score.measures] + [1.0]
+    if len(score.notes):
+        ends.append(float((score.notes.onset + score.notes.duration).max()))
+    return max(ends)
+
+
+# ------------------------------------------------------------------------------------------- tempo marks
+
+
+@dataclass(frozen=True)
+class TempoSegment:
+    """Tempo from ``onset`` (quarter notes) to the next segment's onset, or to ``end`` if that is sooner.
+
+    ``start`` and ``stop``: quarter notes per minute at the two ends; equal for a steady tempo.
+    """
+
+    onset: float
+    end: float
+    start: float
+    stop: float
+
+    def faster(self, factor: float) -> TempoSegment:
+        return TempoSegment(self.onset, self.end, self.start * factor, self.stop * factor)
+
+
+def tempo_segments(
+    directions: Sequence[Direction], time_signatures: Sequence[TimeSignature], default_tempo: float
+) -> list[TempoSegment]:
+    """The written tempo as steady and gradual segments in order, the first one from 0 on."""
+    marks = _tempo_marks(directions)
+    base = first = _clip(default_tempo)
+    segments = [TempoSegment(0.0, np.inf, base, base)]
+    named = False
+    for index, mark in enumerate(marks):
+        if mark.kind == "tempo":
+            base = _clip(tempo_of(mark, base, _signature_at(time_signatures, mark.onset)) or base)
+            first, named = (base, True) if not named else (first, True)
+            segments.append(TempoSegment(mark.onset, np.inf, base, base))
+        elif mark.kind == "tempo-reset":
+            if mark.value is not None and mark.value > 0:
+                base = _clip(mark.value)
+            elif re.search(r"prim|\bi\b|\b1\b|erste|1er|anfang", mark.text.lower()):
+                base = first
+            segments.append(TempoSegment(mark.onset, np.inf, base, base))
+        else:
+            later = [other for other in marks[index + 1 :] if other.onset > mark.onset]
+            here = (
+                segments[-1].stop if mark.onset >= segments[-1].end else _tempo_in(segments[-1], mark.onset)
+            )
+            segments += _change_segments(mark, later, here, base, time_signatures)
+    return [segment for segment in segments if segment.end > segment.onset]
+
+
+def tempo_of(mark: Direction, before: float, signature: TimeSignature | None) -> float | None:
+    """Quarter notes per minute of a "tempo" direction, or None where its text names none.
+
+    A metronome value counts as it is. ``before``: the tempo to which "più mosso" and the like relate.
+    """
+    if mark.value is not None and mark.value > 0:
+        return mark.value
+    text = mark.text.lower()
+    if (factor := _first_match(COMPARATIVES, text)) is not None:
+        return before * _moderated(factor, text)
+    named = [tempo for expression, tempo in TEMPO_WORDS if re.search(expression, text)]
+    if not named:
+        factor = _first_match(MOODS, text)
+        return None if factor is None else before * _moderated(factor, text)
+    tempo = float(np.exp(np.mean(np.log(named))))
+    away = EMPHASIS if tempo > DEFAULT_TEMPO else 1 / EMPHASIS
+    tempo *= away ** (bool(_MORE.search(text)) - bool(_LESS.search(text)))
+    return tempo * (ALLA_BREVE if signature and signature.beat_type <= 2 else 1.0)
+
+
+def change_factor(text: str) -> float:
+    """Tempo at the end of a gradual change relative to its start; 1 where the text is not understood."""
+    factor = _first_match(GRADUAL_CHANGES, text.lower())
+    return 1.0 if factor is None else _moderated(factor, text.lower())
+
+
+def _first_match(table: Sequence[tuple[str, float]], text: str) -> float | None:
+    return next((value for expression, value in table if re.search(expression, text)), None)
+
+
+def _moderated(factor: float, text: str) -> float:
+    power = (
+        0.5
+        if re.search(r"\bpoco|\betwas\b|un peu", text)
+        else 1.5
+        if re.search(r"\bmolto|\bsehr\b", text)
+        else 1
+    )
+    return float(factor**power)
+
+
+def _tempo_marks(directions: Sequence[Direction]) -> list[Direction]:
+    """Tempo directions in order, one per kind and place: both staves may carry the same mark.
+
+    Of several the metronome value, else the first that is understood, else the first decides.
+    """
+    order = {"tempo": 0, "tempo-reset": 1, "tempo-change": 2}
+    chosen: dict[tuple[float, int], Direction] = {}
+    for mark in directions:
+        if mark.kind not in order or not np.isfinite(mark.onset):
+            continue
+        mark = replace(mark, onset=max(mark.onset, 0.0))
+        place = (round(mark.onset, 6), order[mark.kind])
+        if place not in chosen or _clarity(mark) > _clarity(chosen[place]):
+            chosen[place] = mark
+    return [chosen[place] for place in sorted(chosen)]
+
+
+def _clarity(mark: Direction) -> int:
+    if mark.kind != "tempo":
+        return int(mark.end > mark.onset)
+    return 2 if mark.value else int(tempo_of(mark, 1.0, None) is not None)
+
+
+def _change_segments(
+    mark: Direction,
+    later: Sequence[Direction],
+    here: float,
+    base: float,
+    time_signatures: Sequence[TimeSignature],
+) -> Iterator[TempoSegment]:
+    """A gradual change from tempo ``here`` at the mark, and what holds after it until the next mark."""
+    stop = mark.end if mark.end > mark.onset else mark.onset + UNENDED_CHANGE
+    stop = min([stop, *(other.onset for other in later[:1])])
+    factor = change_factor(mark.text)
+    arrival = next((other for other in later if other.kind != "tempo-change"), None)
+    near = arrival is not None and arrival.onset - stop <= HELD_FOR
+    continued = bool(later) and later[0].onset - stop <= CONTINUED_WITHIN
+    target = here * factor
+    if near and arrival is not None and arrival.kind == "tempo":
+        new = tempo_of(arrival, base, _signature_at(time_signatures, arrival.onset))
+        if new is not None and (new - here) * (factor - 1) > 0:
+            target = new
+    target = _clip(float(np.clip(target, base / LARGEST_CHANGE, base * LARGEST_CHANGE)))
+    start = target if _IMMEDIATE.search(mark.text.lower()) else here
+    yield TempoSegment(mark.onset, stop, start, target)
+    after = target if near or continued else base
+    yield TempoSegment(stop, np.inf, after, after)
+
+
+def _tempo_in(segment: TempoSegment, onset: float) -> float:
+    if segment.start == segment.stop:
+        return segment.start
+    x = (onset - segment.onset) / (segment.end - segment.onset)
+    w = segment.stop / segment.start
+    return float(segment.start * (1 + (w**CURVATURE - 1) * x) ** (1 / CURVATURE))
+
+
+def _signature_at(time_signatures: Sequence[TimeSignature], onset: float) -> TimeSignature | None:
+    before = [signature for signature in time_signatures if signature.onset <= onset]
+    return before[-1] if before else None
+
+
+def _clip(tempo: float) -> float:
+    return min(max(tempo, SLOWEST), FASTEST)
+
+
+def _integrate(segments: Sequence[TempoSegment], end: float) -> TimeMap:
+    """Knots at the ends of the segments and along gradual changes, up to ``end``."""
+    quarters, seconds = [np.zeros(1)], [np.zeros(1)]
+    nexts = [*(segment.onset for segment in segments[1:]), end]
+    for segment, following in zip(segments, nexts, strict=True):
+        stop = min(segment.end, following)
+        if stop <= quarters[-1][-1]:
+            continue
+        gradual = segment.start != segment.stop
+        knots = np.linspace(segment.onset, stop, CHANGE_KNOTS + 1 if gradual else 2)[1:]
+        quarters.append(knots)
+        seconds.append(seconds[-1][-1] + _elapsed(segment, knots))
+    return TimeMap(np.concatenate(quarters), np.concatenate(seconds))
+
+
+def _elapsed(segment: TempoSegment, knots: Floats) -> Floats:
+    """Seconds from the segment's onset to the knots: the integral of 1 / v(x) in closed form."""
+    period = 60 / segment.start
+    if not np.isfinite(segment.end):
+        return (knots - segment.onset) * period
+    length = segment.end - segment.onset
+    x = (knots - segment.onset) / length
+    a = (segment.stop / segment.start) ** CURVATURE - 1
+    if abs(a) < 1e-9:
+        return (knots - segment.onset) * period
+    power = 1 - 1 / CURVATURE
+    # expm1 and log1p keep small changes of tempo (a near 0) accurate.
+    return np.asarray(length * period * np.expm1(power * np.log1p(a * x)) / (a * power))
+
+
+# ---------------------------------------------------------------------------------- fermatas and caesuras
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Time that is added between two score positions (quarter notes).
+
+    ``written``: the stretch (onset, end) whose length a fermata multiplies; None for a caesura.
+    """
+
+    onset: float
+    end: float
+    written: tuple[float, float] | None
+
+
+def fermata_seconds(written: float) -> float:
+    """Seconds that a fermata adds to a note of ``written`` seconds (Türk; see ``FERMATA_STRETCH``)."""
+    quick = min(FERMATA_LEAST, (FERMATA_SHORT_STRETCH - 1) * written)
+    return min(max((FERMATA_STRETCH - 1) * written, quick), FERMATA_LONGEST)
+
+
+def _fermatas(score: ParsedScore) -> list[Hold]:
+    """One hold per fermata, shared by all voices: it is spent after the last onset that it covers.
+
+    Simultaneous fermatas in several voices are one; it starts with the last and ends with the first of them.
+    """
+    notes = score.notes
+    spans = [
+        (float(notes.onset[i]), float(notes.onset[i] + notes.duration[i]))
+        for i, marks in enumerate(notes.marks)
+        if "fermata" in marks and notes.duration[i] > 0
+    ]
+    spans += [
+        (d.onset, d.end) if d.end > d.onset else (d.onset - _POINT, d.onset)
+        for d in score.directions
+        if d.kind == "fermata" and np.isfinite([d.onset, d.end]).all()
+    ]
+    holds = []
+    for onset, end in _common_spans(spans):
+        before_end = np.searchsorted(notes.onset, end)
+        last = max(onset, float(notes.onset[before_end - 1])) if before_end else onset
+        holds.append(Hold(last, end, (onset, end) if end - onset > _POINT else (end - 1, end)))
+    return holds
+
+
+def _common_spans(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """What overlapping spans have in common, for each group of them."""
+    common: list[tuple[float, float]] = []
+    for onset, end in sorted(spans):
+        if common and onset < common[-1][1]:
+            common[-1] = (onset, min(end, common[-1][1]))
+        else:
+            common.append((onset, end))
+    return common
+
+
+def _caesuras(notes: ScoreNotes) -> list[Hold]:
+    ends = {
+        float(notes.onset[i] + notes.duration[i])
+        for i, marks in enumerate(notes.marks)
+        if "caesura" in marks and notes.duration[i] > 0
+    }
+    return [Hold(end - _POINT, end, None) for end in sorted(ends)]
+
+
+def _with_holds(plain: TimeMap, holds: Sequence[Hold]) -> TimeMap:
+    start = float(plain.quarters[0])
+    holds = [hold for hold in holds if hold.end > max(hold.onset, start)]
+    if not holds:
+        return plain
+    positions = np.unique([place for hold in holds for place in (max(hold.onset, start), hold.end)])
+    factors = np.ones(len(positions) - 1)
+    for hold in holds:
+        onset = max(hold.onset, start)
+        inside = slice(*np.searchsorted(positions, [onset, hold.end]))
+        factors[inside] += _added(hold, plain) / _seconds_between(plain, onset, hold.end)
+    return plain.scaled(positions, factors)
+
+
+def _added(hold: Hold, plain: TimeMap) -> float:
+    return (
+        CAESURA_SECONDS if hold.written is None else fermata_seconds(_seconds_between(plain, *hold.written))
+    )
+
+
+def _seconds_between(times: TimeMap, onset: float, end: float) -> float:
+    return float(np.diff(times.to_seconds([onset, end]))[0])
