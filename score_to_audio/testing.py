@@ -127,9 +127,10 @@ def shortest_score() -> Score:
 
 
 def _score(text: str) -> Score:
-    from adapters.musicxml import parse_score
+    from adapters.musicxml import ScoreOptions, parse_score
 
-    return Score(path=Path("example.musicxml"), content=text.encode(), parse=parse_score)
+    parse = partial(parse_score, options=ScoreOptions())
+    return Score(path=Path("example.musicxml"), content=text.encode(), parse=parse)
 
 
 def example_performance(*, start: float = 0.0, velocity: int | None = None) -> Performance:
