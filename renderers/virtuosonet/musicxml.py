@@ -1,0 +1,584 @@
+"""MusicXML as VirtuosoNet reads it: a document tree in, parts with their measures in playing order out.
+
+The model's features depend on details that a general reader rightly drops (beams that stay open, the order
+in which repeats unfold, directions at their position in the file), hence a reader of its own. One state is
+shared by the whole document; positions count divisions from the start of the unrolled part.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from score_to_audio.types import InputError
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+Compatibility = Literal["official", "none"]
+"""Whether what is plainly wrong in the published code is done all the same."""
+
+MAX_UNROLLED_MEASURES = 20_000
+"""Longer than any piano piece with its repeats; ends what would otherwise run without end."""
+
+SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""Above C, per step."""
+STEPS = "CDEFGAB"
+SHARPS = "FCGDAEB"
+"""Steps in the order in which a key signature sharpens them; flats come in reverse."""
+
+OTHER_DYNAMICS = {
+    "Piano": "p",
+    "Forte": "f",
+    "Mezzo": "m",
+    "Sforzando": "sf",
+    "Rinforzando": "r",
+    "Niente": "n",
+    "Z": "z",
+}
+"""Names of SMuFL glyphs in <other-dynamics> (``<sym>dynamicPiano</sym>``) -> letters."""
+
+
+@dataclass(slots=True)
+class Note:
+    """A note or a rest (``pitch`` None). Positions and durations in divisions."""
+
+    document_index: int
+    """Index of the <note> element in the document."""
+    position: float = 0
+    duration: float = 0
+    divisions: int = 1
+    pitch: int | None = None
+    step: str = ""
+    octave: int = 0
+    fifths: int = 0
+    """Key signature in force."""
+    voice: int = 1
+    staff: int = 1
+    measure_number: int = 0
+    """1-based index of its measure in playing order."""
+    chord_index: int = 0
+    is_grace: bool = False
+    is_slash: bool = False
+    is_cue: bool = False
+    is_hidden: bool = False
+    is_trill: bool = False
+    trill_alter: int | None = None
+    """Alteration of the upper neighbour where an accidental stands at the trill."""
+    is_tenuto: bool = False
+    is_accent: bool = False
+    is_staccato: bool = False
+    is_fermata: bool = False
+    is_arpeggiate: bool = False
+    is_strong_accent: bool = False
+    beam_start: bool = False
+    beam_continue: bool = False
+    beam_stop: bool = False
+    tied_start: bool = False
+    tied_stop: bool = False
+    slurs: list[tuple[str, str]] = field(default_factory=list)
+    """(type, number)"""
+    wavy_lines: list[tuple[str, str]] = field(default_factory=list)
+    """(type, number)"""
+
+    # Filled in when the notes of a part are put together (notes.py).
+    qpm: float = 0.0
+    time_position: float = 0.0
+    seconds: float = 0.0
+    grace_order: int = 0
+    num_grace: int = 0
+    preceded_by_grace: bool = False
+    is_overlapped: bool = False
+    following_rest_duration: float = 0
+    followed_by_fermata_rest: bool = False
+    is_slur_start: bool = False
+    is_slur_continue: bool = False
+    is_slur_stop: bool = False
+
+    @property
+    def end(self) -> float:
+        return self.position + self.duration
+
+
+@dataclass(slots=True)
+class Direction:
+    """The first <direction-type> of a <direction>."""
+
+    position: float
+    kind: str
+    """"dynamic", "words", "crescendo", "diminuendo", or another element name."""
+    content: str
+    """Dynamic mark or text; "start" or "stop" of a wedge."""
+    number: str = ""
+    staff: int = 1
+    placement: str = ""
+    end: float | None = None
+    """Where it stops to hold; set when directions are interpreted (directions.py)."""
+
+
+@dataclass(slots=True)
+class Tempo:
+    """A tempo as notated for playback."""
+
+    position: float
+    qpm: float
+    divisions: int
+
+
+@dataclass(slots=True)
+class TimeSignature:
+    position: float
+    numerator: int
+    denominator: int
+    divisions: int
+    """In force where it was read."""
+    seconds: float
+    """Running time of the part at that point."""
+
+
+@dataclass(slots=True)
+class Measure:
+    start: float
+    written_index: int
+    is_implicit: bool = False
+    notes: list[Note] = field(default_factory=list)
+    directions: list[Direction] = field(default_factory=list)
+    tempos: list[Tempo] = field(default_factory=list)
+    time_signature: TimeSignature | None = None
+    repeat: str = ""
+    first_ending_starts: bool = False
+    first_ending_stops: bool = False
+    is_dacapo: bool = False
+    is_fine: bool = False
+
+
+@dataclass(slots=True)
+class Part:
+    measures: list[Measure]
+    """In playing order; a repeated measure is read once per pass, at its new position."""
+
+
+@dataclass(slots=True)
+class Document:
+    parts: list[Part]
+    last_qpm: float
+    """Tempo in force at the end of the document."""
+    last_divisions: int
+    composer: str
+
+
+@dataclass(slots=True)
+class _State:
+    """What is in force while the document is read. Shared by all parts."""
+
+    divisions: int = 1
+    written_divisions: int = 1
+    """As in the file, before positions are brought to a common unit."""
+    common_divisions: int | None = None
+    """Unit to which all positions are brought; None leaves them as written."""
+    qpm: float = 120.0
+    position: float = 0
+    seconds: float = 0.0
+    transpose: int = 0
+    fifths: int = 0
+    beam_start: bool = False
+    beam_continue: bool = False
+    beam_stop: bool = False
+    chord_index: int = 0
+    previous: Note | None = None
+    first_ending_discontinues: bool = False
+
+    def scaled(self, written: float) -> float:
+        if self.common_divisions is None:
+            return written
+        value = Fraction(written) * self.common_divisions / self.written_divisions
+        return int(value) if value.denominator == 1 else float(value)
+
+    def advance(self, duration: float) -> None:
+        self.position += duration
+        self.seconds += duration / self.divisions * 60 / self.qpm
+
+
+def read_document(root: Element, *, name: str, compatibility: Compatibility = "none") -> Document:
+    """The parts of a <score-partwise> tree, unrolled. ``name`` is what errors call the score.
+
+    Raises ``InputError`` for other documents, and for numbers that are none.
+    """
+    _drop_namespace(root)
+    if root.tag != "score-partwise":
+        raise InputError(
+            f"{name}: holds <{root.tag}> instead of <score-partwise>; export it as MusicXML again"
+        )
+    parts = root.findall("part")
+    state = _State(common_divisions=_common_divisions(parts, compatibility))
+    reader = _Reader(name, {note: index for index, note in enumerate(root.iter("note"))}, compatibility)
+    unrolled = []
+    for part in parts:
+        state.position, state.seconds, state.transpose = 0, 0.0, 0
+        unrolled.append(Part(reader.unroll(part, state)))
+    if not any(note.pitch is not None for part in unrolled for m in part.measures for note in m.notes):
+        raise InputError(f"{name}: has no notes with a pitch; is it the right file?")
+    composer = " ".join(
+        creator.text or ""
+        for creator in root.iter("creator")
+        if creator.get("type", "composer") == "composer"
+    )
+    return Document(unrolled, state.qpm, state.divisions, composer)
+
+
+def _drop_namespace(root: Element) -> None:
+    if "}" in root.tag:
+        for element in root.iter("{*}*"):
+            element.tag = element.tag.rpartition("}")[2]
+
+
+def _common_divisions(parts: list[Element], compatibility: Compatibility) -> int | None:
+    written = {_divisions(element) for part in parts for element in part.iter("divisions")}
+    if len(written) <= 1 or (len(parts) == 1 and compatibility == "official"):
+        return None
+    return math.lcm(*written)
+
+
+def _divisions(element: Element) -> int:
+    value = _number(element.text, 1)
+    return int(value) if value >= 1 else 1
+
+
+def _number(text: str | None, default: float) -> float:
+    """The number in an element's text: int where it is one."""
+    if text is None or not text.strip():
+        return default
+    value = float(text)
+    if not math.isfinite(value) or abs(value) > 1e9:
+        raise ValueError(f"{text.strip()} is out of range")
+    return int(value) if value.is_integer() else value
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(_number(text, default))
+
+
+class _Reader:
+    """Reads the measures of one document: what stays the same for all of them."""
+
+    def __init__(self, name: str, index_of: dict[Element, int], compatibility: Compatibility) -> None:
+        self.name = name
+        self.index_of = index_of
+        self.compatibility = compatibility
+
+    # ------------------------------------------------------------------------------------ repeats
+
+    def unroll(self, part: Element, shared: _State) -> list[Measure]:
+        """The measures of a part in the order in which they are played.
+
+        When a first ending is skipped, the state from before that measure holds for the rest of this part,
+        while ``shared``, from which the next part starts, stays as it is there.
+        """
+        elements = part.findall("measure")
+        state = shared
+        measures: list[Measure] = []
+        ending_starts: list[int] = []
+        ending_stops: list[int] = []
+        forward_repeats: list[int] = []
+        used_repeats: set[int] = set()
+        fine_counts = False
+        index = 0
+        while index < len(elements):
+            if len(measures) > MAX_UNROLLED_MEASURES:
+                raise InputError(f"{self.name}: its repeats give more than {MAX_UNROLLED_MEASURES} measures")
+            snapshot = copy.copy(state)
+            measure = self._measure(elements[index], index, len(measures) + 1, state)
+            if measure.first_ending_starts:
+                if index in ending_starts:
+                    state = snapshot
+                    nth = ending_starts.index(index)
+                    stop = ending_stops[nth] if nth < len(ending_stops) else index
+                    index = max(stop, index) + 1
+                    continue
+                ending_starts.append(index)
+            measures.append(measure)
+            if measure.first_ending_stops:
+                ending_stops.append(index)
+            if measure.repeat == "forward":
+                forward_repeats.append(index)
+                index += 1
+            elif measure.repeat == "backward" and index not in used_repeats:
+                used_repeats.add(index)
+                if len(ending_starts) != len(ending_stops):
+                    ending_stops.append(index)
+                index = forward_repeats.pop() if forward_repeats else 0
+            elif measure.is_dacapo and not fine_counts:
+                index, fine_counts = 0, True
+            elif measure.is_fine and fine_counts:
+                break
+            else:
+                index += 1
+        return measures
+
+    # ----------------------------------------------------------------------------------- measures
+
+    def _measure(self, element: Element, written_index: int, number: int, state: _State) -> Measure:
+        measure = Measure(state.position, written_index, is_implicit=element.get("implicit") is not None)
+        children = list(element)
+        lonely_forward = self._lonely_forward(children)
+        try:
+            for child in children:
+                if child.tag == "note":
+                    self._append_note(measure, child, number, state)
+                elif child.tag == "backup":
+                    state.advance(-state.scaled(_number(child.findtext("duration"), 0)))
+                elif child.tag == "forward" and child is not lonely_forward:
+                    state.advance(state.scaled(_number(child.findtext("duration"), 0)))
+                elif child.tag == "direction":
+                    self._direction(measure, child, state)
+                elif child.tag == "attributes":
+                    self._attributes(measure, child, state)
+                elif child.tag == "barline":
+                    self._barline(measure, child, state)
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            shown = element.get("number", str(written_index + 1))
+            raise InputError(f"{self.name}: measure {shown} holds a number that is none ({error})") from error
+        if lonely_forward is not None:
+            rest = Note(-1, state.position, state.scaled(_number(lonely_forward.findtext("duration"), 0)))
+            rest.divisions, rest.measure_number = state.divisions, number
+            state.advance(rest.duration)
+            measure.notes.append(rest)
+        return measure
+
+    @staticmethod
+    def _lonely_forward(children: list[Element]) -> Element | None:
+        """The only <forward> of a measure without notes: it stands for a rest."""
+        if any(child.tag == "note" for child in children):
+            return None
+        forwards = [child for child in children if child.tag == "forward"]
+        return forwards[0] if len(forwards) == 1 else None
+
+    def _attributes(self, measure: Measure, element: Element, state: _State) -> None:
+        for child in element:
+            if child.tag == "divisions":
+                state.written_divisions = _divisions(child)
+                state.divisions = state.common_divisions or state.written_divisions
+            elif child.tag == "key":
+                state.fifths = _whole(child.findtext("fifths"), 0)
+            elif child.tag == "time" and measure.time_signature is None:
+                measure.time_signature = self._time_signature(child, state)
+            elif child.tag == "transpose":
+                octaves = _whole(child.findtext("octave-change"), 0)
+                state.transpose = _whole(child.findtext("chromatic"), 0) + 12 * octaves
+
+    @staticmethod
+    def _time_signature(element: Element, state: _State) -> TimeSignature | None:
+        """Composite meters (3+2, or 2/4 + 3/8) are added up."""
+        symbol = element.get("symbol")
+        beats = [
+            [_whole(number, 0) for number in (b.text or "").split("+")] for b in element.findall("beats")
+        ]
+        beat_types = [_whole(b.text, 4) for b in element.findall("beat-type")]
+        if symbol == "cut":
+            numerator, denominator = 2, 2
+        elif symbol == "common":
+            numerator, denominator = 4, 4
+        elif beats and len(beats) == len(beat_types) and min(beat_types) > 0:
+            denominator = math.lcm(*beat_types)
+            numerator = sum(
+                sum(group) * denominator // beat_type
+                for group, beat_type in zip(beats, beat_types, strict=True)
+            )
+        else:
+            return None
+        if numerator <= 0:
+            return None
+        return TimeSignature(state.position, numerator, denominator, state.divisions, state.seconds)
+
+    @staticmethod
+    def _barline(measure: Measure, element: Element, state: _State) -> None:
+        for child in element:
+            if child.tag == "repeat":
+                measure.repeat = child.get("direction", "")
+            elif child.tag == "ending" and child.get("number") == "1":
+                kind = child.get("type")
+                if kind == "start":
+                    measure.first_ending_starts = True
+                elif kind == "stop":
+                    measure.first_ending_stops = True
+                elif kind == "discontinue":
+                    state.first_ending_discontinues = True
+
+    # --------------------------------------------------------------------------------- directions
+
+    def _direction(self, measure: Measure, element: Element, state: _State) -> None:
+        first_type = element.find("direction-type")
+        if first_type is not None:
+            direction = _direction_of(first_type, state.position)
+            direction.staff = _whole(element.findtext("staff"), 1)
+            direction.placement = element.get("placement", "")
+            measure.directions.append(direction)
+            if (
+                direction.kind == "bracket"
+                and direction.content == "stop"
+                and state.first_ending_discontinues
+            ):
+                measure.first_ending_stops = True
+                state.first_ending_discontinues = False
+        for sound in element.findall("sound"):
+            if sound.get("tempo") is not None:
+                qpm = float(_number(sound.get("tempo"), 120))
+                state.qpm = qpm if qpm > 0 else 120.0
+                divisions = state.divisions
+                if self.compatibility == "official":
+                    divisions = state.written_divisions
+                measure.tempos.append(Tempo(state.position, state.qpm, divisions))
+            elif sound.get("dacapo") is not None:
+                measure.is_dacapo = True
+            elif sound.get("fine") is not None:
+                measure.is_fine = True
+
+    # -------------------------------------------------------------------------------------- notes
+
+    def _append_note(self, measure: Measure, element: Element, number: int, state: _State) -> None:
+        note = Note(self.index_of[element], state.position, divisions=state.divisions)
+        note.measure_number, note.fifths = number, state.fifths
+        note.is_hidden = element.get("print-object") == "no"
+        is_chord = False
+        for child in element:
+            tag = child.tag
+            if tag == "pitch":
+                _read_pitch(note, child, state.transpose)
+            elif tag == "duration":
+                note.duration = state.scaled(_number(child.text, 0))
+            elif tag == "voice":
+                note.voice = _voice(child.text)
+            elif tag == "staff":
+                note.staff = _whole(child.text, 1)
+            elif tag == "chord":
+                is_chord = True
+            elif tag == "beam":
+                _read_beam(note, child.text, state)
+            elif tag == "notations":
+                _read_notations(note, child)
+            elif tag == "grace":
+                note.is_grace = True
+                note.is_slash = child.get("slash") == "yes"
+            elif tag == "cue":
+                note.is_cue = True
+        if note.is_grace:
+            note.duration = 0
+        if is_chord and state.previous is not None:
+            state.chord_index += 1
+            note.position, note.duration = state.previous.position, state.previous.duration
+            # The flags of the state are set by any beam and never cleared; the weights were trained with it.
+            note.beam_start, note.beam_continue = state.beam_start, state.beam_continue
+            note.beam_stop = state.beam_stop
+        else:
+            state.chord_index = 0
+            state.advance(note.duration)
+        note.chord_index = state.chord_index
+        state.previous = note
+        measure.notes.append(note)
+
+
+def _voice(text: str | None) -> int:
+    try:
+        return _whole(text, 1)
+    except ValueError:  # MusicXML allows any text
+        return 1
+
+
+def _read_pitch(note: Note, element: Element, transpose: int) -> None:
+    step = (element.findtext("step") or "").strip()
+    if step not in SEMITONES:
+        raise ValueError(f"step {step!r}")
+    note.step, note.octave = step, _whole(element.findtext("octave"), 4)
+    alter = int(_number(element.findtext("alter"), 0))
+    note.pitch = 12 * (note.octave + 1) + SEMITONES[step] + alter + transpose
+
+
+def _read_beam(note: Note, value: str | None, state: _State) -> None:
+    if value == "begin":
+        note.beam_start = state.beam_start = True
+    elif value == "continue":
+        note.beam_continue = state.beam_continue = True
+    elif value == "end":
+        note.beam_stop = state.beam_stop = True
+
+
+def _read_notations(note: Note, notations: Element) -> None:
+    for child in notations:
+        tag = child.tag
+        if tag == "articulations":
+            if len(child):
+                _read_articulation(note, child[0].tag)
+        elif tag == "slur":
+            note.slurs.append((child.get("type", ""), child.get("number", "1")))
+        elif tag == "tied":
+            note.tied_start |= child.get("type") == "start"
+            note.tied_stop |= child.get("type") == "stop"
+        elif tag == "fermata":
+            note.is_fermata = True
+        elif tag == "arpeggiate":
+            note.is_arpeggiate = True
+        elif tag == "ornaments":
+            _read_ornaments(note, child)
+
+
+def _read_articulation(note: Note, tag: str) -> None:
+    """Only the first of the marks that stand in one <articulations> counts."""
+    if tag == "accent":
+        note.is_accent = True
+    elif tag == "staccato":
+        note.is_staccato = True
+    elif tag == "tenuto":
+        note.is_tenuto = True
+    elif tag == "strong-accent":
+        note.is_strong_accent = True
+    elif tag == "arpeggiate":
+        note.is_arpeggiate = True
+    elif tag == "fermata":
+        note.is_fermata = True
+
+
+ACCIDENTAL_MARKS = {"sharp": 1, "flat": -1, "natural": 0, "double-sharp": 2, "flat-flat": -2}
+
+
+def _read_ornaments(note: Note, ornaments: Element) -> None:
+    for child in ornaments:
+        if child.tag == "trill-mark":
+            note.is_trill = True
+        elif child.tag == "wavy-line":
+            note.wavy_lines.append((child.get("type", ""), child.get("number", "1")))
+        elif child.tag == "accidental-mark":
+            note.trill_alter = ACCIDENTAL_MARKS.get((child.text or "").strip())
+
+
+def _direction_of(element: Element, position: float) -> Direction:
+    """The mark in a <direction-type>; several words are joined."""
+    direction = Direction(position, "", "")
+    for child in element:
+        tag = child.tag
+        if tag == "dynamics":
+            if len(child):
+                direction.kind, direction.content = _dynamic_of(child[0])
+        elif tag == "words":
+            direction.kind = "words"
+            direction.content += child.text or ""
+        else:
+            direction.kind, direction.content = tag, child.get("type", "")
+            direction.number = child.get("number", "1")
+            if tag == "wedge" and direction.content in ("crescendo", "diminuendo"):
+                direction.kind, direction.content = direction.content, "start"
+    return direction
+
+
+def _dynamic_of(mark: Element) -> tuple[str, str]:
+    """Kind and content of a child of <dynamics>."""
+    if mark.tag != "other-dynamics" or not mark.text:
+        return "dynamic", mark.tag
+    text = mark.text
+    for name, letters in OTHER_DYNAMICS.items():
+        text = text.replace(f"<sym>dynamic{name}</sym>", letters)
+    return "words", text

@@ -1,0 +1,355 @@
+"""From the notes of a document to the list of notes that VirtuosoNet plays.
+
+Grace notes are numbered, ties merged, unisons, rests, trills and slurs worked out, in the order in which the
+model's training data were made (fact sheet of the golden vectors, section 2, steps 1 to 8).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from renderers.virtuosonet.lookup import binary_index
+from renderers.virtuosonet.musicxml import Compatibility, Document, Note, Part, Tempo
+
+VOICES_PER_PART = 10
+"""Voice numbers of a part are moved up by this times the part's index."""
+TRILL_REACH = 3
+"""Semitones between a trill's written note and the note that carries its mark."""
+
+
+def read_notes(document: Document, compatibility: Compatibility) -> list[Note]:
+    """The notes of all parts, sorted by position, grace notes in their order first, high before low."""
+    tempos = _TempoMap(document)
+    notes: list[Note] = []
+    for index, part in enumerate(document.parts):
+        notes += _notes_of_part(part, index, tempos, compatibility)
+    notes.sort(key=_playing_order)
+    return notes
+
+
+def _playing_order(note: Note) -> tuple[float, int, int]:
+    return note.position, note.grace_order, -(note.pitch or 0)
+
+
+def _notes_of_part(part: Part, index: int, tempos: _TempoMap, compatibility: Compatibility) -> list[Note]:
+    written = [note for measure in part.measures for note in measure.notes]
+    for note in written:
+        note.voice += VOICES_PER_PART * index
+    tempos.place(written)
+    pitched = [note for note in written if note.pitch is not None]
+    rests = [note for note in written if note.pitch is None and not note.is_hidden]
+    _number_grace_notes(pitched)
+    notes = _merge_ties(pitched, compatibility)
+    notes.sort(key=_playing_order)
+    _mark_unisons(notes)
+    _attach_rests(notes, _merge_rests(rests))
+    notes = _settle_trills(notes)
+    _mark_slurs(notes)
+    return notes
+
+
+# ---------------------------------------------------------------------------------------- notated time
+
+
+@dataclass(slots=True)
+class _TempoSegment:
+    start: float
+    time: float
+    qpm: float
+    seconds_per_division: float
+
+
+class _TempoMap:
+    """Seconds as the score's playback tempos have them: those of the first part hold for all."""
+
+    def __init__(self, document: Document) -> None:
+        events = [tempo for measure in document.parts[0].measures for tempo in measure.tempos]
+        events.sort(key=lambda tempo: tempo.position)
+        if not events:
+            events = [Tempo(0, document.last_qpm, document.last_divisions)]
+        elif events[0].position != 0:
+            events.insert(0, Tempo(0, 120.0, events[0].divisions))
+        self.segments: list[_TempoSegment] = []
+        time = 0.0
+        for index, event in enumerate(events):
+            if index:
+                previous = self.segments[-1]
+                time += (event.position - previous.start) * previous.seconds_per_division
+            per_division = 60 / event.qpm / event.divisions
+            self.segments.append(_TempoSegment(event.position, time, event.qpm, per_division))
+        self.starts = [segment.start for segment in self.segments]
+
+    def place(self, notes: list[Note]) -> None:
+        """Fill in ``qpm``, ``time_position`` and ``seconds``."""
+        for note in notes:
+            segment = self.segments[binary_index(self.starts, note.position)]
+            note.qpm = segment.qpm
+            note.time_position = segment.time + (note.position - segment.start) * segment.seconds_per_division
+            note.seconds = note.duration * segment.seconds_per_division
+
+
+# ------------------------------------------------------------------------------------------ grace notes
+
+
+def _number_grace_notes(notes: list[Note]) -> None:
+    """Orders -1, -2, ... backwards from the principal note; grace chords share one.
+
+    Grace notes of other voices wait for a later note in reversed order, so they can end up numbered
+    backwards; the weights were trained with it.
+    """
+    waiting: list[Note] = []
+    principals: set[tuple[float, int]] = set()
+    for note in notes:
+        if note.is_grace:
+            waiting.append(note)
+            continue
+        if not waiting:
+            continue
+        own = [grace for grace in reversed(waiting) if grace.voice == note.voice]
+        waiting = [grace for grace in reversed(waiting) if grace.voice != note.voice]
+        order = -1
+        for grace in own:
+            grace.grace_order = order
+            if grace.chord_index == 0:
+                order -= 1
+        if own:
+            principals.add((note.position, note.voice))
+            for grace in own:
+                grace.num_grace = -own[-1].grace_order
+    for note in notes:
+        if not note.is_grace and (note.position, note.voice) in principals:
+            note.preceded_by_grace = True
+
+
+# ------------------------------------------------------------------------------------------------- ties
+
+
+def _merge_ties(notes: list[Note], compatibility: Compatibility) -> list[Note]:
+    """The notes without those that a tie makes part of an earlier one.
+
+    The published code ties a note to the latest earlier one of its pitch with a tie, wherever that is, and
+    loses it where there is none. By default a tie has to reach its note, which is played otherwise.
+    """
+    kept: list[Note] = []
+    tied: dict[int, list[Note]] = defaultdict(list)
+    for note in notes:
+        assert note.pitch is not None
+        if note.tied_stop:
+            first = _tie_start(tied[note.pitch], note, compatibility)
+            if first is not None:
+                first.duration += note.duration
+                first.seconds += note.seconds
+                first.slurs += note.slurs
+            if first is not None or compatibility == "official":
+                continue
+        kept.append(note)
+        if note.tied_start:
+            tied[note.pitch].append(note)
+    return kept
+
+
+def _tie_start(candidates: list[Note], note: Note, compatibility: Compatibility) -> Note | None:
+    if compatibility == "official":
+        return candidates[-1] if candidates else None
+    tolerance = note.divisions / 16  # written durations of tuplets can miss each other by a division
+    for candidate in reversed(candidates):
+        if abs(candidate.end - note.position) <= tolerance:
+            return candidate
+    return None
+
+
+# ---------------------------------------------------------------------------------------------- unisons
+
+
+def _mark_unisons(notes: list[Note]) -> None:
+    """Of notes with one onset and pitch, flag the shorter as overlapped (the earlier of equals)."""
+    for _, group in groupby(notes, key=lambda note: note.position):
+        first_of: dict[int | None, Note] = {}
+        for note in group:
+            if note.is_grace:
+                continue
+            first = first_of.setdefault(note.pitch, note)
+            if first is note:
+                continue
+            if note.duration < first.duration:
+                note.is_overlapped = True
+            else:
+                first.is_overlapped = True
+
+
+# ------------------------------------------------------------------------------------------------ rests
+
+
+def _merge_rests(rests: list[Note]) -> list[Note]:
+    """Rests that follow each other in a voice as one."""
+    count = len(rests)
+    for index, rest in enumerate(rests):
+        for later in rests[index + 1 : count - 1]:
+            if later.duration == 0:
+                break
+            if later.position == rest.end and later.voice == rest.voice:
+                rest.duration += later.duration
+                rest.is_fermata |= later.is_fermata
+                later.duration = 0
+            elif later.position > rest.end:
+                break
+    return [rest for rest in rests if rest.duration != 0]
+
+
+def _attach_rests(notes: list[Note], rests: list[Note]) -> None:
+    """Tell the notes that end where a rest of their voice begins."""
+    voices: dict[int, list[Note]] = defaultdict(list)
+    for note in notes:
+        voices[note.voice].append(note)
+    positions = {voice: [note.position for note in members] for voice, members in voices.items()}
+    for rest in rests:
+        if rest.voice not in voices:
+            continue
+        members = voices[rest.voice]
+        for index in range(bisect_right(positions[rest.voice], rest.position) - 1, -1, -1):
+            note = members[index]
+            if note.end == rest.position:
+                note.following_rest_duration = rest.duration
+                if rest.is_fermata:
+                    note.followed_by_fermata_rest = True
+            elif note.end < rest.position:
+                break
+
+
+# ----------------------------------------------------------------------------------------------- trills
+
+
+@dataclass(slots=True)
+class _WavyLine:
+    note: Note
+    kind: str
+    number: str
+    end: float | None = None
+
+
+def _settle_trills(notes: list[Note]) -> list[Note]:
+    """Trills go to the top note of their chord; hidden notes (a trill written out) go away."""
+    groups = [list(group) for _, group in groupby(notes, key=lambda note: note.position)]
+    hidden_trills: list[Note] = []
+    wavy_lines: list[_WavyLine] = []
+    for group in groups:
+        for note in group:
+            if note.is_trill:
+                _pass_trill_upwards(note, group)
+            if note.is_hidden and note.is_trill:
+                hidden_trills.append(note)
+            if note.wavy_lines:
+                wavy_lines.append(_WavyLine(note, *note.wavy_lines[-1]))
+    visible = [note for note in notes if not note.is_hidden]
+    positions = [note.position for note in visible]
+    for hidden in hidden_trills:
+        _give_trill_to_neighbour(hidden, visible, positions)
+    return _extend_trills(visible, positions, _closed(wavy_lines))
+
+
+def _pass_trill_upwards(note: Note, group: list[Note]) -> None:
+    for other in group:
+        if other.voice == note.voice and (other.pitch or 0) > (note.pitch or 0) and not other.is_grace:
+            other.is_trill = True
+            other.trill_alter = note.trill_alter
+            note.is_trill = False
+
+
+def _give_trill_to_neighbour(hidden: Note, notes: list[Note], positions: list[float]) -> None:
+    start, stop = bisect_left(positions, hidden.position), bisect_right(positions, hidden.position)
+    for note in notes[start:stop]:
+        if not note.is_grace and _distance(note, hidden) <= TRILL_REACH:
+            note.is_trill = True
+            return
+
+
+def _distance(a: Note, b: Note) -> int:
+    return abs((a.pitch or 0) - (b.pitch or 0))
+
+
+def _closed(wavy_lines: list[_WavyLine]) -> list[_WavyLine]:
+    """The starts with their ends: the earliest stop that reaches them."""
+    for index in range(len(wavy_lines) - 1, -1, -1):
+        stop = wavy_lines[index]
+        if stop.kind != "stop":
+            continue
+        for start in reversed(wavy_lines[:index]):
+            if start.kind == "start" and start.number == stop.number:
+                start.end = stop.note.position
+                break
+    return [line for line in wavy_lines if line.kind == "start" and line.end is not None]
+
+
+def _extend_trills(notes: list[Note], positions: list[float], lines: list[_WavyLine]) -> list[Note]:
+    """Give trills the length of their wavy line, and drop the notes that it covers."""
+    covered: set[int] = set()
+    for line in lines:
+        assert line.end is not None
+        if not notes:
+            break
+        index = binary_index(positions, line.note.position)
+        while (
+            _distance(notes[index], line.note) > TRILL_REACH
+            and index > 0
+            and positions[index - 1] == positions[index]
+        ):
+            index -= 1
+        trill = notes[index]
+        trill.duration = line.end - line.note.position
+        for later in range(index + 1, bisect_left(positions, line.end)):
+            if notes[later].pitch == trill.pitch:
+                covered.add(later)
+    return [note for index, note in enumerate(notes) if index not in covered]
+
+
+# ------------------------------------------------------------------------------------------------ slurs
+
+
+@dataclass(slots=True)
+class _Slur:
+    number: str
+    voice: int
+    start: float
+    end: float | None = None
+
+
+def _mark_slurs(notes: list[Note]) -> None:
+    """Flag notes with a slur's start or stop of their own; others take part in every slur around them."""
+    slurs: list[_Slur] = []
+    open_slurs: list[_Slur] = []
+    for note in notes:
+        for kind, number in reversed(note.slurs):
+            if kind == "start":
+                note.is_slur_start = True
+                open_slurs.append(_Slur(number, note.voice, note.position))
+                slurs.append(open_slurs[-1])
+            elif kind == "stop":
+                note.is_slur_stop = True
+                for slur in open_slurs:
+                    if slur.number == number and slur.voice == note.voice:
+                        slur.end = note.position
+                        open_slurs.remove(slur)
+                        break
+    voices: dict[int, list[_Slur]] = defaultdict(list)
+    for slur in slurs:
+        if slur.end is not None:
+            voices[slur.voice].append(slur)
+    for voice, closed in voices.items():
+        _spread_slurs(closed, [note for note in notes if note.voice == voice and not note.slurs])
+
+
+def _spread_slurs(slurs: Sequence[_Slur], notes: list[Note]) -> None:
+    positions = [note.position for note in notes]
+    for slur in slurs:
+        assert slur.end is not None
+        for note in notes[bisect_left(positions, slur.start) : bisect_right(positions, slur.end)]:
+            if note.position == slur.start:
+                note.is_slur_start = True
+            elif note.position == slur.end:
+                note.is_slur_stop = True
+            else:
+                note.is_slur_continue = True

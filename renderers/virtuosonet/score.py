@@ -1,0 +1,109 @@
+"""The score as VirtuosoNet sees it: columns of notes, and where beats and measures are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.virtuosonet.directions import Marks, read_marks
+from renderers.virtuosonet.lookup import binary_index
+from renderers.virtuosonet.meter import Meter, measure_length, read_meter, without_gaps
+from renderers.virtuosonet.musicxml import Compatibility, Document, Note, read_document
+from renderers.virtuosonet.notes import read_notes
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Which beat, measure, section and voice each of the N notes belongs to, without gaps."""
+
+    beat: NDArray[np.int64]
+    measure: NDArray[np.int64]
+    section: NDArray[np.int64]
+    voice: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class NoteScore:
+    """N notes in playing order with what holds for them. Positions and durations in divisions."""
+
+    notes: list[Note]
+    marks: list[Marks]
+    meter: Meter
+    measure_lengths: list[float]
+    """Divisions; of the last measure that of the one before."""
+    section_positions: list[float]
+    locations: Locations
+    composer: str
+    """As the score names it."""
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """[N] an attribute of the notes."""
+        return np.array([getattr(note, name) for note in self.notes], dtype=np.float64)
+
+
+def read_score(root: Element, *, name: str, compatibility: Compatibility = "none") -> NoteScore:
+    """The notes of a MusicXML tree. ``name`` is what errors call it. Raises ``InputError``."""
+    document = read_document(root, name=name, compatibility=compatibility)
+    meter = read_meter(document, compatibility)
+    notes = read_notes(document, compatibility)
+    marks = read_marks(document, notes)
+    sections = _section_positions(notes, marks)
+    return NoteScore(
+        notes=notes,
+        marks=marks,
+        meter=meter,
+        measure_lengths=_measure_lengths(document, meter),
+        section_positions=sections,
+        locations=_locations(notes, meter, sections),
+        composer=document.composer,
+    )
+
+
+def _measure_lengths(document: Document, meter: Meter) -> list[float]:
+    starts = meter.measures
+    lengths = [after - before for before, after in pairwise(starts)]
+    if lengths:
+        return [*lengths, lengths[-1]]
+    signature = meter.time_signature_at(0)
+    full = signature.divisions * signature.numerator / signature.denominator * 4
+    return [measure_length(0, document.parts[0].measures, full)]
+
+
+def _section_positions(notes: Sequence[Note], marks: Sequence[Marks]) -> list[float]:
+    """Where the tempo words change, and just behind the last onset."""
+    positions = [notes[0].position]
+    for index in range(1, len(notes)):
+        before, after = marks[index - 1], marks[index]
+        if before.tempo != after.tempo or before.relative_tempos != after.relative_tempos:
+            positions.append(notes[index].position)
+    return [*positions, notes[-1].position + 0.1]
+
+
+def _locations(notes: Sequence[Note], meter: Meter, sections: Sequence[float]) -> Locations:
+    def located(positions: Sequence[float]) -> NDArray[np.int64]:
+        found = [binary_index(positions, note.position) for note in notes]
+        return np.array(without_gaps(found), dtype=np.int64)
+
+    voices = np.array([note.voice for note in notes], dtype=np.int64)
+    return Locations(located(meter.beats), located(meter.measures), located(sections), voices)
+
+
+def total_length(notes: Sequence[Note]) -> float:
+    """Divisions up to the latest end, found from the last note backwards: a note that ends four times its
+    own duration before the latest one ends the search."""
+    latest = notes[-1]
+    for note in reversed(notes[1:]):
+        if note.end > latest.end:
+            latest = note
+        elif note.end < latest.position - 4 * note.duration:
+            break
+    return latest.end if latest.end > 0 else math.inf
