@@ -1,0 +1,142 @@
+"""The synthesizer ``sampled-piano``: the bundled recordings of a grand piano."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from score_to_audio.plugins import Checkpoint, Parameters, Prompt, Spec
+from score_to_audio.types import AudioStream, Performance, Waveform
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from synthesizers.sampled_piano.instrument import Instrument, Recordings
+
+    Block = NDArray[np.float32]
+
+GAIN = 0.4
+"""On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
+
+log = logging.getLogger(__name__)
+
+
+class SampledPianoParameters(Parameters):
+    normalize: bool = Field(
+        default=False,
+        description="Bring the loudest peak of each piece to -1.2 dBTP, instead of one gain for all pieces.",
+    )
+
+
+class SampledPiano:
+    """Plays a performance on Salamander Grand Piano V3 (Alexander Holm, CC BY 3.0); 48 kHz, stereo."""
+
+    spec: ClassVar[Spec] = Spec(
+        name="sampled-piano",
+        version="1",
+        summary="A sampled Yamaha C5 with half-pedalling, bundled: the default",
+        parameters=SampledPianoParameters,
+        paper="Salamander Grand Piano V3 by Alexander Holm",
+        code_licence="Apache-2.0",
+        weights_licence="CC BY 3.0",
+        limits="No sympathetic resonance; notes fade out by 10 s",
+    )
+
+    def __init__(
+        self, parameters: SampledPianoParameters, *, checkpoints: Mapping[str, Checkpoint], device: str
+    ) -> None:
+        self._parameters = parameters
+
+    def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
+        from adapters.audio import collect
+
+        return collect(self.stream(performance, prompt=prompt, seed=seed))
+
+    def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
+        """The same samples as ``synthesize``, in blocks of at most a second."""
+        recordings = bundled_recordings()
+        gain = GAIN
+        if self._parameters.normalize:
+            gain *= _gain_to_ceiling(performance, recordings)
+        return AudioStream(recordings.instrument.sample_rate, 2, _blocks(performance, recordings, gain))
+
+
+def _blocks(performance: Performance, recordings: Recordings, gain: float) -> Iterator[Block]:
+    from score_to_audio.progress import report
+    from synthesizers.limiter import limited
+    from synthesizers.sampled_piano.mixing import play
+
+    rate = recordings.instrument.sample_rate
+    done = 0
+    for block in limited(play(performance, recordings, gain=gain), rate, on_reduction=_say_reduction):
+        done += block.shape[1]
+        report(min(done / rate, performance.end), performance.end, "seconds of sound")
+        yield block
+
+
+def _say_reduction(seconds: float, least_gain: float) -> None:
+    from math import log10
+
+    log.warning(
+        "the limiter lowered %.2f s of the sound by up to %.1f dB to keep its peaks below -1 dBTP",
+        seconds,
+        -20 * log10(least_gain),
+    )
+
+
+def _gain_to_ceiling(performance: Performance, recordings: Recordings) -> float:
+    from synthesizers.levels import true_peak
+    from synthesizers.limiter import CEILING
+    from synthesizers.sampled_piano.mixing import play
+
+    peak = max((true_peak(block) for block in play(performance, recordings, gain=GAIN)), default=0.0)
+    return CEILING / peak if peak else 1.0
+
+
+@cache
+def bundled_recordings() -> Recordings:
+    """One per process, so that recordings are decoded once."""
+    from synthesizers.sampled_piano.instrument import Recordings
+
+    return Recordings(bundled_instrument())
+
+
+def bundled_instrument() -> Instrument:
+    import numpy as np
+    import soundfile
+
+    from synthesizers.sampled_piano.instrument import Instrument
+
+    folder = files("synthesizers.sampled_piano") / "samples"
+    index: dict[str, Any] = json.loads((folder / "index.json").read_text("utf-8"))
+    strengths = len(index["strength_levels"])
+    notes, noises = index["notes"], index["release_noises"]
+
+    def table(name: str) -> NDArray[np.float64]:
+        """[K, S]; the strongest has no next, so its coherence is not a number."""
+        return np.array([note.get(name, np.nan) for note in notes], np.float64).reshape(-1, strengths)
+
+    def read(name: str, samples: int = -1) -> NDArray[np.float32]:
+        with (folder / name).open("rb") as file:
+            return np.asarray(soundfile.read(file, frames=samples, dtype="float32", always_2d=True)[0])
+
+    return Instrument(
+        sample_rate=index["sample_rate"],
+        keys=np.array([note["key"] for note in notes[::strengths]]),
+        seconds=table("seconds"),
+        levels=table("level"),
+        coherence=table("coherence_with_next")[:, :-1],
+        strength_levels=np.array(index["strength_levels"]),
+        key_levels=np.array(index["key_levels"]),
+        noise_gains=np.array([noise["gain"] for noise in noises]),
+        noise_seconds=np.array([noise["seconds"] for noise in noises]),
+        read_note=lambda key, strength, samples: read(notes[key * strengths + strength]["file"], samples),
+        read_noise=lambda key: read(noises[key]["file"]),
+    )

@@ -1,0 +1,118 @@
+"""How loud a sound is: true peak and loudness as ITU-R BS.1770-4 defines them."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+MEASURING_RATE = 48000
+"""Hz; BS.1770-4 tabulates its filters for this rate, other rates are resampled first."""
+
+# BS.1770-4, Annex 1, tables 1 and 2: the shelf that stands for the head, and the high-pass.
+SHELF = (
+    np.array([1.53512485958697, -2.69169618940638, 1.19839281085285]),
+    np.array([1.0, -1.69065929318241, 0.73248077421585]),
+)
+HIGH_PASS = (
+    np.array([1.0, -2.0, 1.0]),
+    np.array([1.0, -1.99004745483398, 0.99007225036621]),
+)
+LOUDNESS_OFFSET = -0.691
+"""dB; cancels the K-weighting's gain at 997 Hz (BS.1770-4, Annex 1, equation 2)."""
+ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0
+"""LUFS, and LU below the loudness of what passes the absolute gate."""
+GATE_BLOCK, GATE_STEP = 0.4, 0.1
+"""Seconds."""
+
+# BS.1770-4, Annex 2: the 4x oversampling filter, one row per phase.
+TRUE_PEAK_PHASES = np.array(
+    [
+        [
+            0.0017089843750,
+            0.0109863281250,
+            -0.0196533203125,
+            0.0332031250000,
+            -0.0594482421875,
+            0.1373291015625,
+            0.9721679687500,
+            -0.1022949218750,
+            0.0476074218750,
+            -0.0266113281250,
+            0.0148925781250,
+            -0.0083007812500,
+        ],
+        [
+            -0.0291748046875,
+            0.0292968750000,
+            -0.0517578125000,
+            0.0891113281250,
+            -0.1665039062500,
+            0.4650878906250,
+            0.7797851562500,
+            -0.2003173828125,
+            0.1015625000000,
+            -0.0582275390625,
+            0.0330810546875,
+            -0.0189208984375,
+        ],
+    ]
+)
+TRUE_PEAK_PHASES = np.concatenate([TRUE_PEAK_PHASES, TRUE_PEAK_PHASES[::-1, ::-1]])
+TRUE_PEAK_TAPS = TRUE_PEAK_PHASES.shape[1]
+MOST_OVERSHOOT = float(np.abs(TRUE_PEAK_PHASES).sum(axis=1).max())
+"""No sound's true peak exceeds its sample peak by more than this factor (the filter's largest L1 norm)."""
+
+
+def true_peak_envelope(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The highest magnitude around each sample, between samples too, over all channels.
+
+    [channels, n] -> [n], linear. Half a filter length (6 samples) at either end sees silence beyond.
+    """
+    envelope = np.abs(samples).max(axis=0)
+    for phase in TRUE_PEAK_PHASES.astype(np.float32):
+        for channel in samples:
+            np.maximum(envelope, np.abs(np.convolve(channel, phase, mode="same")), out=envelope)
+    return envelope
+
+
+def true_peak(samples: NDArray[np.float32]) -> float:
+    """Linear; [channels, n], 0 for no samples. In dBTP: ``20 * log10``."""
+    if not samples.shape[1]:
+        return 0.0
+    block = 1 << 18
+    starts = range(0, samples.shape[1], block)
+    lead = TRUE_PEAK_TAPS
+    return max(
+        float(true_peak_envelope(samples[:, max(0, a - lead) : a + block + lead]).max()) for a in starts
+    )
+
+
+def k_weighted(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Samples at 48 kHz through the K-weighting; same shape."""
+    shelved = lfilter(*SHELF, samples.astype(np.float64), axis=-1)
+    return np.asarray(lfilter(*HIGH_PASS, shelved, axis=-1))
+
+
+def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float:
+    """LUFS of mono or stereo [channels, n]; minus infinity for silence and for less than 0.4 s."""
+    if sample_rate != MEASURING_RATE:
+        samples = soxr.resample(samples.T, sample_rate, MEASURING_RATE).T
+    step = int(GATE_STEP * MEASURING_RATE)
+    steps_per_block = round(GATE_BLOCK / GATE_STEP)
+    power = (k_weighted(samples) ** 2).sum(axis=0)
+    whole = len(power) // step
+    if whole < steps_per_block:
+        return -np.inf
+    per_step = power[: whole * step].reshape(whole, step).mean(axis=1)
+    block = np.convolve(per_step, np.full(steps_per_block, 1 / steps_per_block), mode="valid")
+    gated = block[_loudness(block) > ABSOLUTE_GATE]
+    if not len(gated):
+        return -np.inf
+    gated = gated[_loudness(gated) > _loudness(gated.mean()) + RELATIVE_GATE]
+    return float(_loudness(gated.mean()))
+
+
+def _loudness(power: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    return LOUDNESS_OFFSET + 10 * np.log10(np.maximum(power, 1e-20))

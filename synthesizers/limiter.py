@@ -1,0 +1,71 @@
+"""A guard against clipping: a look-ahead limiter for streams of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+from synthesizers.levels import MOST_OVERSHOOT, TRUE_PEAK_TAPS, true_peak_envelope
+
+CEILING = 10 ** (-1.2 / 20)
+"""Of full scale: 0.2 dB below the -1 dBTP that is promised, since meters with other filters read a little
+differently."""
+REACH = 0.03
+"""Seconds before and after a peak over which the gain falls and rises again."""
+
+Block = NDArray[np.float32]
+
+
+def limited(
+    blocks: Iterable[Block], sample_rate: int, *, on_reduction: Callable[[float, float], None]
+) -> Iterator[Block]:
+    """The blocks [channels, n] with true peaks of at most ``CEILING``; unchanged where they are lower.
+
+    ``on_reduction(seconds, least_gain)`` is called at the end if the gain was lowered: for how long, and the
+    lowest factor.
+    """
+    reach = int(REACH * sample_rate)
+    context = 2 * reach + TRUE_PEAK_TAPS
+    reduced, least = 0, 1.0
+    for window in _with_context(blocks, context):
+        inner = window[:, context:-context]
+        if np.abs(window).max(initial=0) * MOST_OVERSHOOT <= CEILING:
+            yield inner
+            continue
+        gain = _gain(window, reach)[context:-context]
+        reduced += int((gain < 1).sum())
+        least = min(least, float(gain.min(initial=1)))
+        yield (inner * gain).astype(np.float32) if least < 1 else inner
+    if reduced:
+        on_reduction(reduced / sample_rate, least)
+
+
+def _gain(samples: Block, reach: int) -> NDArray[np.float64]:
+    """[n] factor: the least that any peak within ``reach`` asks for, smoothed over as much."""
+    asked = np.minimum(1, CEILING / np.maximum(true_peak_envelope(samples), CEILING)).astype(np.float64)
+    if asked.min() == 1:
+        return asked
+    held = minimum_filter1d(asked, 2 * reach + 1, mode="nearest")
+    half = reach // 2
+    smooth = uniform_filter1d(held, 2 * half + 1, mode="nearest")
+    return np.asarray(np.minimum(uniform_filter1d(smooth, 2 * half + 1, mode="nearest"), 1))
+
+
+def _with_context(blocks: Iterable[Block], context: int) -> Iterator[Block]:
+    """Windows that overlap by ``context`` samples on either side; together their insides are the stream."""
+    pending: Block | None = None
+    for block in blocks:
+        if pending is None:
+            pending = np.zeros((block.shape[0], context), np.float32)
+        pending = np.concatenate([pending, block], axis=1)
+        if pending.shape[1] > 2 * context:
+            yield pending
+            pending = pending[:, -2 * context :]
+    if pending is None:
+        return
+    rest = np.concatenate([pending, np.zeros((pending.shape[0], context), np.float32)], axis=1)
+    if rest.shape[1] > 2 * context:
+        yield rest
