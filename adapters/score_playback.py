@@ -49,12 +49,12 @@ class ScorePlayback:
         self,
         parameters: ScorePlaybackParameters,
         *,
-        checkpoints: Mapping[str, Checkpoint],  # noqa: ARG002 (of the protocol)
-        device: str,  # noqa: ARG002 (of the protocol)
+        checkpoints: Mapping[str, Checkpoint],
+        device: str,
     ) -> None:
         self._parameters = parameters
 
-    def render(self, score: Score, *, seed: int) -> Performance:  # noqa: ARG002 (of the protocol)
+    def render(self, score: Score, *, seed: int) -> Performance:
         """The score as written; the seed changes nothing."""
         from renderers.score_playback import play
 

@@ -26,7 +26,7 @@ LEVELS = {
 
 SOFTEST, LOUDEST = 16.0, 126.0
 """MIDI velocity of ppp and of fff. The levels between lie evenly, which is the table of MuseScore (ppp 16,
-pp 33, p 49, mp 64, mf 80, f 96, ff 112, fff 126) to within 1.6."""
+pp 33, p 49, mp 64, mf 80, f 96, ff 112, fff 126) to within 1.8."""
 
 HAIRPIN_STEP = 1.0
 """Levels by which a hairpin leads up or down where no mark says where to (MuseScore: one dynamic step)."""

@@ -265,7 +265,7 @@ def grace_notes(notes: ScoreNotes, played: Played) -> Played:
             onset[group] = beat - step * np.arange(len(group), 0, -1)
             offset[group] = onset[group] + step
             held = _chord_of(notes, voice, grace, before)
-            offset[held] = np.minimum(offset[held], onset[group[0]])
+            offset[held] = np.maximum(onset[held], np.minimum(offset[held], onset[group[0]]))
     return replace(played, onset=onset, offset=offset)
 
 

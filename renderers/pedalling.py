@@ -25,8 +25,12 @@ CHANGE_DELAY = 0.12
 LARGEST_DELAY_SHARE = 0.5
 """A pedal goes down within this part of its span, however short that is."""
 
-HARMONY_CHANGE = 0.6
-"""Cosine similarity of pitch-class profiles below which two stretches are two harmonies."""
+CLASH_SHARE = 0.35
+"""Part of the held time of a beat whose pitch classes clash with what the pedal holds (a semitone or a
+whole tone from it, and not part of it) from which the harmony has changed."""
+
+HARMONY_SHARE = 0.1
+"""Part of the held time since the last change from which a pitch class belongs to the harmony."""
 
 LONGEST_SPAN = 4.0
 """Seconds after which a harmonic pedal is changed at the next beat even if the harmony stays: it has
@@ -72,12 +76,12 @@ def harmonic_pedal(
     seconds, strictly increasing, where the pedal may change; ``detached``: [N] True for notes played
     staccato.
 
-    Heuristic, beat by beat: the harmony changes where a new bass note with another pitch class is struck,
-    below what sounded since the last change or in its octave, or where the pitch classes since the last
-    change and those of the beat have a cosine similarity below ``HARMONY_CHANGE``; at the latest after
-    ``LONGEST_SPAN``. There the pedal lifts on the beat and goes down ``CHANGE_DELAY`` later. It stays up
-    through beats in which no key is held for ``REST_SHARE`` of the time, and through those in which most
-    notes struck are detached.
+    Heuristic, beat by beat: the harmony changes where a note is struck below the lowest since the last
+    change, or where more than ``CLASH_SHARE`` of what the beat holds clashes with what has sounded since
+    then (so that broken chords and passing notes change nothing); at the latest after ``LONGEST_SPAN``.
+    There the pedal lifts on the beat and goes down ``CHANGE_DELAY`` later. It stays up through beats in
+    which no key is held for ``REST_SHARE`` of the time, and through those in which most notes struck are
+    detached.
     """
     if len(onset) == 0 or len(beats) < 2:
         return Controls.none()
@@ -98,8 +102,8 @@ def harmonic_pedal(
             continue
         new = down and (
             beats[beat] - beats[since] > LONGEST_SPAN
-            or _bass_moves(lowest, int(bass[beat]))
-            or _similarity(collected, weights[beat]) < HARMONY_CHANGE
+            or 0 <= bass[beat] < lowest
+            or _clash(collected, weights[beat]) > CLASH_SHARE
         )
         if new:
             spans.append((float(beats[since]), float(beats[beat])))
@@ -195,10 +199,8 @@ def _share_of(mask: NDArray[np.bool_], onset: Floats, beats: Floats) -> Floats:
     return marked / np.maximum(struck, 1)
 
 
-def _bass_moves(lowest: int, bass: int) -> bool:
-    return 0 <= bass < lowest + 12 and lowest >= 0 and bass % 12 != lowest % 12 and bass <= lowest + 5
-
-
-def _similarity(a: Floats, b: Floats) -> float:
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm > 0 else 1.0
+def _clash(collected: Floats, beat: Floats) -> float:
+    """Share of a beat's pitch classes [12] that are a step away from the harmony [12] and not in it."""
+    harmony = collected > HARMONY_SHARE * collected.sum()
+    beside = np.any([np.roll(harmony, step) for step in (-2, -1, 1, 2)], axis=0)
+    return float(beat[beside & ~harmony].sum() / max(beat.sum(), 1e-9))

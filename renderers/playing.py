@@ -95,12 +95,12 @@ def performance(played: Played, ids: Sequence[str], controls: Controls) -> Perfo
 
     ``ids``: of the score's notes, by ``played.source``. Velocities are rounded and limited to 1..127.
     """
-    playable = (played.pitch >= LOWEST_PITCH) & (played.pitch <= HIGHEST_PITCH)
-    struck = on_one_keyboard(played.take(playable))
-    lead = max(0.0, -float(struck.onset.min())) if len(struck) else 0.0
+    playable = played.take((played.pitch >= LOWEST_PITCH) & (played.pitch <= HIGHEST_PITCH))
+    lead = max(0.0, -float(playable.onset.min(initial=0.0)))
+    struck = on_one_keyboard(replace(playable, onset=playable.onset + lead, offset=playable.offset + lead))
     return Performance(
-        onset=struck.onset + lead,
-        offset=struck.offset + lead,
+        onset=struck.onset,
+        offset=struck.offset,
         pitch=struck.pitch,
         velocity=np.clip(np.rint(struck.velocity), 1, 127).astype(np.int64),
         controls=replace(controls, time=controls.time + lead),

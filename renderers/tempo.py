@@ -129,6 +129,9 @@ to ``FERMATA_SHORT_STRETCH`` times its length; never more than ``FERMATA_LONGEST
 CAESURA_SECONDS = 1.0
 """Silence at a caesura ("railway tracks"), about a slow beat."""
 
+SEPARATION = 1e-9
+"""Knots of a time map are at least this far apart, relative to its extent (at least a quarter note)."""
+
 _POINT = 1 / 64
 """Quarter notes before a barline with a fermata or a caesura in which its time is spent."""
 
@@ -170,7 +173,9 @@ class TimeMap:
         ``positions``: [P] quarter notes, strictly increasing; ``factors``: [P - 1]. Outside of the
         positions the tempo stays.
         """
-        knots = np.union1d(self.quarters, positions)
+        knots = _distinct(np.union1d(self.quarters, positions))
+        # One knot more at each end keeps the tempo beyond them apart from a scaled first or last piece.
+        knots = np.r_[knots[0] - 1, knots, knots[-1] + 1]
         inside = np.searchsorted(positions, knots[:-1], side="right") - 1
         factor = np.concatenate([factors, [1.0]])[
             np.where((inside >= 0) & (inside < len(factors)), inside, -1)
@@ -178,6 +183,12 @@ class TimeMap:
         lengths = np.diff(self.to_seconds(knots)) * factor
         start = self.to_seconds(knots[0])
         return TimeMap(knots, start + np.concatenate([[0.0], np.cumsum(lengths)]))
+
+
+def _distinct(knots: Floats) -> Floats:
+    """Sorted knots without those that rounding could make equal in seconds."""
+    apart = SEPARATION * max(1.0, float(np.abs(knots[[0, -1]]).max()))
+    return knots[np.r_[True, np.diff(knots) > apart]]
 
 
 def _piece(x: Floats, knots: Floats) -> NDArray[np.intp]:
@@ -370,7 +381,7 @@ def _integrate(segments: Sequence[TempoSegment], end: float) -> TimeMap:
     nexts = [*(segment.onset for segment in segments[1:]), end]
     for segment, following in zip(segments, nexts, strict=True):
         stop = min(segment.end, following)
-        if stop <= quarters[-1][-1]:
+        if stop - quarters[-1][-1] <= SEPARATION * max(1.0, end):
             continue
         gradual = segment.start != segment.stop
         knots = np.linspace(segment.onset, stop, CHANGE_KNOTS + 1 if gradual else 2)[1:]
@@ -461,7 +472,7 @@ def _caesuras(notes: ScoreNotes) -> list[Hold]:
 
 def _with_holds(plain: TimeMap, holds: Sequence[Hold]) -> TimeMap:
     start = float(plain.quarters[0])
-    holds = [hold for hold in holds if hold.end > max(hold.onset, start)]
+    holds = [hold for hold in holds if hold.end - max(hold.onset, start) > SEPARATION * max(1.0, hold.end)]
     if not holds:
         return plain
     positions = np.unique([place for hold in holds for place in (max(hold.onset, start), hold.end)])
