@@ -36,6 +36,8 @@ _BEAT_UNITS = {
     "64th": 0.0625,
 }
 """Quarter notes in a note value (MusicXML 4.0, note-type-value)."""
+MEASURE_END = 2**62
+"""Offset of a place at the end of a measure whose length is not known yet."""
 _TEMPO_KINDS = ("tempo", "tempo-change", "tempo-reset")
 SLOWEST, FASTEST = 4.0, 2000.0
 """Quarter notes per minute; a mark outside is a slip of the pen (or of a scanner)."""
@@ -114,13 +116,16 @@ class DirectionReader:
         self._add("fermata", place, "fermata", end=end, staff=staff)
 
     def finish(self, measures: list[WrittenMeasure]) -> list[WrittenDirection]:
-        """All directions of the part, every extent closed."""
+        """All directions of the part, every extent closed and every place inside its measure."""
         last = Place(len(measures) - 1, measures[-1].length)
         for pedal in self._open_pedals.values():
             pedal.end = last
         self._unended.extend(self._open_wedges.values())
         for direction in self._unended:
             direction.end = self._end_of_words(direction, measures)
+        for direction in self.found:
+            direction.start = _inside(direction.start, measures)
+            direction.end = max(direction.start, _inside(direction.end, measures))
         return self.found
 
     # ------------------------------------------------------------------------------------- the pieces
@@ -280,6 +285,10 @@ class DirectionReader:
             if other.kind in sorts and other.start > direction.start and other.start < last
         ]
         return min(later, default=last)
+
+
+def _inside(place: Place, measures: list[WrittenMeasure]) -> Place:
+    return Place(place.measure, min(place.offset, measures[place.measure].length))
 
 
 def _end_of(measures: list[WrittenMeasure]) -> Place:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from adapters.score_directions import DirectionReader, read_jumps
+from adapters.score_directions import MEASURE_END, DirectionReader, read_jumps
 from adapters.score_written import Grace, Mode, Place, WrittenMeasure, WrittenNote, WrittenScore, WrittenSlur
 from score_to_audio.types import InputError
 
@@ -22,12 +22,24 @@ MAX_MEASURE_QUARTERS = 4000
 """Longest measure that is believed, in quarter notes (Satie's longest unbarred pages stay far below)."""
 MAX_TICKS_PER_QUARTER = 10**9
 """Finest common grid of all divisions; beyond it durations are rounded."""
+ROUNDING_QUARTERS = 1 / 32
+"""A measure that is longer or shorter than its time signature by at most this was rounded, not meant."""
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones above C."""
 _ALTERATIONS = {0: "", 1: "#", 2: "##", 3: "###", -1: "b", -2: "bb", -3: "bbb"}
 _NUMBER = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{0,9})?\s*")
 _SILENT_TECHNICAL = frozenset(["fingering", "pluck", "string", "fret", "handbell", "hole"])
 """Technical marks that say how, not what is played."""
+
+_NOTICES = {
+    "hidden": "left out {} hidden small notes{} that play out ornaments; the ornaments are marked",
+    "small": "left out {} cue notes{}",
+    "unpitched": "left out {} notes{} without a pitch (percussion)",
+    "negative": "played {} notes{} with a negative duration as if it were positive",
+    "microtones": "rounded {} microtones{} to semitones",
+    "repeated": "played as written {} measures{} with a measure-repeat sign, which is not followed",
+}
+"""What is counted in a part and said about it."""
 
 
 def assign_note_ids(root: Any) -> None:
@@ -95,7 +107,7 @@ def read_written(root: Any, part_indices: Sequence[int], name: str) -> WrittenSc
             reader.read_measure(measure, measure_index)
         if part_index in part_indices:
             readers.append(reader)
-    _fill_empty_measures(score, elements)
+    _settle_lengths(score, elements)
     for reader in readers:
         score.directions.extend(reader.directions.finish(score.measures))
         score.slurs.extend(reader.slurs.finished)
@@ -156,17 +168,31 @@ def _number(text: str | None) -> Fraction | None:
     return Fraction(text.strip())
 
 
-def _fill_empty_measures(score: WrittenScore, parts: Sequence[Any]) -> None:
-    """A measure in which nothing is written lasts as long as its time signature says."""
+def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
+    """Fixes how long each measure is, all parts considered.
+
+    What is seen counts. What is not (hidden rests, <forward>) fills a measure up to its time signature
+    at most, since programs that hide played-out ornaments write it at random. A measure that misses its
+    time signature by a rounding error, and an empty one, are as long as the signature says.
+    """
     signature = (4, 4)
+    latest = [0] * len(score.measures)
+    for note in score.notes:
+        if not note.grace:
+            latest[note.measure] = max(latest[note.measure], note.offset)
     implicit = {
         i for part in parts for i, m in enumerate(part.findall("measure")) if m.get("implicit") == "yes"
     }
+    tolerance = score.ticks * ROUNDING_QUARTERS
     for index, measure in enumerate(score.measures):
         if measure.times:
             signature = measure.times[-1][1]
-        if measure.length == 0 and index not in implicit:
-            measure.length = score.ticks * 4 * signature[0] // signature[1]
+        nominal = score.ticks * 4 * signature[0] // signature[1]
+        length = max(measure.length, min(measure.reach, nominal))
+        is_rounded = abs(length - nominal) <= tolerance and latest[index] < nominal
+        if is_rounded or (length == 0 and index not in implicit):
+            length = nominal
+        measure.length = length
 
 
 @dataclass(slots=True)
@@ -232,7 +258,7 @@ class _PartReader:
         self.transposition = (0, 0)
         self.voices: dict[str, int] = {}
         self.first_in_measure = 0
-        self.counts = {"small": 0, "hidden": 0, "unpitched": 0, "clamped": 0, "microtones": 0, "repeated": 0}
+        self.counts = dict.fromkeys(_NOTICES, 0)
 
     # --------------------------------------------------------------------------------------- measures
 
@@ -252,9 +278,9 @@ class _PartReader:
             if tag == "note":
                 self._note(child)
             elif tag == "backup":
-                self._move(-self._duration(child, tag))
+                self._move(-self._duration(child, tag), visible=False)
             elif tag == "forward":
-                self._move(self._duration(child, tag))
+                self._move(self._duration(child, tag), visible=False)
             elif tag == "direction":
                 self.directions.direction(child, self._place(child), measure)
             elif tag == "attributes":
@@ -284,12 +310,11 @@ class _PartReader:
             position += round(value * self.ticks_per_division)
         return Place(self.index, max(0, position))
 
-    def _move(self, ticks: int) -> None:
+    def _move(self, ticks: int, *, visible: bool) -> None:
         self.position += ticks
-        if self.position < 0:
-            self.position = 0
-            self.counts["clamped"] += 1
-        self.measure.length = max(self.measure.length, self.position)
+        self.measure.reach = max(self.measure.reach, self.position)
+        if visible:
+            self.measure.length = max(self.measure.length, self.position)
 
     def _duration(self, element: Any, tag: str) -> int:
         text = element.findtext("duration")
@@ -343,7 +368,7 @@ class _PartReader:
             elif child.tag == "coda":
                 measure.coda |= {element.get("coda") or "coda"}
             elif child.tag == "fermata":
-                place = Place(self.index, 0 if at_start else max(self.position, measure.length))
+                place = Place(self.index, 0 if at_start else MEASURE_END)
                 self.directions.fermata(place, place, None)
         read_jumps(element, WrittenMeasure())
         return stops
@@ -354,14 +379,20 @@ class _PartReader:
         children = {child.tag: child for child in element}
         grace = children.get("grace")
         chord = "chord" in children
-        duration = 0 if grace is not None else self._duration(element, "note")
+        hidden = element.get("print-object") == "no"
+        left_out = "cue" in children and (hidden or not self.solo)
+        duration = 0 if grace is not None else self._note_duration(element)
         if chord:
             onset = self.chord_onset
         else:
-            onset = self.chord_onset = self.position
-            self._move(duration)
+            # A <backup> may go too far where hidden notes follow; what is heard stays in its measure.
+            onset = self.chord_onset = max(0, self.position)
+            self._move(duration, visible=not (left_out or (hidden and "rest" in children)))
+        duration = abs(duration)
         staff = self._staff(children)
-        if "rest" in children:
+        if left_out:
+            self._left_out(children, element, onset, staff)
+        elif "rest" in children:
             self._rest(element, onset, duration, staff)
         elif "unpitched" in children:
             self.counts["unpitched"] += 1
@@ -377,17 +408,26 @@ class _PartReader:
             place = Place(self.index, onset)
             self.directions.fermata(place, Place(self.index, onset + duration), staff)
 
+    def _note_duration(self, element: Any) -> int:
+        """Ticks; a negative one, which some programs write in broken tuplets, moves back what follows."""
+        value = _number(element.findtext("duration"))
+        if value is not None and value < 0:
+            self.counts["negative"] += 1
+            return round(value * self.ticks_per_division)
+        return self._duration(element, "note")
+
+    def _left_out(self, children: dict[str, Any], element: Any, onset: int, staff: int) -> None:
+        """A cue note. A hidden one plays out an ornament that is written on a visible note."""
+        if "pitch" not in children:
+            return
+        self.counts["hidden" if element.get("print-object") == "no" else "small"] += 1
+        if marks := _marks(element.findall("notations")):
+            self.ornaments.append((onset, self._pitch(children["pitch"])[0], staff, marks))
+
     def _pitched(self, element: Any, children: dict[str, Any], onset: int, duration: int, staff: int) -> None:
         pitch, spelling = self._pitch(children["pitch"])
         notations = element.findall("notations")
         marks = _marks(notations)
-        if "cue" in children and (element.get("print-object") == "no" or not self.solo):
-            # A hidden small note plays out an ornament that is written on a visible one.
-            hidden = element.get("print-object") == "no"
-            self.counts["hidden" if hidden else "small"] += 1
-            if marks:
-                self.ornaments.append((onset, pitch, staff, marks))
-            return
         grace = children.get("grace")
         if grace is not None and "chord" in children:
             marks.add("chord")
@@ -474,15 +514,7 @@ class _PartReader:
 
     def notices(self) -> list[str]:
         where = f" of the part '{self.part_name}'" if self.part_name else ""
-        sentences = {
-            "hidden": "left out {} hidden small notes{} that play out ornaments; the ornaments are marked",
-            "small": "left out {} cue notes{}",
-            "unpitched": "left out {} notes{} without a pitch (percussion)",
-            "clamped": "moved {} passages{} that began before their measure to its start",
-            "microtones": "rounded {} microtones{} to semitones",
-            "repeated": "played as written {} measures{} with a measure-repeat sign, which is not followed",
-        }
-        found = [sentences[key].format(count, where) for key, count in self.counts.items() if count]
+        found = [_NOTICES[key].format(count, where) for key, count in self.counts.items() if count]
         if unpaired := self.slurs.left_over():
             found.append(f"left out {unpaired} slur ends{where} without a counterpart")
         return found

@@ -69,7 +69,9 @@ class WrittenMeasure:
 
     number: str = ""
     length: int = 0
-    """Ticks."""
+    """Ticks; while parts are read, as far as something played or a visible rest goes."""
+    reach: int = 0
+    """Ticks; as far as anything goes, such as hidden rests and <forward>."""
     repeat_start: bool = False
     repeat_end: int = 0
     """How often the passage that ends here is played; 0 where no repeat ends."""
