@@ -263,44 +263,50 @@ def _say_made(made: Made, output: Path, as_json: bool) -> None:
 @models.command("list")
 def models_list(as_json: Json = False) -> None:
     """Every renderer and synthesizer that is installed, and whether its checkpoints are here."""
+    kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
+    for kind in kinds:
+        rows = _described_plugins(kind)
+        if as_json:
+            for row in rows:
+                print(json.dumps(row))
+            continue
+        print(f"{kind}s")
+        for row in rows:
+            print(f"  {row['name']:<15} {row.get('error') or row['summary']}")
+            for checkpoint in row.get("missing_checkpoints", ()):
+                print(f"  {'':<15} needs a checkpoint: score-to-audio models pull {checkpoint}")
+
+
+def _described_plugins(kind: Kind) -> list[dict[str, Any]]:
+    from score_to_audio import registry
+    from score_to_audio.types import InputError
+
+    rows = []
+    for name in registry.entries(kind):
+        try:
+            rows.append({"kind": kind, "name": name} | _described(registry.spec(kind, name)))
+        except InputError as error:
+            rows.append({"kind": kind, "name": name, "error": str(error)})
+    return rows
+
+
+def _described(found: Spec) -> dict[str, Any]:
     from score_to_audio import checkpoints
     from score_to_audio.plugins import checkpoint_roles
-    from score_to_audio.registry import entries, spec
 
-    def missing(found: Spec) -> list[str]:
-        defaults = (
-            found.parameters.model_fields[role].default for role in checkpoint_roles(found.parameters)
-        )
-        return [name for name in defaults if not checkpoints.is_present(checkpoints.published(name))]
-
-    kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
-    rows = [(kind, name, spec(kind, name)) for kind in kinds for name in entries(kind)]
-    if as_json:
-        for kind, name, found in rows:
-            described = {
-                "kind": kind,
-                "name": name,
-                "version": found.version,
-                "summary": found.summary,
-                "paper": found.paper,
-                "code_licence": found.code_licence,
-                "weights_licence": found.weights_licence,
-                "limits": found.limits,
-                "missing_checkpoints": missing(found),
-                "options": found.parameters.model_json_schema()["properties"],
-            }
-            print(json.dumps(described))
-        return
-    for kind in kinds:
-        print(f"{kind}s")
-        for row_kind, name, found in rows:
-            if row_kind == kind:
-                lacks = missing(found)
-                print(f"  {name:<15} {found.summary}")
-                if lacks:
-                    print(
-                        f"  {'':<15} needs: {', '.join(f'score-to-audio models pull {one}' for one in lacks)}"
-                    )
+    needed = [found.parameters.model_fields[role].default for role in checkpoint_roles(found.parameters)]
+    return {
+        "version": found.version,
+        "summary": found.summary,
+        "paper": found.paper,
+        "code_licence": found.code_licence,
+        "weights_licence": found.weights_licence,
+        "limits": found.limits,
+        "missing_checkpoints": [
+            name for name in needed if not checkpoints.is_present(checkpoints.published(name))
+        ],
+        "options": found.parameters.model_json_schema()["properties"],
+    }
 
 
 @models.command("show")

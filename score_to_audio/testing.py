@@ -64,7 +64,7 @@ def synthesizer_checks(
 
 
 def _bound(checks: list[Any], kind: Kind, name: str, options: Mapping[str, Any] | None) -> list[Check]:
-    bound = []
+    bound: list[Check] = []
     for check in checks:
         one = partial(check, kind, name, dict(options or {}))
         one.__name__ = getattr(check, "func", check).__name__.removeprefix("_check_")  # type: ignore[attr-defined]
@@ -149,7 +149,8 @@ def example_performance(*, start: float = 0.0, velocity: int | None = None) -> P
 
 def no_performance() -> Performance:
     """A performance without notes."""
-    return Performance(*(np.zeros(0, kind) for kind in (float, float, int, int)))
+    times, numbers = np.zeros(0), np.zeros(0, np.int64)
+    return Performance(onset=times, offset=times, pitch=numbers, velocity=numbers)
 
 
 # --------------------------------------------------------------------------------- what all must do

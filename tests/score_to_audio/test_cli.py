@@ -1,0 +1,174 @@
+"""The command line as a user meets it: real processes, exit codes, one line per error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from score_to_audio import InputError, registry
+from score_to_audio.cli import main
+from score_to_audio.testing import example_score
+
+InProcess = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "good.musicxml").write_bytes(example_score().content)
+    return tmp_path
+
+
+def cli(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "score_to_audio.cli", *arguments],
+        cwd=place,
+        env=os.environ | {"SCORE_TO_AUDIO_STORE": str(place / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def inside(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """The same within this process: quicker, for what ends before any work starts."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "store"))
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["score-to-audio", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def visible(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
+
+
+def test_the_three_verbs(place: Path) -> None:
+    done = cli(place, "render", "good.musicxml", "-o", "x.mid")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("x.mid  (")
+    done = cli(place, "synthesize", "x.mid", "-o", "x.ogg", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["artifact"]["media_type"] == "audio/wav"
+    done = cli(place, "run", "good.musicxml", "-o", "out", "-f", "wav", "-f", "flac")
+    assert done.returncode == 0, done.stderr
+    assert visible(place / "out") == ["good.flac", "good.mid", "good.wav", "manifest.jsonl"]
+    assert (place / "out" / "good.mid").read_bytes() == (place / "x.mid").read_bytes()
+    assert "from the store" in cli(place, "run", "good.musicxml", "-o", "out").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "bad.musicxml", "-o", "out"), "bad.musicxml"),
+        (("run", "nowhere.mxl", "-o", "out"), "nowhere.mxl"),
+        (("run", "good.musicxml", "-o", "out", "-r", "skore"), "did you mean 'score'?"),
+        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'score'"),
+        (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
+        (("run", "good.musicxml", "-o", "out", "-f", "aiff"), "known: wav, flac, mp3, ogg"),
+        (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "no prompt 'hall'"),
+        (("synthesize", "bad.musicxml", "-o", "x.wav"), "not a readable MIDI file"),
+        (("synthesize", "nowhere.mid", "-o", "x.wav"), "no such MIDI file"),
+        (("models", "show", "nothing"), "see `score-to-audio models list`"),
+        (("models", "check", "midi-valle"), "models pull midi-valle"),
+        (("store", "prune"), "say what to delete"),
+        (("store", "prune", "--max-size", "many"), "write 500MB or 20GB"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_nothing_left(
+    arguments: tuple[str, ...], message: str, place: Path, inside: InProcess
+) -> None:
+    (place / "bad.musicxml").write_text("<score-partwise><part-list>")
+    before = visible(place)
+    code, printed, error = inside(*arguments)
+    assert code == 2
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert printed == ""
+    left = [path for path in (place / "store").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert (set(visible(place)) - {"store"}, left) == (set(before), [])
+
+
+def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
+    (place / "bad.musicxml").write_text("no score")
+    done = cli(place, "run", ".", "-o", "out", "--json")
+    assert done.returncode == 1
+    results = {entry["name"]: entry for entry in map(json.loads, done.stdout.splitlines())}
+    assert results["good"]["error"] is None
+    assert "bad.musicxml" in results["bad"]["error"]
+    assert (place / "out" / "good.wav").is_file()
+    manifest = [json.loads(line) for line in (place / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [bool(entry["error"]) for entry in manifest] == [True, False]
+
+
+def test_the_store_is_shown_and_emptied(place: Path, inside: InProcess) -> None:
+    cli(place, "render", "good.musicxml", "-o", "x.mid")  # what a living process made would be spared
+    assert json.loads(inside("store", "info", "--json")[1])["count"] == 1
+    assert "deleted 1 artifacts" in inside("store", "prune", "--all")[1]
+    assert json.loads(inside("store", "info", "--json")[1])["count"] == 0
+
+
+def test_models_are_listed_and_shown(inside: InProcess) -> None:
+    code, listed, _ = inside("models", "list")
+    assert code == 0
+    assert "sampled-piano" in listed
+    entries = {
+        entry["name"]: entry for entry in map(json.loads, inside("models", "list", "--json")[1].splitlines())
+    }
+    assert "speed" in entries["score"]["options"]
+    assert "speed = 1.0" in inside("models", "show", "score")[1]
+
+
+def test_a_broken_plugin_does_not_hide_the_others(inside: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("broken", "no_such_module:Broken", "score_to_audio.renderers")
+    installed = registry.entries("renderer") | {"broken": entry}
+    monkeypatch.setattr(registry, "entries", lambda kind: installed if kind == "renderer" else {})
+    code, listed, _ = inside("models", "list")
+    assert code == 0
+    assert "score " in listed
+    assert "broken" in listed
+    assert "No module named 'no_such_module'" in listed
+
+
+def test_doctor_finds_this_installation_healthy(place: Path) -> None:
+    done = cli(place, "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    assert all(check["ok"] for check in map(json.loads, done.stdout.splitlines()))
+
+
+def test_a_foreign_package_of_our_name_is_noticed(place: Path) -> None:
+    (place / "adapters").mkdir()
+    (place / "adapters" / "__init__.py").touch()
+    done = cli(place, "doctor")
+    assert done.returncode == 1
+    assert "the package 'adapters' is found at" in done.stderr
+
+
+def test_debug_shows_the_traceback(inside: InProcess) -> None:
+    with pytest.raises(InputError):
+        inside("run", "nowhere.mxl", "-o", "out", "-r", "skore", "--debug")
+
+
+def test_help_and_listing_import_nothing_heavy(place: Path) -> None:
+    code = (
+        "import sys; from score_to_audio import cli; sys.argv = ['score-to-audio', 'models', 'list']\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'prefect', 'partitura', 'scipy', 'soundfile', 'pretty_midi'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=place, check=True)

@@ -1,0 +1,213 @@
+"""The stages and the jobs over them, with the built-in baseline models and a store of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters.midi import read_performance
+from score_to_audio import (
+    Checkpoint,
+    InputError,
+    Parameters,
+    Performance,
+    Prompt,
+    Score,
+    Spec,
+    Waveform,
+    jobs,
+    registry,
+    stages,
+)
+from score_to_audio.registry import Prepared
+from score_to_audio.store import Store
+from score_to_audio.testing import example_score
+
+
+class Noise:
+    """A synthesizer whose sound its test decides."""
+
+    spec = Spec(name="noise", version="1", summary="noise", parameters=Parameters, uses_seed=True)
+    samples: np.ndarray[Any, Any] = np.full((1, 3200), 0.5, np.float32)
+
+    def __init__(
+        self, parameters: Parameters, *, checkpoints: Mapping[str, Checkpoint], device: str
+    ) -> None: ...
+
+    def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
+        return Waveform(self.samples, 32000)
+
+
+class Failing:
+    """A renderer that fails."""
+
+    spec = Spec(name="failing", version="1", summary="fails", parameters=Parameters)
+
+    def __init__(
+        self, parameters: Parameters, *, checkpoints: Mapping[str, Checkpoint], device: str
+    ) -> None: ...
+
+    def render(self, score: Score, *, seed: int) -> Performance:
+        raise ZeroDivisionError("no\nnotes")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def score(tmp_path: Path) -> Path:
+    path = tmp_path / "scores" / "example.musicxml"
+    path.parent.mkdir()
+    path.write_bytes(example_score().content)
+    return path
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> stages.Pipeline:
+    """The renderer `score`, and a synthesizer that costs nothing."""
+    with_noise = _replacing("noise", Noise)
+    monkeypatch.setattr(registry, "plugin", with_noise)
+    monkeypatch.setattr(registry, "_built", {})
+    found = stages.prepare_pipeline(renderer="score", synthesizer="noise", seed=5, formats=("wav", "ogg"))
+    assert found.synthesizer.seed == 5
+    assert found.renderer.seed == 0
+    return found
+
+
+def _replacing(name: str, replacement: type) -> Any:
+    original = registry.plugin
+    return lambda kind, wanted: replacement if wanted == name else original(kind, wanted)
+
+
+def test_both_stages_are_made_once(
+    score: Path, pipeline: stages.Pipeline, store: Store, tmp_path: Path
+) -> None:
+    job = jobs.Job(score, "example")
+    first, again = (jobs.run(job, pipeline, store, tmp_path / "out") for _ in range(2))
+    assert (first.cached, again.cached) == (False, True)
+    assert [file.name for file in first.files] == ["example.mid", "example.wav", "example.ogg"]
+    assert len(read_performance(first.files[0])) == 24
+    assert first.performance
+    assert first.audio
+    assert store.provenance(first.audio.artifact).parent == first.performance.artifact.key
+    assert store.provenance(first.performance.artifact).input == example_score().sha256
+
+
+def test_what_determines_the_result_determines_the_key(
+    score: Path, pipeline: stages.Pipeline, store: Store, tmp_path: Path
+) -> None:
+    def key(renderer: Prepared = pipeline.renderer, **options: Any) -> str:
+        chosen = stages.read_score_options(options)
+        return stages.render(score, renderer, store, score_options=chosen).artifact.key
+
+    original = key()
+    faster = registry.prepare("renderer", "score", {"speed": 2})
+    newer = replace(pipeline.renderer, spec=replace(pipeline.renderer.spec, version="99"))
+    assert len({original, key(faster), key(newer), key(repeats=False)}) == 4
+    copy = tmp_path / "copy.musicxml"
+    shutil.copy(score, copy)
+    assert stages.render(copy, pipeline.renderer, store, score_options=pipeline.score_options).cached
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.full((1, 100), np.nan, np.float32), "samples that are not numbers"),
+        (np.zeros((1, 100), np.float32), "nothing but silence"),
+    ],
+)
+def test_sound_that_is_no_sound_is_not_kept(
+    samples: Any,
+    message: str,
+    score: Path,
+    pipeline: stages.Pipeline,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Noise, "samples", samples)
+    with pytest.raises(stages.StageError, match=f"noise gave {message} for example"):
+        jobs.run(jobs.Job(score, "example"), pipeline, store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not any(path.name.startswith("audio") for path in store.root.rglob("*"))
+
+
+def test_a_failing_model_is_named(score: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "plugin", _replacing("failing", Failing))
+    prepared = registry.prepare("renderer", "failing")
+    with pytest.raises(
+        stages.StageError, match=r"failing failed on .*example\.musicxml \(Zero.*: no notes\)"
+    ):
+        stages.render(score, prepared, store, score_options=stages.read_score_options({}))
+
+
+def test_delivery_leaves_untouched_copies_alone(
+    score: Path, pipeline: stages.Pipeline, store: Store, tmp_path: Path
+) -> None:
+    made = stages.render(score, pipeline.renderer, store, score_options=pipeline.score_options)
+    target = tmp_path / "out" / "x.mid"
+    stages.deliver(made.artifact, target, store)
+    inode = target.stat().st_ino
+    stages.deliver(made.artifact, target, store)
+    assert target.stat().st_ino == inode
+    target.write_bytes(b"changed")
+    stages.deliver(made.artifact, target, store)
+    assert target.read_bytes() == store.path(made.artifact).read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["x.mid"]
+
+
+def test_the_manifest_has_one_line_per_result(
+    score: Path, pipeline: stages.Pipeline, store: Store, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    job = jobs.Job(score, "example")
+    jobs.record([jobs.Outcome(job, error="failed")], pipeline, store, output)
+    jobs.record([jobs.run(job, pipeline, store, output)], pipeline, store, output)
+    jobs.record([jobs.Outcome(jobs.Job(score, "other"), error="no")], pipeline, store, output)
+    entries = [json.loads(line) for line in (output / jobs.MANIFEST).read_text().splitlines()]
+    assert [entry["name"] for entry in entries] == ["example", "other"]
+    assert entries[0]["error"] is None
+    assert entries[0]["audio"]["provenance"]["seed"] == 5
+    assert entries[1]["error"] == "no"
+
+
+# ---------------------------------------------------------------------------------------------- plan
+
+
+def test_a_plan_expands_folders_and_patterns_and_keeps_names_apart(tmp_path: Path) -> None:
+    files = ("a/x.musicxml", "a/x.mxl", "a/deep/y.mid", "b/x.musicxml", "a/readme.txt")
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    names = {job.name for job in jobs.plan([tmp_path / "a"])}
+    assert names == {"x.musicxml", "x.mxl", "deep/y"}
+    names = {job.name for job in jobs.plan([str(tmp_path / "*" / "x.musicxml")])}
+    assert names == {"a-x.musicxml", "b-x.musicxml"}
+    twice = jobs.plan([tmp_path / "a/x.mxl", tmp_path / "a/x.mxl"])
+    assert twice == [jobs.Job(tmp_path / "a/x.mxl", "x")]
+
+
+def test_a_plan_leaves_out_what_an_earlier_run_wrote(
+    score: Path, pipeline: stages.Pipeline, store: Store
+) -> None:
+    plan = jobs.plan([score.parent])
+    jobs.record([jobs.run(plan[0], pipeline, store, score.parent)], pipeline, store, score.parent)
+    assert score.with_suffix(".mid").exists()
+    assert jobs.plan([score.parent]) == plan
+
+
+def test_paths_that_lead_to_no_score_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no scores in this folder"):
+        jobs.plan([tmp_path])
+    with pytest.raises(InputError, match="the pattern matches no file"):
+        jobs.plan([tmp_path / "*.mxl"])
