@@ -58,6 +58,7 @@ def visible(place: Path) -> list[str]:
     return sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
 
 
+@pytest.mark.slow
 def test_the_three_verbs(place: Path) -> None:
     done = cli(place, "render", "good.musicxml", "-o", "x.mid")
     assert (done.returncode, done.stderr) == (0, "")
@@ -104,6 +105,7 @@ def test_bad_input_is_one_line_exit_2_and_nothing_left(
     assert (set(visible(place)) - {"store"}, left) == (set(before), [])
 
 
+@pytest.mark.slow
 def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
     (place / "bad.musicxml").write_text("no score")
     done = cli(place, "run", ".", "-o", "out", "--json")
@@ -145,12 +147,14 @@ def test_a_broken_plugin_does_not_hide_the_others(inside: InProcess, monkeypatch
     assert "No module named 'no_such_module'" in listed
 
 
+@pytest.mark.slow
 def test_doctor_finds_this_installation_healthy(place: Path) -> None:
     done = cli(place, "doctor", "--json")
     assert done.returncode == 0, done.stdout
     assert all(check["ok"] for check in map(json.loads, done.stdout.splitlines()))
 
 
+@pytest.mark.slow
 def test_a_foreign_package_of_our_name_is_noticed(place: Path) -> None:
     (place / "adapters").mkdir()
     (place / "adapters" / "__init__.py").touch()
