@@ -75,8 +75,7 @@ class Claims:
     def claim(self, key: str) -> bool:
         """Rely on ``key`` until this process ends. False while somebody is deleting it."""
         with self._guard:
-            if not self._hold():
-                self._forget()
+            self._refresh()
             if key in self._claimed:
                 return True
             if key in self._reserved or not self._lock(key, fcntl.LOCK_SH | fcntl.LOCK_NB):
@@ -88,6 +87,7 @@ class Claims:
     def reserved(self, key: str) -> Iterator[bool]:
         """Keep everybody from claiming ``key`` during the block. Yields False where somebody has."""
         with self._guard:
+            self._refresh()
             free = key not in self._claimed | self._reserved and self._lock(
                 key, fcntl.LOCK_EX | fcntl.LOCK_NB
             )
@@ -99,14 +99,14 @@ class Claims:
             if free:
                 with self._guard:
                     self._lock(key, fcntl.LOCK_UN)
-                    self._reserved.remove(key)
+                    self._reserved.discard(key)
 
-    def _hold(self) -> bool:
-        """Whether the locks taken so far still mean something: a forked child has none of its parent's,
-        and a folder that somebody deleted and made again has another file."""
-        if self._process != os.getpid():
-            return False
-        return self._descriptor is None or _is_at(self._descriptor, self._path)
+    def _refresh(self) -> None:
+        """Forget locks that mean nothing any more: a forked child has none of its parent's, and a folder
+        that somebody deleted and made again has another file."""
+        stale = self._descriptor is not None and not _is_at(self._descriptor, self._path)
+        if stale or self._process != os.getpid():
+            self._forget()
 
     def _lock(self, key: str, kind: int) -> bool:
         """False if another process is in the way. True without a lock where a store is read-only and has

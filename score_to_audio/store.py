@@ -492,7 +492,7 @@ def _remove(folder: Path) -> None:
 def _write_part(parts: Path, label: str, arrays: Arrays) -> None:
     """As ``LABEL-SHA256.npz``: zip's own checksums do not cover its directory."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, np.array(list(arrays), dtype=np.str_), *arrays.values())  # names: `savez` takes few
     content = buffer.getvalue()
     parts.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(parts, label)
@@ -510,6 +510,7 @@ def _read_part(parts: Path, label: str) -> dict[str, Any] | None:
         content = path.read_bytes()
         if path.stem == f"{label}-{hashlib.sha256(content).hexdigest()}":
             with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-                return {column: kept[column] for column in kept.files}
+                names, *values = (kept[column] for column in kept.files)
+                return dict(zip(names.tolist(), values, strict=True))
         path.unlink(missing_ok=True)
     return None
