@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from adapters.score_directions import MEASURE_END, DirectionReader, read_jumps
+from adapters.score_ornaments import HiddenNote, mark_played_out
 from adapters.score_written import Grace, Mode, Place, WrittenMeasure, WrittenNote, WrittenScore, WrittenSlur
 from score_to_audio.types import InputError
 
@@ -253,7 +254,7 @@ class _PartReader:
         self.position = 0
         self.chord_onset = 0
         self.ticks_per_division = Fraction(score.ticks)
-        self.ornaments: list[tuple[int, int, int, set[str]]] = []
+        self.hidden: list[HiddenNote] = []
         self.endings: frozenset[int] = frozenset()
         self.transposition = (0, 0)
         self.voices: dict[str, int] = {}
@@ -292,7 +293,8 @@ class _PartReader:
         measure.endings |= self.endings
         if ending_stops:
             self.endings = frozenset()
-        self._move_ornaments()
+        mark_played_out(self.hidden, self.score.notes[self.first_in_measure :])
+        self.hidden.clear()
         if measure.length > MAX_MEASURE_QUARTERS * self.score.ticks:
             raise self._error(
                 f"it is longer than {MAX_MEASURE_QUARTERS:,} quarter notes; correct its durations"
@@ -391,7 +393,7 @@ class _PartReader:
         duration = abs(duration)
         staff = self._staff(children)
         if left_out:
-            self._left_out(children, element, onset, staff)
+            self._left_out(children, element, onset, duration)
         elif "rest" in children:
             self._rest(element, onset, duration, staff)
         elif "unpitched" in children:
@@ -416,13 +418,18 @@ class _PartReader:
             return round(value * self.ticks_per_division)
         return self._duration(element, "note")
 
-    def _left_out(self, children: dict[str, Any], element: Any, onset: int, staff: int) -> None:
-        """A cue note. A hidden one plays out an ornament that is written on a visible note."""
+    def _left_out(self, children: dict[str, Any], element: Any, onset: int, duration: int) -> None:
+        """A cue note; a hidden one plays out an ornament."""
         if "pitch" not in children:
             return
-        self.counts["hidden" if element.get("print-object") == "no" else "small"] += 1
-        if marks := _marks(element.findall("notations")):
-            self.ornaments.append((onset, self._pitch(children["pitch"])[0], staff, marks))
+        if element.get("print-object") != "no":
+            self.counts["small"] += 1
+            return
+        self.counts["hidden"] += 1
+        pitch, _ = self._pitch(children["pitch"])
+        marks = frozenset(_marks(element.findall("notations")))
+        voice, staff = self._voice(children), self._staff(children)
+        self.hidden.append(HiddenNote(onset, duration, pitch, staff, voice, marks))
 
     def _pitched(self, element: Any, children: dict[str, Any], onset: int, duration: int, staff: int) -> None:
         pitch, spelling = self._pitch(children["pitch"])
@@ -498,19 +505,6 @@ class _PartReader:
         if text.isdecimal() and len(text) < 6:
             return int(text)
         return self.voices.setdefault(text, 100_001 + len(self.voices))
-
-    def _move_ornaments(self) -> None:
-        """Marks of a note that is left out go to the one that sounds at its place."""
-        for onset, pitch, staff, marks in self.ornaments:
-            here = [
-                note
-                for note in self.score.notes[self.first_in_measure :]
-                if note.offset == onset and note.staff == staff and not note.grace
-            ]
-            here.sort(key=lambda note: abs(note.pitch - pitch))
-            if here and abs(here[0].pitch - pitch) <= 2 and not here[0].tied_from:
-                here[0].marks |= marks
-        self.ornaments.clear()
 
     def notices(self) -> list[str]:
         where = f" of the part '{self.part_name}'" if self.part_name else ""
