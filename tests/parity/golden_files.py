@@ -1,0 +1,86 @@
+"""Where the golden files are, how weights are filled from names alone, and which cases there are.
+
+A golden root holds one folder per model with recorded inputs and outputs. It is looked for in
+``SCORE_TO_AUDIO_GOLDEN``, then in ``../shared/golden`` beside the checkout, then in ``tests/golden``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def golden_root() -> Path:
+    """The folder that holds one folder of recordings per model."""
+    if chosen := os.environ.get("SCORE_TO_AUDIO_GOLDEN"):
+        return Path(chosen).expanduser()
+    beside = REPOSITORY.parent / "shared" / "golden"
+    return beside if beside.is_dir() else REPOSITORY / "tests" / "golden"
+
+
+def load_cases(model: str, pattern: str) -> list[Path]:
+    """The files of a model that match a glob pattern, sorted; an empty result is an error, not a skip."""
+    found = sorted((golden_root() / model).glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"no golden file {pattern} in {golden_root() / model}")
+    return found
+
+
+def case_name(path: Path) -> str:
+    """For ``pytest.mark.parametrize(..., ids=case_name)``."""
+    return path.stem
+
+
+def load_config(model: str, name: str = "config.json") -> dict[str, Any]:
+    """A JSON file of the model's folder."""
+    content: dict[str, Any] = json.loads((golden_root() / model / name).read_text("utf-8"))
+    return content
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an ``.npz`` file."""
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def salt(config: Mapping[str, Any]) -> str:
+    """What the weights of a folder are filled with: said by its configuration, else by the environment."""
+    return str(config.get("salt", os.environ.get("SCORE_TO_AUDIO_GOLDEN_SALT", "open")))
+
+
+def golden_values(name: str, shape: tuple[int, ...], salt: str) -> NDArray[np.float32]:
+    """float32 values for the tensor called ``name``: they depend on name, shape and salt only."""
+    generator = np.random.Generator(np.random.PCG64(zlib.crc32(f"{salt}:{name}".encode())))
+    normal = generator.standard_normal(shape)
+    if len(shape) >= 2:
+        values = normal / np.sqrt(np.prod(shape[1:]))
+    elif name.endswith("running_var"):
+        values = 1 + 0.1 * np.abs(normal)
+    elif name.endswith("weight"):
+        values = 1 + 0.1 * normal
+    else:
+        values = 0.1 * normal
+    return np.asarray(values, dtype=np.float32)
+
+
+def fill(module: nn.Module, salt: str) -> None:
+    """Overwrite every floating tensor of the module's state dict with its golden values, in place."""
+    import torch
+
+    state = module.state_dict()
+    for name, tensor in state.items():
+        if torch.is_floating_point(tensor):
+            state[name] = torch.from_numpy(golden_values(name, tuple(tensor.shape), salt)).to(tensor)
+    module.load_state_dict(state)
