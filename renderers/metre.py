@@ -1,0 +1,52 @@
+"""Where the beats are, and how strong a position in the measure is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from score_to_audio.types import Measure, ParsedScore, TimeSignature
+
+Floats = NDArray[np.float64]
+
+_SAME = 1e-6
+"""Quarter notes within which two positions are one."""
+
+
+def beat_length(signature: TimeSignature) -> float:
+    """Quarter notes per beat: the lower number's value; in compound metres (6, 9, 12 over 8 or more) three
+    of it."""
+    unit = 4.0 / signature.beat_type
+    compound = signature.beats > 3 and signature.beats % 3 == 0 and signature.beat_type >= 8
+    return 3 * unit if compound else unit
+
+
+def signature_at(score: ParsedScore, onset: float) -> TimeSignature:
+    """The time signature that holds at a position; 4/4 before the first."""
+    before = [sign for sign in score.time_signatures if sign.onset <= onset + _SAME]
+    return before[-1] if before else TimeSignature(0.0, 4, 4)
+
+
+def beats(score: ParsedScore) -> Floats:
+    """[B] quarter notes of all beats and of the end of the score, strictly increasing.
+
+    Beats are counted from the barline; in a short first measure (pickup) towards the next one, so that its
+    beats stand where those of a full measure would.
+    """
+    places = [
+        _beats_of(measure, beat_length(signature_at(score, measure.onset)), pickup=index == 0)
+        for index, measure in enumerate(score.measures)
+    ]
+    if not places:
+        return np.array([0.0, 1.0])
+    places.append(np.array([score.end]))
+    together = np.concatenate(places)
+    return together[np.r_[True, np.diff(together) > _SAME]]
+
+
+def _beats_of(measure: Measure, length: float, *, pickup: bool) -> Floats:
+    span = measure.end - measure.onset
+    counted = np.arange(0.0, span - _SAME, length)
+    if not pickup:
+        return measure.onset + counted
+    return np.unique(np.r_[measure.onset, np.round(measure.end - length - counted, 9)].clip(measure.onset))
