@@ -206,13 +206,14 @@ def mark_accidentals(voices: dict[str, Voice], fifths: int, tied_in: set[tuple[s
 
 
 class Writer:
-    """Writes one piece; remembers the ties and slurs that are open between measures."""
+    """Writes one piece; remembers the open ties and slurs, and the clefs."""
 
     def __init__(self, piece: Piece) -> None:
         self.piece = piece
         self.time = Fraction(0)
         self.ties: set[tuple[tuple[str, int, int], Fraction]] = set()
         self.slurs: dict[tuple[str, str], int] = {}
+        self.clefs = {1: piece.upper_clef, 2: "F4"}
 
     def score(self) -> Element:
         piece = self.piece
@@ -220,7 +221,6 @@ class Writer:
         work = SubElement(root, "work")
         add(work, "work-number", piece.number)
         add(work, "work-title", piece.title)
-        add(root, "movement-title", f"{piece.title}, {piece.number}")
         identification = SubElement(root, "identification")
         SubElement(identification, "creator", type="composer").text = piece.composer
         add(identification, "rights", "CC0 1.0 Universal (public domain)")
@@ -283,8 +283,8 @@ class Writer:
         add(time, "beats", piece.time[0])
         add(time, "beat-type", piece.time[1])
         add(attributes, "staves", 2)
-        add_clef(attributes, 1, piece.upper_clef)
-        add_clef(attributes, 2, "F4")
+        for staff, clef in self.clefs.items():
+            add_clef(attributes, staff, clef)
 
     def opening_tempo(self, measure: Element) -> None:
         piece = self.piece
@@ -305,7 +305,9 @@ class Writer:
         staff = 1 if name.startswith("R") else 2
         count = 0
         for item in voice:
-            if isinstance(item, Direction):
+            if isinstance(item, Direction) and item.text.startswith("clef:"):
+                self.clef(measure, staff, item.text.removeprefix("clef:"))
+            elif isinstance(item, Direction):
                 add_direction(measure, item.text, VOICES[name], staff)
             elif item.space:
                 forward = SubElement(measure, "forward")
@@ -315,6 +317,11 @@ class Writer:
             else:
                 count += 1
                 self.note(measure, f"m{number}{name}n{count}", name, item)
+
+    def clef(self, measure: Element, staff: int, clef: str) -> None:
+        if clef != self.clefs[staff]:
+            self.clefs[staff] = clef
+            add_clef(SubElement(measure, "attributes"), staff, clef)
 
     def note(self, measure: Element, identifier: str, name: str, note: Note) -> None:
         """Write a rest, or every note of a chord, with the slurs and marks at the first."""
@@ -437,9 +444,6 @@ def add_words(direction: Element, words: str, bold: bool = False) -> None:
 
 def add_direction(measure: Element, text: str, voice: int, staff: int) -> None:
     kind, _, words = text.partition(":")
-    if kind == "clef":
-        add_clef(SubElement(measure, "attributes"), staff, words)
-        return
     above = kind in ("T", "tempo", "dashes", "enddashes")
     direction = SubElement(measure, "direction", placement="above" if above else "below")
     tempo = ""

@@ -72,12 +72,12 @@ PIECE = Piece(
         measure(
             R1=r"\clef:F4 " + sixteenths("F3 A3 C4 F4 C4 A3 C4 A3 F3 A3 F3 D3 F3 D3"),
             L1="r/16 C3~/8. C3~/4 C3/2",
-            L2="C2~/1",
+            L2="C2/1",
         ),
         measure(
             R1=r"\clef:G2 " + sixteenths("G4 B4 D5 F5 D5 B4 D5 B4 G4 B4 D4 F4 E4 D4"),
             L1="r/16 B2~/8. B2~/4 B2/2",
-            L2="C2~/1",
+            L2="C2/1",
         ),
         measure(R1="E4+G4+C5/1:fermata", L1="C2+C3/1:fermata"),
     ),
