@@ -40,12 +40,13 @@ GOAL_WITHIN = 2.0
 SAME_PLACE = 0.5
 """Quarter notes within which marks of two staves stand at the same place."""
 
-ACCENTS = {"accent": 1.0, "strong-accent": 1.5, "tenuto": 0.0}
-"""Mark of a note -> levels added to it. MuseScore plays accents at 120 % of the velocity: 16 at mf, one
-level."""
+ACCENTS = {"accent": 0.6, "strong-accent": 0.8}
+"""Mark of a note -> levels added to it. In ASAP's training split accented notes are 4.8 (2930 notes) and
+6.8 (364) velocities louder than the unmarked notes around them, where one level is 8 velocities."""
 
-IMPULSES = ((r"sff|ffz", 2.5), (r"^m?s?f+z?p*$|^sfz", 1.5), (r"^(?:r|rinf)", 1.0))
-"""Impulse -> levels added to one onset; rinforzando is the milder (Riemann: "reinforced")."""
+IMPULSES = ((r"sff|ffz", 2.0), (r"^m?sf", 1.2), (r"^f+z", 1.0), (r"^r", 1.0))
+"""Impulse -> levels added to one onset, by the same measure: sf and sfz 9.8 velocities (2535 notes), fz 6.5
+(296), rf and rfz 8 (114); sffz as one step more."""
 
 
 @dataclass(frozen=True)

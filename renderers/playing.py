@@ -15,8 +15,8 @@ SHORTEST_NOTE = 0.02
 """Seconds a key stays down at least, before the next note on the same key is considered."""
 
 REPEAT_GAP = 0.02
-"""Seconds between the release of a key and its next stroke, where the time allows. A grand piano's
-double escapement takes about 20 to 50 ms to be ready again (Fletcher & Rossing 1998, ch. 12)."""
+"""Seconds between the release of a key and its next stroke, where the time allows: long enough for every
+synthesizer to hear two notes, short enough for legato."""
 
 SAME_STROKE = 0.01
 """Seconds within which two notes on one key are one stroke: no action repeats faster than about 20 Hz."""

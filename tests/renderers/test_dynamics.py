@@ -81,7 +81,7 @@ def test_fp_is_loud_for_one_onset():
 
 
 @pytest.mark.parametrize(
-    ("text", "levels"), [("sfz", 1.5), ("sf", 1.5), ("fz", 1.5), ("sffz", 2.5), ("rf", 1.0), ("rfz", 1.0)]
+    ("text", "levels"), [("sfz", 1.2), ("sf", 1.2), ("fz", 1.0), ("sffz", 2.0), ("rf", 1.0), ("rfz", 1.0)]
 )
 def test_impulses_add_to_the_level_around_them(text, levels):
     assert impulse(text) == levels
@@ -98,15 +98,15 @@ def test_the_attack_of_fp_and_its_kin():
 
 def test_accents_are_graded_and_do_not_add_up_with_sforzato():
     notes = [N("C4", 0), N("D4", 1, marks="accent"), N("E4", 2, marks="strong-accent"), N("F4", 3)]
-    assert accents(parsed(notes)).tolist() == [0, 1, 1.5, 0]
+    assert accents(parsed(notes)).tolist() == [0, 0.6, 0.8, 0]
     both = parsed([N("D4", 0, marks="accent")], [impulse_mark(0, "sfz")])
-    assert accents(both).tolist() == [1.5]
+    assert accents(both).tolist() == [1.2]
 
 
 def test_an_impulse_hits_its_own_staff():
     notes = [N("C5", 0), N("C3", 0, staff=2, voice=5)]
-    assert accents(parsed(notes, [impulse_mark(0, "sf", staff=2)])).tolist() == [1.5, 0]
-    assert accents(parsed(notes, [impulse_mark(0, "sf")])).tolist() == [1.5, 1.5]
+    assert accents(parsed(notes, [impulse_mark(0, "sf", staff=2)])).tolist() == [1.2, 0]
+    assert accents(parsed(notes, [impulse_mark(0, "sf")])).tolist() == [1.2, 1.2]
 
 
 def test_a_mark_between_the_staves_holds_for_both():
