@@ -105,8 +105,9 @@ def _matches(direction: Direction, keywords: tuple[str, ...]) -> bool:
     return direction.kind == "words" and has_keyword(direction.content, keywords)
 
 
-def _contains(items: Sequence[Direction], direction: Direction) -> bool:
-    return any(item is direction for item in items)
+def _without(items: Sequence[Direction], others: Sequence[Direction]) -> list[Direction]:
+    identities = {id(other) for other in others}
+    return [item for item in items if id(item) not in identities]
 
 
 # ---------------------------------------------------------------------------------------------- dynamics
@@ -127,7 +128,7 @@ def _dynamics(directions: Sequence[Direction]) -> tuple[list[Direction], list[Di
             relative.append(mark)
         else:
             absolute.append(mark)
-    relative = [d for d in relative if not _contains(absolute, d)]
+    relative = _without(relative, absolute)
     relative = _without_repetition(relative)
     relative.sort(key=lambda d: d.position)
     _end_wedges(relative)
@@ -203,10 +204,10 @@ def _tempos(directions: Sequence[Direction]) -> tuple[list[Direction], list[Dire
     long = [d for d in directions if _matches(d, vocabulary.RELATIVE_LONG_TEMPO_KEYWORDS)]
     if (not absolute or absolute[0].position != 0) and long and long[0].position == 0:
         absolute.insert(0, long[0])
-    relative = [d for d in relative if not _contains(absolute, d)]
-    long = [d for d in long if not _contains(absolute, d)]
+    relative = _without(relative, absolute)
+    long = _without(long, absolute)
     moved = [d for d in absolute if _has_relative_word(d.content)]
-    absolute = [d for d in absolute if not _contains(moved, d)]
+    absolute = _without(absolute, moved)
     relative += moved
     long += moved
     for mark in absolute:
@@ -214,11 +215,16 @@ def _tempos(directions: Sequence[Direction]) -> tuple[list[Direction], list[Dire
             mark.content = absolute[0].content
     relative.sort(key=lambda d: d.position)
     positions = [d.position for d in absolute]
-    for index, mark in enumerate(relative):
-        later = relative[index + 1 :]
-        successors = [d for d in later if _contains(long, d)] if _contains(long, mark) else later
-        if successors:
-            mark.end = successors[0].position
+    long_marks = {id(d) for d in long}
+    following: Direction | None = None
+    following_long: Direction | None = None
+    for mark in reversed(relative):
+        successor = following_long if id(mark) in long_marks else following
+        following = mark
+        if id(mark) in long_marks:
+            following_long = mark
+        if successor is not None:
+            mark.end = successor.position
         end = math.inf if mark.end is None else mark.end
         mark.end = min(end, _next_absolute(positions, mark.position))
     return absolute, relative

@@ -85,7 +85,7 @@ class Generator:
         tempo_hidden = np.zeros((1, tempos.cell.size), np.float32)
         hidden = np.zeros((1, notes.cell.size), np.float32)
         previous = np.zeros(OUTPUTS, np.float32)
-        before = 0
+        before = np.intp(0)
         for beat, (start, end) in enumerate(zip(starts, [*starts[1:], len(outputs)], strict=True)):
             previous[1:], own = tempos.summary(outputs[before : max(start, 1), 1:]), previous[1:].copy()
             tempos.step(tempo_gates[beat], previous, tempo_hidden)

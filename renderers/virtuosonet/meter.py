@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from renderers.virtuosonet.lookup import probing_index
 from renderers.virtuosonet.musicxml import Compatibility, Document, Measure, TimeSignature
@@ -24,10 +25,11 @@ class Meter:
     """In the order in which they are searched, which is not always sorted."""
 
     def time_signature_at(self, position: float) -> TimeSignature:
-        return self.time_signatures[self.time_signature_index(position)]
+        return self.time_signatures[probing_index(self._signature_positions, position)]
 
-    def time_signature_index(self, position: float) -> int:
-        return probing_index([signature.position for signature in self.time_signatures], position)
+    @cached_property
+    def _signature_positions(self) -> list[float]:
+        return [signature.position for signature in self.time_signatures]
 
 
 def read_meter(document: Document, compatibility: Compatibility) -> Meter:

@@ -188,7 +188,8 @@ def _merge_rests(rests: list[Note]) -> list[Note]:
     """Rests that follow each other in a voice as one."""
     count = len(rests)
     for index, rest in enumerate(rests):
-        for later in rests[index + 1 : count - 1]:
+        for other in range(index + 1, count - 1):
+            later = rests[other]
             if later.duration == 0:
                 break
             if later.position == rest.end and later.voice == rest.voice:
