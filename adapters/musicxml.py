@@ -10,10 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from adapters.score_files import is_midi, open_xml, read_file
+from adapters.score_files import is_mei, is_midi, open_xml, read_file
+from adapters.score_mei import add_marks, merge_staves, prepare, staff_labels, title_and_composer
+from adapters.score_midi import read_midi
 from adapters.score_musicxml import assign_note_ids, part_names, partwise, read_written
-from adapters.score_partitura import load_musicxml, unfold_part
+from adapters.score_partitura import load_musicxml, mei_to_musicxml, unfold_part
 from adapters.score_unfolding import unfold
+from adapters.score_written import WrittenScore
 from score_to_audio.plugins import Parameters
 from score_to_audio.types import InputError, ParsedScore, Score
 
@@ -45,22 +48,41 @@ def parse_score(score: Score, options: ScoreOptions) -> ParsedScore:
     """What the bytes of a score say. Raises ``InputError``."""
     name = str(score.path)
     if is_midi(score.content):
-        raise InputError(f"{name} is a MIDI file; not yet")
-    root = score_root(score.content, name)
+        written = read_midi(score.content, options.parts, name)
+    else:
+        written = _read_xml(score.content, options, name)
+    return unfold(written, repeats=options.repeats, name=name)
+
+
+def _read_xml(content: bytes, options: ScoreOptions, name: str) -> WrittenScore:
+    document = open_xml(content, name)
+    mei = document if is_mei(document) else None
+    root = _musicxml(document, name)
     chosen, notices = choose_parts(root, options.parts)
     written = read_written(root, chosen, name)
     written.notices[:0] = notices
     if not written.notes:
         raise InputError(f"{name} has no notes to play: {_why_silent(root)}")
-    return unfold(written, repeats=options.repeats, name=name)
+    if mei is not None:
+        written.title, written.composer = title_and_composer(mei)
+        merge_staves(written)
+        add_marks(mei, written)
+    return written
 
 
-def score_root(content: bytes, name: str) -> Any:
-    """The <score-partwise> of a MusicXML document, every note with an id. Raises ``InputError``."""
-    root = partwise(open_xml(content, name), name)
+def _musicxml(document: Any, name: str) -> Any:
+    """The <score-partwise> of a MusicXML or MEI document, every note with an id. Raises ``InputError``."""
+    labels: list[str] = []
+    if is_mei(document):
+        prepare(document)
+        labels = staff_labels(document)
+        document = open_xml(mei_to_musicxml(document, name), name)
+    root = partwise(document, name)
     if root.find("part/measure") is None:
         raise InputError(f"{name} has no measures; export the score again")
     assign_note_ids(root)
+    for part, label in zip(root.iterfind("part-list/score-part/part-name"), labels, strict=False):
+        part.text = label
     return root
 
 
@@ -73,7 +95,7 @@ def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: b
     Raises ``InputError``.
     """
     name = str(score.path)
-    root = score_root(score.content, name)
+    root = _partitura_source(score, name)
     chosen, _ = choose_parts(root, (options or ScoreOptions()).parts)
     parts = load_musicxml(root, name).parts
     return [unfold_part(parts[i], name) if unfolded else parts[i] for i in chosen]
@@ -82,7 +104,13 @@ def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: b
 def load_partitura_score(score: Score) -> Any:
     """The whole score as a partitura ``Score``: all parts, not unfolded, ids as in ``load_parts``."""
     name = str(score.path)
-    return load_musicxml(score_root(score.content, name), name)
+    return load_musicxml(_partitura_source(score, name), name)
+
+
+def _partitura_source(score: Score, name: str) -> Any:
+    if is_midi(score.content):
+        raise InputError(f"{name} is a MIDI file, this renderer needs a notated score; export it as MusicXML")
+    return _musicxml(open_xml(score.content, name), name)
 
 
 def _why_silent(root: Any) -> str:

@@ -47,7 +47,8 @@ SLOWEST, FASTEST = 4.0, 2000.0
 class DirectionReader:
     """Collects the directions of a part while its measures are walked through in document order."""
 
-    part: int
+    part: int | None
+    """Index of the part; None where directions hold for all parts."""
     found: list[WrittenDirection] = field(default_factory=list)
     _open_wedges: dict[str, WrittenDirection] = field(default_factory=dict)
     _open_pedals: dict[str, WrittenDirection] = field(default_factory=dict)
@@ -88,32 +89,32 @@ class DirectionReader:
             read_jumps(sound, measure)
         if text:
             tempo = tempo or metronome_in_words(text)
-            begun = self._words(text, tempo, place, staff, has_metronome)
+            begun = self.words(text, tempo, place, staff, is_tempo=has_metronome)
             if not sounds:
                 _jump_by_words(text, measure)
         elif tempo is not None:
-            self._add("tempo", place, "", value=tempo)
+            self.add("tempo", place, "", value=tempo)
         for child in element.iterfind("direction-type/dashes"):
             self._dashes(child, place, begun)
 
     def sound(self, element: Any, place: Place, measure: WrittenMeasure) -> None:
         """Reads a <sound> that stands in the measure itself."""
         if (tempo := _tempo(element)) is not None:
-            self._add("tempo", place, "", value=tempo)
+            self.add("tempo", place, "", value=tempo)
         self._sound_pedals(element, place, set())
         read_jumps(element, measure)
 
     def dynamics(self, element: Any, place: Place, staff: int | None) -> None:
         for child in element:
             if child.tag in LEVELS:
-                self._add("dynamic", place, child.tag, staff=staff)
+                self.add("dynamic", place, child.tag, staff=staff)
             elif child.tag in IMPULSES:
-                self._add("impulse", place, child.tag, staff=staff)
+                self.add("impulse", place, child.tag, staff=staff)
             elif child.tag == "other-dynamics" and (text := plain_text(child.text or "")):
-                self._words(text, None, place, staff, False)
+                self.words(text, None, place, staff, is_tempo=False)
 
     def fermata(self, place: Place, end: Place, staff: int | None) -> None:
-        self._add("fermata", place, "fermata", end=end, staff=staff)
+        self.add("fermata", place, "fermata", end=end, staff=staff)
 
     def finish(self, measures: list[WrittenMeasure]) -> list[WrittenDirection]:
         """All directions of the part, every extent closed and every place inside its measure."""
@@ -130,7 +131,7 @@ class DirectionReader:
 
     # ------------------------------------------------------------------------------------- the pieces
 
-    def _add(
+    def add(
         self,
         kind: Kind,
         place: Place,
@@ -167,22 +168,24 @@ class DirectionReader:
                 return direction
         return None
 
-    def _words(
-        self, text: str, tempo: float | None, place: Place, staff: int | None, has_metronome: bool
+    def words(
+        self, text: str, tempo: float | None, place: Place, staff: int | None, *, is_tempo: bool
     ) -> list[WrittenDirection]:
-        """Adds what the words mean; returns those that last, for dashes to end."""
+        """Adds what the words mean; returns those that last, for dashes to end.
+
+        ``tempo``: quarter notes per minute of a metronome mark beside them; ``is_tempo``: they are a tempo
+        mark whatever they say.
+        """
         if (action := pedal_action(text)) is not None and self._pedal_words(action, place, staff):
             return []
         found = meanings(text)
-        if not any(meaning.kind in _TEMPO_KINDS for meaning in found) and (
-            tempo is not None or has_metronome
-        ):
+        if not any(meaning.kind in _TEMPO_KINDS for meaning in found) and (tempo is not None or is_tempo):
             found = [meaning for meaning in found if meaning.kind != "words"]
-            self._add("tempo", place, text, value=tempo)
+            self.add("tempo", place, text, value=tempo)
         begun = []
         for meaning in found:
             value = tempo if meaning.kind in _TEMPO_KINDS else None
-            direction = self._add(meaning.kind, place, meaning.text, value=value, staff=staff)
+            direction = self.add(meaning.kind, place, meaning.text, value=value, staff=staff)
             if meaning.lasts:
                 begun.append(direction)
                 self._unended.append(direction)
@@ -193,7 +196,7 @@ class DirectionReader:
         if kind in ("crescendo", "diminuendo"):
             if (unclosed := self._open_wedges.pop(number, None)) is not None:
                 self._unended.append(unclosed)
-            self._open_wedges[number] = self._add("hairpin", place, kind, staff=staff)
+            self._open_wedges[number] = self.add("hairpin", place, kind, staff=staff)
         elif kind == "stop" and (wedge := self._open_wedges.pop(number, None)) is not None:
             wedge.end = max(place, wedge.start)
 
@@ -215,23 +218,23 @@ class DirectionReader:
         kind = element.get("type")
         pedal = "sostenuto" if kind == "sostenuto" else "sustain"
         if kind in ("start", "sostenuto", "change", "resume"):
-            self._press(pedal, place, staff)
+            self.press(pedal, place, staff)
         elif kind in ("stop", "discontinue"):
             released = (
                 pedal if pedal in self._open_pedals or "sostenuto" not in self._open_pedals else "sostenuto"
             )
-            self._release(released, place)
+            self.release(released, place)
         elif kind == "continue" and pedal not in self._open_pedals:
-            self._press(pedal, place, staff)
+            self.press(pedal, place, staff)
         return pedal
 
     def _pedal_words(self, action: tuple[str, bool], place: Place, staff: int | None) -> bool:
         """False where the words cannot be about a pedal ("*" as a footnote)."""
         pedal, down = action
         if down:
-            self._press(pedal, place, staff)
+            self.press(pedal, place, staff)
             return True
-        return self._release(pedal, place)
+        return self.release(pedal, place)
 
     def _sound_pedals(self, sound: Any, place: Place, written: set[str]) -> None:
         """Pedals that only playback knows ("yes", "no", or a depth in percent)."""
@@ -241,15 +244,15 @@ class DirectionReader:
                 continue
             if value == "yes" or (value not in ("no", "") and value.strip("0.") != ""):
                 if pedal not in self._open_pedals:
-                    self._press(pedal, place, None)
+                    self.press(pedal, place, None)
             else:
-                self._release(pedal, place)
+                self.release(pedal, place)
 
-    def _press(self, pedal: str, place: Place, staff: int | None) -> None:
-        self._release(pedal, place)
-        self._open_pedals[pedal] = self._add("pedal", place, pedal, staff=staff)
+    def press(self, pedal: str, place: Place, staff: int | None) -> None:
+        self.release(pedal, place)
+        self._open_pedals[pedal] = self.add("pedal", place, pedal, staff=staff)
 
-    def _release(self, pedal: str, place: Place) -> bool:
+    def release(self, pedal: str, place: Place) -> bool:
         direction = self._open_pedals.pop(pedal, None)
         if direction is None:
             return False

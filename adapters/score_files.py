@@ -80,17 +80,31 @@ def is_midi(content: bytes) -> bool:
 
 
 def open_xml(content: bytes, name: str) -> Any:
-    """The root element (lxml) of an XML score, compressed or not, its tags without namespaces.
+    """The root element (lxml) of an XML score, compressed or not.
 
-    No entity is expanded, no DTD is read, nothing is fetched. Raises ``InputError``.
+    MusicXML loses its namespaces; MEI keeps them. No entity is expanded, no DTD is read, nothing is
+    fetched. Raises ``InputError``.
     """
     if is_compressed(content):
         content = _unpack(content, name)
-    return parse_xml(_text(content, name), name)
+    root = parse_xml(_text(content, name), name)
+    if not is_mei(root):
+        _strip_namespaces(root)
+    return root
+
+
+def is_mei(root: Any) -> bool:
+    return str(root.tag).rpartition("}")[2] == "mei"
+
+
+def _strip_namespaces(root: Any) -> None:
+    for element in root.iter("{*}*"):
+        if element.tag.startswith("{"):
+            element.tag = element.tag.partition("}")[2]
 
 
 def parse_xml(text: str, name: str) -> Any:
-    """The root element of an XML document that declares no entities; tags lose their namespaces."""
+    """The root element of an XML document that declares no entities."""
     from lxml import etree
 
     if "<!ENTITY" in text:
@@ -110,16 +124,12 @@ def parse_xml(text: str, name: str) -> Any:
         remove_pis=True,
     )
     try:
-        root = etree.fromstring(text.encode("utf-8"), parser)
+        return etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         raise InputError(
             f"{name}{line} is not well-formed XML ({_first_sentence(str(error))}); export the score again"
         ) from error
-    for element in root.iter("{*}*"):
-        if element.tag.startswith("{"):
-            element.tag = element.tag.partition("}")[2]
-    return root
 
 
 def _first_sentence(text: str) -> str:
@@ -190,7 +200,9 @@ def _unpack(content: bytes, name: str) -> bytes:
 
 
 def _score_member(container: bytes, by_name: dict[str, zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    root = parse_xml(_text(container, f"{name} (META-INF/container.xml)"), f"{name} (META-INF/container.xml)")
+    place = f"{name} (META-INF/container.xml)"
+    root = parse_xml(_text(container, place), place)
+    _strip_namespaces(root)
     paths = [
         element.get("full-path", "")
         for element in root.iter("rootfile")

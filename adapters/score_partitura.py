@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from score_to_audio.types import InputError
 
@@ -54,6 +58,40 @@ def unfold_part(part: Any, name: str) -> Any:
     partitura = import_partitura()
     with _quiet(), _failing_clearly(name):
         return partitura.score.unfold_part_maximal(part, update_ids=True, ignore_leaps=False)
+
+
+def mei_to_musicxml(root: Any, name: str) -> bytes:
+    """A MEI document, whose notes have ids, as MusicXML. Raises ``InputError``."""
+    from lxml import etree
+
+    partitura = import_partitura()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "score.mei"
+        path.write_bytes(etree.tostring(root, encoding="utf-8"))
+        with _quiet(), _failing_clearly(name):
+            return bytes(partitura.save_musicxml(partitura.load_mei(path)))
+
+
+def spell(onsets: Sequence[int], durations: Sequence[int], pitches: Sequence[int], ticks: int) -> list[str]:
+    """Spellings ("C#4") of notes that have only MIDI pitches (ps13s1; Meredith, JNMR 2006).
+
+    ``onsets`` and ``durations`` in ticks, ``ticks`` per quarter note.
+    """
+    import_partitura()
+    from partitura.musicanalysis import estimate_spelling
+
+    fields = [("onset_beat", np.float64), ("duration_beat", np.float64), ("pitch", np.int64), ("id", "U12")]
+    notes = np.zeros(len(pitches), fields)
+    notes["onset_beat"] = np.asarray(onsets) / ticks
+    notes["duration_beat"] = np.asarray(durations) / ticks
+    notes["pitch"] = pitches
+    order = np.argsort(notes, order=["onset_beat", "pitch"], kind="stable")
+    with _quiet():
+        spelled = estimate_spelling(notes[order])
+    result = [""] * len(pitches)
+    for index, (step, alter, octave) in zip(order, spelled, strict=True):
+        result[index] = f"{step}{'#' * max(0, alter)}{'b' * max(0, -alter)}{octave}"
+    return result
 
 
 @contextlib.contextmanager
