@@ -140,6 +140,24 @@ def collect(stream: AudioStream) -> Waveform:
     return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
 
 
+def finished(blocks: Iterator[NDArray[np.float32]], *, sample_rate: int, seconds: float) -> AudioStream:
+    """What a synthesizer delivers of its stereo blocks: peaks limited to -1 dBTP, progress reported.
+
+    ``seconds``: expected length.
+    """
+    from score_to_audio.progress import report
+    from synthesizers.limiter import limited
+
+    def reported() -> Iterator[NDArray[np.float32]]:
+        done = 0
+        for block in limited(blocks, sample_rate):
+            done += block.shape[1]
+            report(min(done / sample_rate, seconds), seconds, "seconds of sound")
+            yield block
+
+    return AudioStream(sample_rate, 2, reported())
+
+
 def resample(waveform: Waveform, rate: int) -> Waveform:
     """The same sound at ``rate`` Hz (soxr, very high quality, linear phase)."""
     import soxr

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,12 +19,8 @@ if TYPE_CHECKING:
 
     from synthesizers.sampled_piano.instrument import Instrument, Recordings
 
-    Block = NDArray[np.float32]
-
 GAIN = 0.4
 """On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
-
-log = logging.getLogger(__name__)
 
 
 class SampledPianoParameters(Parameters):
@@ -61,34 +56,15 @@ class SampledPiano:
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
+        from adapters.audio import finished
+        from synthesizers.sampled_piano.mixing import play
+
         recordings = bundled_recordings()
         gain = GAIN
         if self._parameters.normalize:
             gain *= _gain_to_ceiling(performance, recordings)
-        return AudioStream(recordings.instrument.sample_rate, 2, _blocks(performance, recordings, gain))
-
-
-def _blocks(performance: Performance, recordings: Recordings, gain: float) -> Iterator[Block]:
-    from score_to_audio.progress import report
-    from synthesizers.limiter import limited
-    from synthesizers.sampled_piano.mixing import play
-
-    rate = recordings.instrument.sample_rate
-    done = 0
-    for block in limited(play(performance, recordings, gain=gain), rate, on_reduction=_say_reduction):
-        done += block.shape[1]
-        report(min(done / rate, performance.end), performance.end, "seconds of sound")
-        yield block
-
-
-def _say_reduction(seconds: float, least_gain: float) -> None:
-    from math import log10
-
-    log.warning(
-        "the limiter lowered %.2f s of the sound by up to %.1f dB to keep its peaks below -1 dBTP",
-        seconds,
-        -20 * log10(least_gain),
-    )
+        blocks = play(performance, recordings, gain=gain)
+        return finished(blocks, sample_rate=recordings.instrument.sample_rate, seconds=performance.end)
 
 
 def _gain_to_ceiling(performance: Performance, recordings: Recordings) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,15 @@ differently."""
 REACH = 0.03
 """Seconds before and after a peak over which the gain falls and rises again."""
 
+log = logging.getLogger(__name__)
+
 Block = NDArray[np.float32]
 
 
-def limited(
-    blocks: Iterable[Block], sample_rate: int, *, on_reduction: Callable[[float, float], None]
-) -> Iterator[Block]:
+def limited(blocks: Iterable[Block], sample_rate: int) -> Iterator[Block]:
     """The blocks [channels, n] with true peaks of at most ``CEILING``; unchanged where they are lower.
 
-    ``on_reduction(seconds, least_gain)`` is called at the end if the gain was lowered: for how long, and the
-    lowest factor.
+    Logs a warning at the end if the gain had to be lowered.
     """
     reach = int(REACH * sample_rate)
     context = 2 * reach + TRUE_PEAK_TAPS
@@ -38,9 +38,13 @@ def limited(
         gain = _gain(window, reach)[context:-context]
         reduced += int((gain < 1).sum())
         least = min(least, float(gain.min(initial=1)))
-        yield (inner * gain).astype(np.float32) if least < 1 else inner
+        yield (inner * gain).astype(np.float32)
     if reduced:
-        on_reduction(reduced / sample_rate, least)
+        log.warning(
+            "the limiter lowered %.2f s of the sound by up to %.1f dB to keep its peaks below -1 dBTP",
+            reduced / sample_rate,
+            -20 * np.log10(least),
+        )
 
 
 def _gain(samples: Block, reach: int) -> NDArray[np.float64]:
