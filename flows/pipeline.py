@@ -1,0 +1,226 @@
+"""The flow ``score-to-audio``: many scores, both stages, one task per score and stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+from pydantic import Field
+
+from flows.tasks import FORESEEN, render, show_progress, synthesize
+from score_to_audio import defaults, jobs
+from score_to_audio.jobs import Job, Outcome
+from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
+from score_to_audio.store import Store, default_store
+
+WORKERS = 4
+"""Threads: two scores under way, each with a task that runs and one that waits for it."""
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=WORKERS)
+BETWEEN_RECORDS = 5.0
+"""Seconds between two writings of the manifest, whose cost grows with its length."""
+MAX_ROWS = 300
+"""Of a table artifact; it is a row of Prefect's database. The manifest has them all."""
+
+Stage = PrefectFuture[State[Made]]
+"""A task of one score: under way or done."""
+
+
+def run_name() -> str:
+    """ "minuet and 3 more, score + sampled-piano"."""
+    parameters = flow_run.parameters
+    scores = [Path(score).stem or str(score) for score in parameters["scores"]]
+    first = scores[0] if scores else "nothing"
+    more = f" and {len(scores) - 1} more" if len(scores) > 1 else ""
+    return f"{first}{more}, {parameters['renderer']} + {parameters['synthesizer']}"
+
+
+@flow(
+    name="score-to-audio",
+    flow_run_name=run_name,
+    task_runner=RUNNER,
+)
+def score_to_audio(
+    scores: list[Path],
+    output: Path = Path("output"),
+    renderer: str = defaults.RENDERER,
+    synthesizer: str = defaults.SYNTHESIZER,
+    renderer_options: dict[str, Any] | None = None,
+    synthesizer_options: dict[str, Any] | None = None,
+    score_options: dict[str, Any] | None = None,
+    prompt: str | None = None,
+    seed: Annotated[int, Field(ge=0)] = 0,
+    format: AudioFormat | list[AudioFormat] = "wav",
+    device: str = "auto",
+) -> State[list[Outcome]]:
+    """Turn scores into performance MIDI and audio.
+
+    A score that fails does not stop the others; the run then ends as failed, and says which and why. What is
+    in the store already is not made again.
+
+    Args:
+        scores: Score files, folders or glob patterns.
+        output: Folder for the results and their record, manifest.jsonl.
+        renderer: Stage 1; `score-to-audio models list` shows the names.
+        synthesizer: Stage 2; `score-to-audio models list` shows the names.
+        renderer_options: Options of the renderer; `score-to-audio models show NAME` lists them.
+        synthesizer_options: Options of the synthesizer.
+        score_options: Options of the score reader.
+        prompt: A prompt of the library, or an audio file with its .mid beside, where a synthesizer takes one.
+        seed: For models that draw; the same seed gives the same bytes.
+        format: Audio format or formats of the results.
+        device: auto, cpu or cuda.
+    """
+    pipeline = prepare_pipeline(
+        renderer=renderer,
+        synthesizer=synthesizer,
+        renderer_options=renderer_options,
+        synthesizer_options=synthesizer_options,
+        score_options=score_options,
+        prompt=prompt,
+        seed=seed,
+        formats=[format] if isinstance(format, str) else format,
+        device=device,
+    )
+    outcomes = make_all(jobs.plan(scores), pipeline, default_store(), output)
+    return conclude(outcomes, pipeline, output)
+
+
+def make_all(plan: Sequence[Job], pipeline: Pipeline, store: Store, output: Path) -> list[Outcome]:
+    """Both stages for every job, results into ``output``; in the order of the plan.
+
+    Whatever fails is an outcome with an error. Within a flow only.
+    """
+    submitted: dict[Stage, tuple[Job, Stage]] = {}
+    whole = cast(Pipeline, quote(pipeline))  # Prefect need not search it for futures, and unwraps it
+    for job in plan:
+        performance = render.submit(job, whole, store.root)
+        audio = synthesize.submit(job, cast(Made, performance), whole, store.root)
+        submitted[audio] = job, performance
+    outcomes: dict[Job, Outcome] = {}
+    with _Record(len(plan), pipeline, store, output) as record:
+        for audio in as_completed(list(submitted)):
+            job, performance = submitted.pop(audio)
+            outcomes[job] = _outcome(job, performance, audio, pipeline, store, output)
+            record.add(outcomes[job])
+    return [outcomes[job] for job in plan]
+
+
+def _outcome(
+    job: Job,
+    performance: Stage,
+    audio: Stage,
+    pipeline: Pipeline,
+    store: Store,
+    output: Path,
+) -> Outcome:
+    render_state, synthesis_state = _final_state(performance), _final_state(audio)
+    if not render_state.is_completed():
+        return Outcome(job, error=_reason(render_state))
+    rendered: Made = render_state.result()
+    if not synthesis_state.is_completed():
+        return Outcome(job, rendered, error=_reason(synthesis_state))
+    synthesized: Made = synthesis_state.result()
+    try:
+        return jobs.finish(job, pipeline, rendered, synthesized, store, output)
+    except FORESEEN as error:
+        return Outcome(job, rendered, synthesized, error=str(error))
+
+
+def _final_state(stage: Stage) -> State[Any]:
+    stage.wait()  # until then Prefect answers with what the server knows so far
+    return stage.state
+
+
+def _reason(state: State[Any]) -> str:
+    return state.message or state.name or "no reason was given"
+
+
+class _Record:
+    """Tells about outcomes as they come: log, progress artifact, and the manifest in the output folder."""
+
+    def __init__(self, total: int, pipeline: Pipeline, store: Store, output: Path) -> None:
+        self.total, self.pipeline, self.store, self.output = total, pipeline, store, output
+        self.done = 0
+        self.unwritten: list[Outcome] = []
+        self.last_time = time.monotonic()
+        self.logger = get_run_logger()
+        self.progress: UUID | None = None
+
+    def __enter__(self) -> _Record:
+        return self
+
+    def add(self, outcome: Outcome) -> None:
+        self.done += 1
+        self.unwritten.append(outcome)
+        if outcome.error:
+            self.logger.error("%s: %s", outcome.job.name, outcome.error)
+        else:
+            self.logger.info("%s: %s", outcome.job.name, "from the store" if outcome.cached else "made")
+        if time.monotonic() - self.last_time >= BETWEEN_RECORDS:
+            self.write()
+
+    def write(self) -> None:
+        jobs.record(self.unwritten, self.pipeline, self.store, self.output)
+        self.unwritten = []
+        self.progress = show_progress(
+            self.progress, self.done / max(self.total, 1), f"{self.done} of {self.total} scores"
+        )
+        self.last_time = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+
+def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> State[list[Outcome]]:
+    """The table of what became of the scores, and the state that the run ends in."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    done = [outcome for outcome in outcomes if not outcome.error]
+    cached = sum(outcome.cached for outcome in done)
+    summary = (
+        f"{len(outcomes)} scores: {len(done) - cached} made, {cached} from the store, {len(failed)} failed"
+    )
+    rest = len(outcomes) - MAX_ROWS
+    cut = f"; {rest} more in the manifest" if rest > 0 else ""
+    create_table_artifact(
+        key="score-to-audio",
+        table=[_row(outcome, pipeline) for outcome in (*failed, *done)][:MAX_ROWS],
+        description=f"{summary}; results and manifest.jsonl in {output.absolute()}{cut}",
+    )
+    if failed:
+        first = "; ".join(f"{outcome.job.name}: {outcome.error}" for outcome in failed[:3])
+        return Failed(message=f"{summary} ({first}{'; ...' if len(failed) > 3 else ''})")
+    return Completed(message=summary, data=list(outcomes))
+
+
+def _row(outcome: Outcome, pipeline: Pipeline) -> dict[str, str]:
+    return {
+        "score": str(outcome.job.score),
+        "renderer": pipeline.renderer.name,
+        "synthesizer": pipeline.synthesizer.name,
+        "duration": _duration(outcome),
+        "result": "failed" if outcome.error else "cached" if outcome.cached else "made",
+        "link": outcome.error
+        or " ".join(f"[{file.suffix[1:]}]({file.absolute().as_uri()})" for file in outcome.files),
+    }
+
+
+def _duration(outcome: Outcome) -> str:
+    """Of the sound, in minutes and seconds."""
+    import soundfile
+
+    sounds = [file for file in outcome.files if file.suffix != ".mid"]
+    if not sounds:
+        return ""
+    seconds = round(soundfile.info(sounds[0]).duration)
+    return f"{seconds // 60}:{seconds % 60:02}"

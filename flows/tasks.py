@@ -1,0 +1,135 @@
+"""The tasks: one per score and stage, each a thin cover over a function of ``stages``.
+
+Prefect's own cache stays off: the store knows what is there, and its manifests are the record. A hit is a
+state named Cached.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed, Failed
+
+from score_to_audio import progress, stages
+from score_to_audio.jobs import Job
+from score_to_audio.stages import Made, Pipeline, StageError
+from score_to_audio.store import Store, StoreError
+from score_to_audio.types import InputError
+
+FORESEEN = (InputError, StageError, OSError, MemoryError)
+RETRY_DELAYS = [2.0, 20.0]
+"""Seconds before the second and the third attempt: another process may have left the memory by then."""
+QUIET = 5.0
+"""Seconds before a stage shows its progress: an artifact costs more than a short stage."""
+BETWEEN_REPORTS = 2.0
+"""Seconds."""
+
+_device = {"cpu": Lock(), "cuda": Lock()}
+"""Held while a model runs: threads that compute on one device at once cost memory and gain no speed."""
+
+
+def may_pass_next_time(error: object) -> bool:
+    """Whether an attempt failed for want of memory or a fault of the file system, and not for its input."""
+    while isinstance(error, BaseException):
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+            return True
+        if isinstance(error, OSError):
+            return not isinstance(error, StoreError)  # a store that is full or read-only stays so
+        error = error.__cause__
+    return False
+
+
+def _is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    return may_pass_next_time(state.result(raise_on_failure=False))
+
+
+def _as_state(made: Made) -> State[Made]:
+    if made.cached:
+        return Completed(name="Cached", message="found in the store", data=made)
+    return Completed(message=f"made in {made.seconds:.1f} s", data=made)
+
+
+def _as_failure(error: Exception) -> State[Any]:
+    """One sentence instead of a traceback, for what is nobody's defect."""
+    return Failed(message=str(error) or type(error).__name__, data=error)
+
+
+@task(
+    task_run_name="render {job.name}",
+    cache_policy=NO_CACHE,
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=_is_worth_a_retry,
+)
+def render(job: Job, pipeline: Pipeline, store: Path) -> State[Made]:
+    """Score to performance MIDI in the store at ``store``."""
+    try:
+        with progress.listening(_Progress(f"render {job.name}")), _device[pipeline.renderer.device]:
+            made = stages.render(
+                job.score, pipeline.renderer, Store(store), score_options=pipeline.score_options
+            )
+    except FORESEEN as error:
+        return _as_failure(error)
+    return _as_state(made)
+
+
+@task(
+    task_run_name="synthesize {job.name}",
+    cache_policy=NO_CACHE,
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=_is_worth_a_retry,
+)
+def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> State[Made]:
+    """Performance MIDI to WAV, both in the store at ``store``."""
+    artifact = performance.artifact
+    try:
+        with progress.listening(_Progress(f"synthesize {job.name}")), _device[pipeline.synthesizer.device]:
+            made = stages.synthesize(
+                Store(store).path(artifact),
+                pipeline.synthesizer,
+                Store(store),
+                prompt=pipeline.prompt,
+                name=job.name,
+                parent=artifact.key,
+            )
+    except FORESEEN as error:
+        return _as_failure(error)
+    return _as_state(made)
+
+
+class _Progress:
+    """Shows the reports of a stage that takes its time as a progress artifact of its task run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.artifact: UUID | None = None
+        self.next_report = time.monotonic() + QUIET
+
+    def __call__(self, done: float, total: float, unit: str) -> None:
+        now = time.monotonic()
+        if now < self.next_report:
+            return
+        self.next_report = now + BETWEEN_REPORTS
+        self.artifact = show_progress(
+            self.artifact, done / max(total, 1e-9), f"{self.name}: {done:.0f} of {total:.0f} {unit}"
+        )
+
+
+def show_progress(artifact: UUID | None, share: float, description: str) -> UUID:
+    """Make or update a progress artifact; ``share`` in 0..1."""
+    percent = round(100 * min(max(share, 0.0), 1.0), 1)
+    if artifact is None:
+        made = create_progress_artifact(progress=percent, description=description)
+        assert isinstance(made, UUID)
+        return made
+    update_progress_artifact(artifact_id=artifact, progress=percent, description=description)
+    return artifact
