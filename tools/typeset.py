@@ -229,7 +229,7 @@ class Writer:
         for element in ("accidental", "beam"):
             SubElement(encoding, "supports", element=element, type="yes")
         SubElement(encoding, "supports", element="stem", type="no")
-        source = f"after the text of the first editions ({piece.year}), typeset for score-to-audio"
+        source = f"after the text of {piece.source}, typeset for score-to-audio"
         add(identification, "source", source)
         score_part = SubElement(SubElement(root, "part-list"), "score-part", id="P1")
         add(score_part, "part-name", "Piano")

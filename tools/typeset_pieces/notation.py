@@ -62,7 +62,7 @@ class Piece:
     title: str
     number: str
     composer: str
-    year: str
+    source: str
     fifths: int
     mode: str
     time: tuple[int, int]
