@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -26,9 +28,6 @@ MAX_UNROLLED_MEASURES = 20_000
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Above C, per step."""
-STEPS = "CDEFGAB"
-SHARPS = "FCGDAEB"
-"""Steps in the order in which a key signature sharpens them; flats come in reverse."""
 
 OTHER_DYNAMICS = {
     "Piano": "p",
@@ -46,14 +45,16 @@ OTHER_DYNAMICS = {
 class Note:
     """A note or a rest (``pitch`` None). Positions and durations in divisions."""
 
-    document_index: int
-    """Index of the <note> element in the document."""
+    xml_id: str = ""
+    """As in the file; "" where it has none."""
+    play: int = 1
+    """Which time it is that its measure is played, from 1."""
     position: float = 0
     duration: float = 0
     divisions: int = 1
     pitch: int | None = None
     step: str = ""
-    octave: int = 0
+    alter: int = 0
     fifths: int = 0
     """Key signature in force."""
     voice: int = 1
@@ -155,6 +156,16 @@ class Measure:
     is_fine: bool = False
 
 
+@dataclass(frozen=True)
+class PlayedMeasure:
+    """Which measure is played when."""
+
+    written: int
+    """Index in the written score."""
+    onset: float
+    """Quarter notes from the start of the unrolled score."""
+
+
 @dataclass(slots=True)
 class Part:
     measures: list[Measure]
@@ -202,9 +213,17 @@ class _State:
         self.seconds += duration / self.divisions * 60 / self.qpm
 
 
-def read_document(root: Element, *, name: str, compatibility: Compatibility = "none") -> Document:
+def read_document(
+    root: Element,
+    *,
+    name: str,
+    order: Sequence[PlayedMeasure] | None = None,
+    compatibility: Compatibility = "none",
+) -> Document:
     """The parts of a <score-partwise> tree, unrolled. ``name`` is what errors call the score.
 
+    ``order``: the measures as they are played; without it repeats are followed as the published code does,
+    which knows forward and backward repeats, first endings, da capo and fine.
     Raises ``InputError`` for other documents, and for numbers that are none.
     """
     _drop_namespace(root)
@@ -214,11 +233,13 @@ def read_document(root: Element, *, name: str, compatibility: Compatibility = "n
         )
     parts = root.findall("part")
     state = _State(common_divisions=_common_divisions(parts, compatibility))
-    reader = _Reader(name, {note: index for index, note in enumerate(root.iter("note"))}, compatibility)
+    reader = _Reader(name, compatibility)
     unrolled = []
     for part in parts:
         state.position, state.seconds, state.transpose = 0, 0.0, 0
-        unrolled.append(Part(reader.unroll(part, state)))
+        measures = reader.unroll(part, state) if order is None else reader.in_order(part, order, state)
+        _number_plays(measures)
+        unrolled.append(Part(measures))
     if not any(note.pitch is not None for part in unrolled for m in part.measures for note in m.notes):
         raise InputError(f"{name}: has no notes with a pitch; is it the right file?")
     composer = " ".join(
@@ -227,6 +248,14 @@ def read_document(root: Element, *, name: str, compatibility: Compatibility = "n
         if creator.get("type", "composer") == "composer"
     )
     return Document(unrolled, state.qpm, state.divisions, composer)
+
+
+def _number_plays(measures: Sequence[Measure]) -> None:
+    plays: Counter[int] = Counter()
+    for measure in measures:
+        plays[measure.written_index] += 1
+        for note in measure.notes:
+            note.play = plays[measure.written_index]
 
 
 def _drop_namespace(root: Element) -> None:
@@ -264,9 +293,8 @@ def _whole(text: str | None, default: int) -> int:
 class _Reader:
     """Reads the measures of one document: what stays the same for all of them."""
 
-    def __init__(self, name: str, index_of: dict[Element, int], compatibility: Compatibility) -> None:
+    def __init__(self, name: str, compatibility: Compatibility) -> None:
         self.name = name
-        self.index_of = index_of
         self.compatibility = compatibility
 
     # ------------------------------------------------------------------------------------ repeats
@@ -318,6 +346,25 @@ class _Reader:
                 index += 1
         return measures
 
+    def in_order(self, part: Element, order: Sequence[PlayedMeasure], state: _State) -> list[Measure]:
+        """The measures of a part in the given order; each begins where the order says."""
+        elements = part.findall("measure")
+        measures: list[Measure] = []
+        for played in order:
+            if played.written < len(elements):
+                divisions = self._divisions_at(elements[played.written], state)
+                onset = played.onset * divisions
+                state.position = round(onset) if abs(onset - round(onset)) < 1e-6 * divisions else onset
+                element = elements[played.written]
+                measures.append(self._measure(element, played.written, len(measures) + 1, state))
+        return measures
+
+    @staticmethod
+    def _divisions_at(element: Element, state: _State) -> int:
+        """In force from the start of the measure on."""
+        written = element.find("attributes/divisions")
+        return state.common_divisions or (state.divisions if written is None else _divisions(written))
+
     # ----------------------------------------------------------------------------------- measures
 
     def _measure(self, element: Element, written_index: int, number: int, state: _State) -> Measure:
@@ -344,7 +391,7 @@ class _Reader:
             shown = element.get("number", str(written_index + 1))
             raise InputError(f"{self.name}: measure {shown} holds a number that is none ({error})") from error
         if lonely_forward is not None:
-            rest = Note(-1, state.position, state.scaled(_number(lonely_forward.findtext("duration"), 0)))
+            rest = Note("", 1, state.position, state.scaled(_number(lonely_forward.findtext("duration"), 0)))
             rest.divisions, rest.measure_number = state.divisions, number
             state.advance(rest.duration)
             measure.notes.append(rest)
@@ -441,7 +488,7 @@ class _Reader:
     # -------------------------------------------------------------------------------------- notes
 
     def _append_note(self, measure: Measure, element: Element, number: int, state: _State) -> None:
-        note = Note(self.index_of[element], state.position, divisions=state.divisions)
+        note = Note(element.get("id", ""), 1, state.position, divisions=state.divisions)
         note.measure_number, note.fifths = number, state.fifths
         note.is_hidden = element.get("print-object") == "no"
         is_chord = False
@@ -493,9 +540,9 @@ def _read_pitch(note: Note, element: Element, transpose: int) -> None:
     step = (element.findtext("step") or "").strip()
     if step not in SEMITONES:
         raise ValueError(f"step {step!r}")
-    note.step, note.octave = step, _whole(element.findtext("octave"), 4)
-    alter = int(_number(element.findtext("alter"), 0))
-    note.pitch = 12 * (note.octave + 1) + SEMITONES[step] + alter + transpose
+    note.step, note.alter = step, int(_number(element.findtext("alter"), 0))
+    octave = _whole(element.findtext("octave"), 4)
+    note.pitch = 12 * (octave + 1) + SEMITONES[step] + note.alter + transpose
 
 
 def _read_beam(note: Note, value: str | None, state: _State) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from renderers.virtuosonet.directions import Marks, read_marks
 from renderers.virtuosonet.lookup import binary_index
 from renderers.virtuosonet.meter import Meter, measure_length, read_meter, without_gaps
-from renderers.virtuosonet.musicxml import Compatibility, Document, Note, read_document
+from renderers.virtuosonet.musicxml import Compatibility, Document, Note, PlayedMeasure, read_document
 from renderers.virtuosonet.notes import read_notes
 
 if TYPE_CHECKING:
@@ -50,9 +50,15 @@ class NoteScore:
         return np.array([getattr(note, name) for note in self.notes], dtype=np.float64)
 
 
-def read_score(root: Element, *, name: str, compatibility: Compatibility = "none") -> NoteScore:
-    """The notes of a MusicXML tree. ``name`` is what errors call it. Raises ``InputError``."""
-    document = read_document(root, name=name, compatibility=compatibility)
+def read_score(
+    root: Element,
+    *,
+    name: str,
+    order: Sequence[PlayedMeasure] | None = None,
+    compatibility: Compatibility = "none",
+) -> NoteScore:
+    """The notes of a MusicXML tree. Options and errors as of ``read_document``."""
+    document = read_document(root, name=name, order=order, compatibility=compatibility)
     meter = read_meter(document, compatibility)
     notes = read_notes(document, compatibility)
     marks = read_marks(document, notes)
