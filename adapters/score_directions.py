@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,7 @@ class DirectionReader:
     _open_wedges: dict[str, WrittenDirection] = field(default_factory=dict)
     _open_pedals: dict[str, WrittenDirection] = field(default_factory=dict)
     _open_dashes: dict[str, list[WrittenDirection]] = field(default_factory=dict)
-    _unended: list[WrittenDirection] = field(default_factory=list)
+    _unended: dict[int, WrittenDirection] = field(default_factory=dict)
     _quarters_per_minute: float | None = None
 
     def direction(self, element: Any, place: Place, measure: WrittenMeasure) -> None:
@@ -121,9 +122,12 @@ class DirectionReader:
         last = Place(len(measures) - 1, measures[-1].length)
         for pedal in self._open_pedals.values():
             pedal.end = last
-        self._unended.extend(self._open_wedges.values())
-        for direction in self._unended:
-            direction.end = self._end_of_words(direction, measures)
+        unended = [*self._unended.values(), *self._open_wedges.values()]
+        dynamics = sorted(other.start for other in self.found if other.kind in ("dynamic", "hairpin"))
+        tempos = sorted(other.start for other in self.found if other.kind in _TEMPO_KINDS)
+        for direction in unended:
+            next_marks = dynamics if direction.kind == "hairpin" else tempos
+            direction.end = _end_of_words(direction.start, next_marks, measures)
         for direction in self.found:
             direction.start = _inside(direction.start, measures)
             direction.end = max(direction.start, _inside(direction.end, measures))
@@ -147,8 +151,8 @@ class DirectionReader:
             self._quarters_per_minute = value
             if (twin := self._tempo_at(place)) is not None and kind == "tempo" and not (twin.text and text):
                 # "Allegro" and its metronome mark, written one after the other.
+                twin.value = value if twin.value is None or not twin.text else twin.value
                 twin.text = twin.text or text
-                twin.value = value if twin.value is None else twin.value
                 return twin
         direction = WrittenDirection(
             kind,
@@ -188,14 +192,14 @@ class DirectionReader:
             direction = self.add(meaning.kind, place, meaning.text, value=value, staff=staff)
             if meaning.lasts:
                 begun.append(direction)
-                self._unended.append(direction)
+                self._unended[id(direction)] = direction
         return begun
 
     def _wedge(self, element: Any, place: Place, staff: int | None) -> None:
         number, kind = element.get("number", "1"), element.get("type")
         if kind in ("crescendo", "diminuendo"):
             if (unclosed := self._open_wedges.pop(number, None)) is not None:
-                self._unended.append(unclosed)
+                self._unended[id(unclosed)] = unclosed
             self._open_wedges[number] = self.add("hairpin", place, kind, staff=staff)
         elif kind == "stop" and (wedge := self._open_wedges.pop(number, None)) is not None:
             wedge.end = max(place, wedge.start)
@@ -205,13 +209,12 @@ class DirectionReader:
         number, kind = element.get("number", "1"), element.get("type")
         if kind == "start":
             self._open_dashes[number] = begun or [
-                direction for direction in self._unended if direction.start == place
+                direction for direction in self.found[-4:] if direction.start == place
             ]
         elif kind == "stop":
             for direction in self._open_dashes.pop(number, []):
-                if place > direction.start and direction in self._unended:
+                if place > direction.start and self._unended.pop(id(direction), None) is not None:
                     direction.end = place
-                    self._unended.remove(direction)
 
     def _pedal(self, element: Any, place: Place, staff: int | None) -> str:
         """Reads a <pedal>; returns which pedal it is."""
@@ -220,10 +223,7 @@ class DirectionReader:
         if kind in ("start", "sostenuto", "change", "resume"):
             self.press(pedal, place, staff)
         elif kind in ("stop", "discontinue"):
-            released = (
-                pedal if pedal in self._open_pedals or "sostenuto" not in self._open_pedals else "sostenuto"
-            )
-            self.release(released, place)
+            self.release(pedal, place) or self.release("sostenuto", place)
         elif kind == "continue" and pedal not in self._open_pedals:
             self.press(pedal, place, staff)
         return pedal
@@ -262,32 +262,30 @@ class DirectionReader:
     def _metronome(self, element: Any) -> float | None:
         """Quarter notes per minute. "♩ = ♪" (old note value = new one) follows from the tempo before."""
         units: list[float] = []
+        dots: list[int] = []
         per_minute: float | None = None
         for child in element:
             if child.tag == "beat-unit":
                 units.append(_BEAT_UNITS.get((child.text or "").strip(), 1.0))
-            elif child.tag == "beat-unit-dot" and units:
-                plain = units[-1]
-                units[-1] = plain * 1.5 if _is_undotted(plain) else dotted(plain / 1.5, 2)
+                dots.append(0)
+            elif child.tag == "beat-unit-dot" and dots:
+                dots[-1] += 1
             elif child.tag == "per-minute":
                 per_minute = beats_per_minute(child.text or "")
+        quarters = [dotted(unit, count) for unit, count in zip(units, dots, strict=True)]
         if per_minute is not None:
-            return _plausible(per_minute * (units[0] if units else 1.0))
-        if len(units) == 2 and self._quarters_per_minute is not None:
-            return _plausible(self._quarters_per_minute * units[1] / units[0])
+            return _plausible(per_minute * (quarters[0] if quarters else 1.0))
+        if len(quarters) == 2 and self._quarters_per_minute is not None:
+            return _plausible(self._quarters_per_minute * quarters[1] / quarters[0])
         return None
 
-    def _end_of_words(self, direction: WrittenDirection, measures: list[WrittenMeasure]) -> Place:
-        """Where something without a written end stops: the next mark of its sort, or a few measures on."""
-        sorts = ("dynamic", "hairpin") if direction.kind == "hairpin" else _TEMPO_KINDS
-        limit = direction.start.measure + WORD_EXTENT_MEASURES
-        last = Place(limit, direction.start.offset) if limit < len(measures) else _end_of(measures)
-        later = [
-            other.start
-            for other in self.found
-            if other.kind in sorts and other.start > direction.start and other.start < last
-        ]
-        return min(later, default=last)
+
+def _end_of_words(start: Place, next_marks: list[Place], measures: list[WrittenMeasure]) -> Place:
+    """Where something without a written end stops: the next mark of its sort, or a few measures on."""
+    limit = start.measure + WORD_EXTENT_MEASURES
+    last = Place(limit, start.offset) if limit < len(measures) else _end_of(measures)
+    following = bisect.bisect_right(next_marks, start)
+    return min(last, next_marks[following]) if following < len(next_marks) else last
 
 
 def _inside(place: Place, measures: list[WrittenMeasure]) -> Place:
@@ -296,10 +294,6 @@ def _inside(place: Place, measures: list[WrittenMeasure]) -> Place:
 
 def _end_of(measures: list[WrittenMeasure]) -> Place:
     return Place(len(measures) - 1, measures[-1].length)
-
-
-def _is_undotted(quarters: float) -> bool:
-    return quarters in _BEAT_UNITS.values()
 
 
 def _plausible(tempo: float) -> float | None:

@@ -12,11 +12,12 @@ from typing import Any
 from score_to_audio.types import InputError
 
 MAX_FILE_BYTES = 32 * 2**20
-"""Largest score file that is read. The longest piano scores of the ASAP corpus have 7 MB."""
+"""Largest score file that is read. The largest score of the ASAP corpus has 4 MB."""
 MAX_XML_BYTES = 64 * 2**20
 """Largest XML document, unpacked."""
-MAX_XML_TAGS = 6_000_000
-"""Most tags of an XML document; bounds the memory of its tree (about 100 bytes for each)."""
+MAX_XML_TAGS = 3_000_000
+"""Most tags of an XML document, which bounds the memory of its tree. The largest score of the ASAP corpus
+has 210,000."""
 MAX_MEMBERS = 1000
 """Most files inside a compressed score."""
 MAX_CONTAINER_BYTES = 2**20

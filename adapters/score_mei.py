@@ -7,11 +7,12 @@ tempo marks, pedals and fermatas are read here (MEI 5 guidelines, chapters 4.2 a
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Any
 
 from adapters.score_directions import IMPULSES, LEVELS, DirectionReader
 from adapters.score_words import beats_per_minute, dotted, plain_text
-from adapters.score_written import Place, WrittenNote, WrittenScore, WrittenSlur
+from adapters.score_written import Place, UniqueNames, WrittenNote, WrittenScore, WrittenSlur
 
 XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
 _ARTICULATIONS = {
@@ -29,15 +30,9 @@ _DURATIONS = {"breve": 8.0, "1": 4.0, "2": 2.0, "4": 1.0, "8": 0.5, "16": 0.25, 
 
 def prepare(root: Any) -> None:
     """Gives every note a unique xml:id, counted in document order where it has none."""
-    seen: set[str] = set()
+    unique = UniqueNames()
     for number, note in enumerate(root.iter("{*}note"), start=1):
-        wanted = note.get(XML_ID) or f"n{number}"
-        unique, count = wanted, 2
-        while unique in seen:
-            unique = f"{wanted}_{count}"
-            count += 1
-        seen.add(unique)
-        note.set(XML_ID, unique)
+        note.set(XML_ID, unique(note.get(XML_ID) or f"n{number}"))
 
 
 def staff_labels(root: Any) -> list[str]:
@@ -94,6 +89,9 @@ class _Marks:
     def __init__(self, score: WrittenScore) -> None:
         self.score = score
         self.index = {note.id: index for index, note in enumerate(score.notes)}
+        self.chords: dict[tuple[int, int, int], list[WrittenNote]] = defaultdict(list)
+        for note in score.notes:
+            self.chords[note.measure, note.offset, note.voice].append(note)
         self.directions = DirectionReader(None)
         self.beat_ticks = score.ticks
         self.measure = 0
@@ -158,9 +156,8 @@ class _Marks:
                 self._mark_chord(note, _mark_name(element, tag))
 
     def _mark_chord(self, note: WrittenNote, mark: str) -> None:
-        for other in self.score.notes:
-            if (other.measure, other.offset, other.voice) == (note.measure, note.offset, note.voice):
-                other.marks.add(mark)
+        for other in self.chords[note.measure, note.offset, note.voice]:
+            other.marks.add(mark)
 
     def _direction(self, element: Any, tag: str) -> None:
         place = self._place(element)

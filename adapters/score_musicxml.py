@@ -16,11 +16,24 @@ from typing import Any
 
 from adapters.score_directions import MEASURE_END, DirectionReader, read_jumps
 from adapters.score_ornaments import HiddenNote, mark_played_out
-from adapters.score_written import Grace, Mode, Place, WrittenMeasure, WrittenNote, WrittenScore, WrittenSlur
+from adapters.score_written import (
+    Grace,
+    Mode,
+    Place,
+    UniqueNames,
+    WrittenMeasure,
+    WrittenNote,
+    WrittenScore,
+    WrittenSlur,
+)
 from score_to_audio.types import InputError
 
 MAX_MEASURE_QUARTERS = 4000
 """Longest measure that is believed, in quarter notes (Satie's longest unbarred pages stay far below)."""
+LONGEST_ID = 100
+"""Characters of a note id that are kept."""
+MOST_OPEN_SLURS = 16
+"""Slurs of one number that may wait for their other end at a time."""
 MAX_TICKS_PER_QUARTER = 10**9
 """Finest common grid of all divisions; beyond it durations are rounded."""
 ROUNDING_QUARTERS = 1 / 32
@@ -45,16 +58,11 @@ _NOTICES = {
 
 def assign_note_ids(root: Any) -> None:
     """Gives every <note> a unique ``id``: its own one, or "p<part>n<note>" counted in document order."""
-    seen: set[str] = set()
+    unique = UniqueNames()
     for part_number, part in enumerate(root.iterfind("part"), start=1):
         for note_number, note in enumerate(part.iterfind("measure/note"), start=1):
             wanted = note.get("id") or note.get("ID") or f"p{part_number}n{note_number}"
-            unique, count = wanted, 2
-            while unique in seen:
-                unique = f"{wanted}_{count}"
-                count += 1
-            seen.add(unique)
-            note.set("id", unique)
+            note.set("id", unique(wanted[:LONGEST_ID]))
 
 
 def partwise(root: Any, name: str) -> Any:
@@ -207,32 +215,40 @@ class _Slurs:
     """Pairs starts and stops of one number, also where the stop comes first in the document."""
 
     finished: list[WrittenSlur] = field(default_factory=list)
-    unpaired: int = 0
     _starts: dict[str, list[_OpenSlur]] = field(default_factory=dict)
     _stops: dict[str, list[_OpenSlur]] = field(default_factory=dict)
+    _given_up: int = 0
 
     def start(self, number: str, index: int, notes: Sequence[WrittenNote]) -> None:
         waiting = self._stops.get(number, [])
-        for stop in waiting:
-            if _place(notes[stop.note]) >= _place(notes[index]):
-                waiting.remove(stop)
-                self.finished.append(WrittenSlur(index, stop.note))
-                return
-        self._starts.setdefault(number, []).append(_OpenSlur(index, notes[index].voice))
+        later = [stop for stop in waiting if _place(notes[stop.note]) >= _place(notes[index])]
+        if later:
+            waiting.remove(later[0])
+            self.finished.append(WrittenSlur(index, later[0].note))
+        else:
+            self._wait(self._starts, number, _OpenSlur(index, notes[index].voice))
 
     def stop(self, number: str, index: int, notes: Sequence[WrittenNote]) -> None:
-        open_slurs = self._starts.get(number, [])
-        possible = [slur for slur in open_slurs if _place(notes[slur.note]) <= _place(notes[index])]
-        if not possible:
-            self._stops.setdefault(number, []).append(_OpenSlur(index, notes[index].voice))
-            return
-        same_voice = [slur for slur in possible if slur.voice == notes[index].voice]
-        chosen = (same_voice or possible)[-1]
-        open_slurs.remove(chosen)
-        self.finished.append(WrittenSlur(chosen.note, index))
+        waiting = self._starts.get(number, [])
+        earlier = [start for start in waiting if _place(notes[start.note]) <= _place(notes[index])]
+        same_voice = [start for start in earlier if start.voice == notes[index].voice]
+        if earlier:
+            chosen = (same_voice or earlier)[-1]
+            waiting.remove(chosen)
+            self.finished.append(WrittenSlur(chosen.note, index))
+        else:
+            self._wait(self._stops, number, _OpenSlur(index, notes[index].voice))
+
+    def _wait(self, where: dict[str, list[_OpenSlur]], number: str, end: _OpenSlur) -> None:
+        waiting = where.setdefault(number, [])
+        waiting.append(end)
+        if len(waiting) > MOST_OPEN_SLURS:
+            del waiting[0]
+            self._given_up += 1
 
     def left_over(self) -> int:
-        return sum(len(slurs) for slurs in [*self._starts.values(), *self._stops.values()])
+        waiting = [*self._starts.values(), *self._stops.values()]
+        return self._given_up + sum(len(ends) for ends in waiting)
 
 
 def _place(note: WrittenNote) -> Place:

@@ -25,6 +25,8 @@ ORNAMENTS = frozenset(
         "schleifer",
     ]
 )
+MOST_COMPARISONS = 10**7
+"""A measure with more hidden times visible notes is not music, and would take long."""
 SHORTEST_TRILL = 4
 """Notes that alternate at least this long are a trill."""
 
@@ -40,6 +42,8 @@ class HiddenNote(NamedTuple):
 
 def mark_played_out(hidden: Sequence[HiddenNote], notes: Sequence[WrittenNote]) -> None:
     """Adds to the visible notes of a measure the ornaments that its hidden notes carry or play out."""
+    if len(hidden) * len(notes) > MOST_COMPARISONS:
+        return
     for group in _groups(hidden):
         adorned = _adorned(group, notes)
         if adorned is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import collections
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from adapters.score_written import (
     Place,
+    UniqueNames,
     WrittenDirection,
     WrittenMeasure,
     WrittenNote,
@@ -31,8 +35,10 @@ T = TypeVar("T")
 
 MAX_PLAYED_MEASURES = 20_000
 """Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
+MAX_STEPS = 20 * MAX_PLAYED_MEASURES
+"""Most measures played or passed over (other endings) on the way."""
 MAX_PLAYED_NOTES = 500_000
-"""Most noteheads as played; the longest score of the ASAP corpus has about 20,000."""
+"""Most noteheads, slurs or directions as played; the longest score of the ASAP corpus has 9,000 notes."""
 
 
 # ------------------------------------------------------------------------------------- playing order
@@ -57,7 +63,9 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
     taken: set[int] = set()
     jumped = False
     start, times_through, i = 0, 1, 0
-    while i < len(measures):
+    for _ in range(MAX_STEPS):
+        if i >= len(measures):
+            return order
         measure = measures[i]
         after_endings = i > 0 and not measure.endings and bool(measures[i - 1].endings)
         if i != start and (measure.repeat_start or after_endings):
@@ -67,10 +75,7 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
             continue
         order.append(i)
         if len(order) > MAX_PLAYED_MEASURES:
-            raise InputError(
-                f"{name}: with its repeats more than {MAX_PLAYED_MEASURES:,} measures are to be played "
-                f"(measure {measure.number}); correct the repeat signs, or set the score option repeats=False"
-            )
+            break
         passes = max(measure.repeat_end, last_ending[i]) if measure.repeat_end else 0
         if times_through < passes and (not jumped or measure.repeat_after_jump):
             times_through += 1
@@ -81,7 +86,7 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
         target = None
         if jumped:
             if measure.fine:
-                break
+                return order
             if measure.to_coda is not None:
                 coda = _find(measures, "coda", measure.to_coda)
                 target = coda if coda is not None and coda > i else None
@@ -97,7 +102,11 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
         else:
             i = start = target
             times_through = 1
-    return order
+    raise InputError(
+        f"{name}: with its repeats more than {MAX_PLAYED_MEASURES:,} measures are to be played "
+        f"(the repeats around measure {measures[order[-1]].number}); correct the repeat signs, or set the "
+        "score option repeats=False"
+    )
 
 
 def _last_endings(measures: Sequence[WrittenMeasure]) -> list[int]:
@@ -172,7 +181,7 @@ def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
     runs = _runs(order, lengths)
     played, heads = _play_notes(score, order, runs, starts, name)
     ranks = _sorted_ranks(score, played)
-    slurs = _play_slurs(score, heads, ranks, runs)
+    slurs = _play_slurs(score, heads, ranks, runs, name)
     passes = _passes(order) if repeats else None
     return ParsedScore(
         title=score.title,
@@ -180,7 +189,7 @@ def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
         parts=tuple(score.parts),
         notes=_columns(score, played, ranks, passes),
         slurs=slurs,
-        directions=_play_directions(score, runs, starts),
+        directions=_play_directions(score, runs, starts, name),
         measures=_play_measures(score, order),
         time_signatures=_time_signatures(score, order),
         key_signatures=_key_signatures(score, order),
@@ -209,11 +218,7 @@ def _play_notes(
     by_measure: list[list[int]] = [[] for _ in score.measures]
     for index, note in enumerate(score.notes):
         by_measure[note.measure].append(index)
-    if sum(len(by_measure[measure]) for measure in order) > MAX_PLAYED_NOTES:
-        raise InputError(
-            f"{name}: with its repeats more than {MAX_PLAYED_NOTES:,} notes are to be played; "
-            "split the score, or set the score option repeats=False"
-        )
+    _check_size(sum(len(by_measure[measure]) for measure in order), "notes", name)
     events = []
     for number, run in enumerate(runs):
         for measure in range(run.first, run.stop):
@@ -297,17 +302,8 @@ def _columns(
 
 def _distinct(ids: tuple[str, ...]) -> tuple[str, ...]:
     """The ids; where the score's own ids look like repeated ones ("n1-1"), the later one gets a suffix."""
-    seen: set[str] = set()
-    result = []
-    for id_ in ids:
-        unique = id_
-        count = 2
-        while unique in seen:
-            unique = f"{id_}_{count}"
-            count += 1
-        seen.add(unique)
-        result.append(unique)
-    return tuple(result)
+    unique = UniqueNames()
+    return tuple(unique(id_) for id_ in ids)
 
 
 def _play_slurs(
@@ -315,6 +311,7 @@ def _play_slurs(
     heads: dict[tuple[int, int], int],
     ranks: Sequence[int],
     runs: Sequence[_Run],
+    name: str,
 ) -> tuple[Slur, ...]:
     """Every slur, each time that its first note is played; cut where a jump comes before its end."""
     place = {index: rank for rank, index in enumerate(ranks)}
@@ -323,18 +320,18 @@ def _play_slurs(
         for measure in range(run.first, run.stop):
             runs_of[measure].append(number)
     by_voice = _notes_by_voice(score)
-    result = []
+    times_played = collections.Counter(score.notes[slur.start].measure for slur in score.slurs)
+    _check_size(sum(len(runs_of[measure]) * count for measure, count in times_played.items()), "slurs", name)
+    result = set()
     for slur in score.slurs:
         for number in runs_of[score.notes[slur.start].measure]:
-            start = heads[number, slur.start]
             end = heads.get((number, slur.end))
             if end is None:
-                last = _last_in_run(score, by_voice, slur.start, runs[number])
-                end = heads[number, last]
-            first, second = place[start], place[end]
-            if second >= first and (second > first or slur.start == slur.end):
-                result.append(Slur(first, second))
-    return tuple(sorted(set(result), key=lambda slur: (slur.start, slur.end)))
+                end = heads[number, _last_in_run(score, by_voice, slur.start, runs[number])]
+            first, second = place[heads[number, slur.start]], place[end]
+            if second > first or slur.start == slur.end:
+                result.add(Slur(first, second))
+    return tuple(sorted(result, key=lambda slur: (slur.start, slur.end)))
 
 
 def _notes_by_voice(score: WrittenScore) -> dict[tuple[int, int], list[int]]:
@@ -351,45 +348,58 @@ def _last_in_run(
 ) -> int:
     """The last note of the voice of ``start`` in the run."""
     note = score.notes[start]
-    inside = [i for i in by_voice[note.part, note.voice] if note.measure <= score.notes[i].measure < run.stop]
-    return inside[-1]
+    indices = by_voice[note.part, note.voice]
+    after = bisect.bisect_left(indices, run.stop, key=lambda index: score.notes[index].measure)
+    return indices[after - 1]
 
 
 def _play_directions(
-    score: WrittenScore, runs: Sequence[_Run], starts: Sequence[int]
+    score: WrittenScore, runs: Sequence[_Run], starts: Sequence[int], name: str
 ) -> tuple[Direction, ...]:
     """Every direction each time that its place is played; extents are cut at jumps and resumed after them."""
-    result = [
-        direction
-        for written in score.directions
-        for run in runs
-        for direction in _play_direction(written, run, starts, score.ticks)
-    ]
+    by_measure: list[list[WrittenDirection]] = [[] for _ in score.measures]
+    for direction in score.directions:
+        by_measure[direction.start.measure].append(direction)
+    long = [direction for direction in score.directions if direction.end.measure > direction.start.measure]
+    going_on: dict[int, list[WrittenDirection]] = {}
+    result: dict[Direction, None] = {}
+    for run in runs:
+        if run.first not in going_on:
+            going_on[run.first] = [
+                direction
+                for direction in long
+                if direction.start.measure < run.first and _tick(direction.end, starts) > starts[run.first]
+            ]
+        here = itertools.chain(going_on[run.first], *by_measure[run.first : run.stop])
+        result.update((_play_direction(direction, run, starts, score.ticks), None) for direction in here)
+        _check_size(len(result), "directions", name)
     order = {"tempo": 0, "tempo-reset": 1}
-    distinct = dict.fromkeys(result)
-    return tuple(sorted(distinct, key=lambda direction: (direction.onset, order.get(direction.kind, 2))))
+    return tuple(sorted(result, key=lambda direction: (direction.onset, order.get(direction.kind, 2))))
 
 
-def _play_direction(
-    written: WrittenDirection, run: _Run, starts: Sequence[int], ticks: int
-) -> Iterator[Direction]:
-    begin, end = _tick(written.start, starts), _tick(written.end, starts)
+def _play_direction(written: WrittenDirection, run: _Run, starts: Sequence[int], ticks: int) -> Direction:
+    """The part of the direction that lies in the run."""
     run_begin, run_end = starts[run.first], starts[run.stop]
-    starts_here = run.first <= written.start.measure < run.stop
-    goes_on = written.start.measure < run.first and end > run_begin
-    if not (starts_here or goes_on):
-        return
     shift = run.onset - run_begin
-    onset = max(begin, run_begin)
-    yield Direction(
+    onset = max(_tick(written.start, starts), run_begin)
+    end = max(onset, min(_tick(written.end, starts), run_end))
+    return Direction(
         kind=written.kind,
         onset=(onset + shift) / ticks,
-        end=(max(onset, min(end, run_end)) + shift) / ticks,
+        end=(end + shift) / ticks,
         text=written.text,
         value=written.value,
         part=written.part,
         staff=written.staff,
     )
+
+
+def _check_size(count: int, what: str, name: str) -> None:
+    if count > MAX_PLAYED_NOTES:
+        raise InputError(
+            f"{name}: with its repeats more than {MAX_PLAYED_NOTES:,} {what} are to be played; "
+            "split the score, or set the score option repeats=False"
+        )
 
 
 def _tick(place: Place, starts: Sequence[int]) -> int:

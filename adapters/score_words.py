@@ -16,6 +16,8 @@ class Meaning(NamedTuple):
     """True where it goes on until something ends it."""
 
 
+LONGEST_TEXT = 500
+"""Characters of a text that are read."""
 LONGEST_TERM = 60
 """Characters; longer text is a remark, not a term (titles, footnotes, translations)."""
 
@@ -146,9 +148,9 @@ _GLYPHS = {"\ue650": "Ped.", "\ue655": "*"}
 
 def plain_text(text: str) -> str:
     """The text on one line, without markup and without the dashes that draw an extension."""
-    text = re.sub(r"</?[a-z][^>]*>", "", html.unescape(text))
-    text = re.sub(r"\s+", " ", text).strip()
-    return re.sub(r"(?:\s*[-–_]\s*)+$", "", text) if re.search(r"\w", text) else text
+    text = re.sub(r"</?[a-z][^>]*>", "", html.unescape(text[:LONGEST_TEXT]))
+    text = " ".join(text.split())
+    return text.rstrip(" -–_") if re.search(r"[^\W_]", text) else text
 
 
 def meanings(text: str) -> list[Meaning]:
@@ -239,7 +241,7 @@ def metronome_in_words(text: str) -> float | None:
 
 def beats_per_minute(text: str) -> float | None:
     """The number in "120", "ca. 120", "c. 60.5"; the middle of "112-120"."""
-    numbers = [float(number) for number in re.findall(r"\d{1,4}(?:\.\d{1,3})?", text)][:2]
+    numbers = [float(number) for number in re.findall(r"\d{1,4}(?:\.\d{1,12})?", text[:40])][:2]
     numbers = [number for number in numbers if number > 0]
     if not numbers:
         return None

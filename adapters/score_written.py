@@ -103,3 +103,18 @@ class WrittenScore:
     directions: list[WrittenDirection] = field(default_factory=list)
     measures: list[WrittenMeasure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+
+
+class UniqueNames:
+    """Gives every name once: one that was given before gets the suffix _2, _3, ..."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, int] = {}
+
+    def __call__(self, wanted: str) -> str:
+        name = wanted
+        while name in self._given:
+            self._given[wanted] += 1
+            name = f"{wanted}_{self._given[wanted]}"
+        self._given[name] = 1
+        return name
