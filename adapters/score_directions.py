@@ -147,13 +147,15 @@ class DirectionReader:
     ) -> WrittenDirection:
         """Tempo marks hold for all parts, everything else for its own."""
         is_tempo = kind in _TEMPO_KINDS
-        if is_tempo and value is not None:
+        if value is not None:
             self._quarters_per_minute = value
-            if (twin := self._tempo_at(place)) is not None and kind == "tempo" and not (twin.text and text):
-                # "Allegro" and its metronome mark, written one after the other.
-                twin.value = value if twin.value is None or not twin.text else twin.value
-                twin.text = twin.text or text
-                return twin
+        twin = self._tempo_at(place) if kind == "tempo" else None
+        if twin is not None and not (twin.text and text):
+            # "Allegro" and its metronome mark, written one after the other; the written one counts.
+            if twin.value is None or (value is not None and not twin.text):
+                twin.value = value
+            twin.text = twin.text or text
+            return twin
         direction = WrittenDirection(
             kind,
             place,
