@@ -363,6 +363,7 @@ def _play_directions(
     long = [direction for direction in score.directions if direction.end.measure > direction.start.measure]
     going_on: dict[int, list[WrittenDirection]] = {}
     result: dict[Direction, None] = {}
+    count = 0
     for run in runs:
         if run.first not in going_on:
             going_on[run.first] = [
@@ -370,9 +371,10 @@ def _play_directions(
                 for direction in long
                 if direction.start.measure < run.first and _tick(direction.end, starts) > starts[run.first]
             ]
-        here = itertools.chain(going_on[run.first], *by_measure[run.first : run.stop])
+        here = [*going_on[run.first], *itertools.chain(*by_measure[run.first : run.stop])]
+        count += len(here)
+        _check_size(count, "directions", name)
         result.update((_play_direction(direction, run, starts, score.ticks), None) for direction in here)
-        _check_size(len(result), "directions", name)
     order = {"tempo": 0, "tempo-reset": 1}
     return tuple(sorted(result, key=lambda direction: (direction.onset, order.get(direction.kind, 2))))
 
