@@ -1,0 +1,106 @@
+"""A human performance as performance codec, as DExter's training data were made (its fork of partitura)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.dexter.performance_codec import MIN_PERFORMED_DURATION, PEDAL_DOWN
+from score_to_audio.types import SUSTAIN, Controls, Performance
+
+MISSING = -1.0
+"""Onset, duration and velocity of a score note that was not played; in this form it still takes part in the
+estimate of the tempo."""
+
+
+@dataclass(frozen=True)
+class MatchedNotes:
+    """Score notes with what was played for them, [N] each, in the order of the score's columns."""
+
+    onset: NDArray[np.float32]
+    """Beats."""
+    duration: NDArray[np.float32]
+    """Beats."""
+    performed_onset: NDArray[np.float32]
+    """Seconds."""
+    performed_duration: NDArray[np.float32]
+    """Seconds, pedal included."""
+    velocity: NDArray[np.int64]
+    missing: NDArray[np.bool_]
+
+
+def sounding_durations(performance: Performance) -> NDArray[np.float32]:
+    """[N] seconds from each onset until key and sustain pedal are up, without regard to later strikes."""
+    sustain = performance.controls.number == SUSTAIN
+    times, down = performance.controls.time[sustain], performance.controls.value[sustain] > PEDAL_DOWN
+    at_release = np.searchsorted(times, performance.offset, side="right") - 1
+    held = (
+        np.where(at_release >= 0, down[at_release], False) if len(down) else np.zeros(len(performance), bool)
+    )
+    ups = np.append(times[~down], np.inf)
+    next_up = ups[np.searchsorted(ups, performance.offset)]
+    last = max(performance.end, float(performance.offset.max(initial=0.0)))
+    off = np.where(held, np.where(np.isfinite(next_up), next_up, last), performance.offset)
+    return (off - performance.onset).astype(np.float32)
+
+
+def match(
+    onset_beat: NDArray[np.float32],
+    duration_beat: NDArray[np.float32],
+    played: NDArray[np.int64],
+    onset: NDArray[np.floating],
+    duration: NDArray[np.floating],
+    velocity: NDArray[np.integer],
+) -> MatchedNotes:
+    """``played``: [N] index of the performed note of each score note, -1 for none; the first three columns
+    are the score's, the others the performance's."""
+    missing = played < 0
+
+    def column(values: NDArray[np.floating]) -> NDArray[np.float32]:
+        return np.where(missing, MISSING, values[played]).astype(np.float32)
+
+    floored = np.maximum(duration, MIN_PERFORMED_DURATION)
+    return MatchedNotes(
+        onset=onset_beat,
+        duration=((onset_beat + duration_beat) - onset_beat).astype(np.float32),
+        performed_onset=column(onset),
+        performed_duration=column(floored),
+        velocity=np.where(missing, -1, velocity[played]).astype(np.int64),
+        missing=missing,
+    )
+
+
+def encode(
+    matched: MatchedNotes, tempo: Mapping[str, NDArray[np.floating]], controls: Controls
+) -> NDArray[np.float32]:
+    """[N, 5] performance codec.
+
+    ``tempo``: the columns beat_period, timing and articulation_log that partitura's ``encode_tempo`` gives
+    for the matched notes. Notes that were not played get the mean of the others.
+    """
+    codec = np.stack(
+        [
+            tempo["beat_period"],
+            matched.velocity / 127,
+            tempo["timing"],
+            tempo["articulation_log"],
+            pedal_at(controls, matched.performed_onset),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    if matched.missing.any():
+        codec[matched.missing] = np.nanmean(codec[~matched.missing], axis=0)
+    return codec
+
+
+def pedal_at(controls: Controls, times: NDArray[np.floating]) -> NDArray[np.float64]:
+    """[N] 0..1: the value of the controllers at ``times``, interpolated between events, 0 outside them.
+
+    All controllers form one series, as in the training data: give only the sustain pedal's for its own value.
+    """
+    if len(controls) < 2:
+        return np.zeros(len(times))
+    return np.interp(times, controls.time, controls.value, left=0.0, right=0.0) / 127

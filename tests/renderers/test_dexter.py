@@ -1,0 +1,238 @@
+"""DExter beyond parity: what the product promises of any score, checkpoint and option."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.midi import performance_to_midi, write_performance
+from renderers.dexter import sampler, windows
+from renderers.dexter.network import Denoiser, DenoiserConfig
+from renderers.dexter.performance_codec import DATASET_MEANS, DATASET_STDS
+from renderers.dexter.score_codec import beats, score_columns
+from score_to_audio import InputError, Performance, TimeSignature
+from score_to_audio.registry import build, prepare
+from score_to_audio.testing import example_score, renderer_checks, shortest_score
+from tests.parity.golden_files import REPOSITORY, fill
+
+SCORE = REPOSITORY / "examples/scores/chopin_prelude_op28_no7.musicxml"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small network in the layout of the published checkpoint."""
+    network = Denoiser(DenoiserConfig(channels=16, layers=4))
+    fill(network, "test")
+    hyper_parameters = {"timesteps": 40, "seg_len": 30, "dilation_base": 2, "dilation_bound": 4}
+    path = tmp_path_factory.mktemp("dexter") / "tiny.ckpt"
+    torch.save({"state_dict": network.state_dict(), "hyper_parameters": hyper_parameters, "epoch": 1}, path)
+    return str(path)
+
+
+def render(score: Any, checkpoint: str, seed: int = 0, **options: Any) -> Performance:
+    model = build(prepare("renderer", "dexter", {"checkpoint": checkpoint, **options}, device="cpu"))
+    performance: Performance = model.render(score, seed=seed)
+    return performance
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_conformance(index: int, checkpoint: str) -> None:
+    renderer_checks("dexter", {"checkpoint": checkpoint})[index]()
+
+
+@pytest.mark.parametrize("name", ["dpm-solver++", "ddim", "ddpm"])
+def test_every_note_is_played_whatever_the_network_says(name: str, checkpoint: str) -> None:
+    from adapters.musicxml import read_score
+
+    score = read_score(SCORE)
+    performance = render(score, checkpoint, sampler=name)
+    assert sorted(performance.score_ids or ()) == sorted(score.parsed.notes.id)
+    assert (performance.offset > performance.onset).all()
+
+
+def test_a_seed_is_a_performance(checkpoint: str) -> None:
+    first, again, other = (
+        performance_to_midi(render(example_score(), checkpoint, seed)) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_short_scores_and_official_behaviour(checkpoint: str) -> None:
+    assert len(render(shortest_score(), checkpoint)) == 1
+    assert len(render(shortest_score(), checkpoint, compatibility="official")) == 1
+    official = render(example_score(), checkpoint, compatibility="official")
+    assert len(official.controls) == len(official) == 24
+
+
+def test_base_tempo_sets_the_mean_tempo(checkpoint: str) -> None:
+    def length(tempo: float) -> float:
+        return float(render(example_score(), checkpoint, base_tempo=tempo).onset[-1])
+
+    assert length(60) / length(120) == pytest.approx(2, rel=0.05)
+
+
+def test_transfer_starts_from_the_source(checkpoint: str, tmp_path: Path) -> None:
+    pytest.importorskip("parangonar", reason="the extra `align` is not installed")
+    written = render(example_score(), checkpoint)
+    plain = build(prepare("renderer", "score")).render(example_score(), seed=0)
+    write_performance(plain, tmp_path / "source.mid")
+    # A small change stays close to the source; a complete one does not.
+    near, far = (
+        render(example_score(), checkpoint, source=tmp_path / "source.mid", change=change)
+        for change in (0.06, 1.0)
+    )
+    assert len(near) == len(far) == len(written)
+
+    def distance(other: Performance) -> float:
+        return float(np.abs(other.velocity - plain.velocity.mean()).mean())
+
+    assert distance(near) < distance(far)
+
+
+def test_a_foreign_source_is_refused(checkpoint: str, tmp_path: Path) -> None:
+    pytest.importorskip("parangonar", reason="the extra `align` is not installed")
+    notes = np.arange(30)
+    write_performance(
+        Performance(notes * 0.5, notes * 0.5 + 0.4, np.full(30, 100), np.full(30, 64)), tmp_path / "other.mid"
+    )
+    with pytest.raises(InputError, match="give a performance of this score"):
+        render(example_score(), checkpoint, source=tmp_path / "other.mid")
+
+
+# --------------------------------------------------------------------------------------- checkpoints
+
+
+def save(path: Path, **changes: Any) -> str:
+    network = Denoiser(DenoiserConfig(channels=8, layers=2))
+    content = {"state_dict": network.state_dict(), "hyper_parameters": {}} | changes
+    torch.save(content, path)
+    return str(path)
+
+
+def test_a_checkpoint_says_its_statistics(tmp_path: Path) -> None:
+    from adapters.dexter import read_checkpoint
+
+    means, stds = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0] * 5
+    path = save(tmp_path / "a.ckpt", hyper_parameters={"dataset_means": means, "dataset_stds": stds})
+    assert read_checkpoint(Path(path))[1].means == tuple(means)
+    # Null in the file, as in the authors' later configuration: the sheet's constants.
+    path = save(tmp_path / "b.ckpt", hyper_parameters={"dataset_means": None})
+    settings = read_checkpoint(Path(path))[1]
+    assert (settings.means, settings.stds) == (DATASET_MEANS, DATASET_STDS)
+
+
+def test_omegaconf_objects_are_data(tmp_path: Path) -> None:
+    omegaconf = pytest.importorskip("omegaconf", reason="only to write a file as the authors' tools do")
+    from adapters.dexter import read_checkpoint
+
+    tree = omegaconf.OmegaConf.create({"sampling": {"type": "cfdg_ddpm", "w": 1.2}, "means": [0.0] * 5})
+    found = {"sampling": tree.sampling, "dataset_means": tree.means, "seg_len": 50}
+    settings = read_checkpoint(Path(save(tmp_path / "a.ckpt", hyper_parameters=found)))[1]
+    assert (settings.means, settings.window) == ((0.0,) * 5, 50)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state_dict": {"weight": torch.ones(2)}}, "has no input_projection.weight"),
+        ({"hyper_parameters": {"sampling": {"type": "ddpm_x0"}}}, "only 'cfdg_ddpm' is known"),
+        ({"hyper_parameters": {"dataset_stds": [0.0] * 5}}, "are not five numbers each"),
+    ],
+)
+def test_other_checkpoints_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.ckpt", **changes)
+    with pytest.raises(InputError, match=message):
+        render(example_score(), path)
+
+
+def test_missing_tensors_are_named(tmp_path: Path) -> None:
+    tensors = Denoiser(DenoiserConfig(channels=8, layers=2)).state_dict()
+    del tensors["skip_projection.bias"]
+    with pytest.raises(InputError, match=r"lacks skip_projection\.bias \(8,\)"):
+        render(example_score(), save(tmp_path / "x.ckpt", state_dict=tensors))
+
+
+# ------------------------------------------------------------------------------------------ windows
+
+
+@given(st.integers(1, 300), st.integers(12, 60), st.sampled_from(["average", "crossfade"]))
+def test_windows_that_agree_join_without_a_trace(notes: int, length: int, how: windows.Joining) -> None:
+    codec = np.random.default_rng(notes).standard_normal((notes, 4)).astype(np.float32)
+    cut = windows.cut(codec, length, 10)
+    joined = windows.join(cut, notes, 10, how)
+    assert joined.shape == codec.shape
+    np.testing.assert_allclose(joined, codec, atol=1e-6)
+
+
+@given(st.integers(2, 200))
+def test_a_constant_column_is_zero_and_others_fill_the_range(length: int) -> None:
+    cut = torch.arange(float(length))[None, :, None].expand(1, length, 4).clone()
+    cut[:, :, 3] = 7
+    normalised = windows.normalised_condition(cut)
+    assert not normalised[:, :, 3].any()
+    assert (normalised[:, :, 0].min(), normalised[:, :, 0].max()) == (0, 1)
+
+
+def test_crossfade_moves_from_one_window_to_the_next() -> None:
+    pair = torch.stack([torch.zeros(20, 1), torch.ones(20, 1)])
+    joined = windows.join(pair, 30, 10, "crossfade")[:, 0]
+    assert (np.diff(joined) >= 0).all()
+    assert np.abs(np.diff(joined)).max() < 0.1
+
+
+# ------------------------------------------------------------------------------------------ samplers
+
+
+def test_noise_of_a_window_does_not_depend_on_its_neighbours() -> None:
+    alone = sampler.window_noise(5, 3, (4, 5), 2)
+    assert torch.equal(alone, sampler.window_noise(5, 3, (4, 5), 2))
+    assert not torch.equal(alone, sampler.window_noise(5, 4, (4, 5), 2))
+
+
+@pytest.mark.parametrize(("solver", "accuracy"), [(sampler.ddim, 0.07), (sampler.dpm_solver, 0.03)])
+def test_few_step_samplers_find_gaussian_data(solver: Any, accuracy: float) -> None:
+    """Where the data are N(m, s^2) the best prediction is known, and the sampled data must be N(m, s^2)."""
+    mean, deviation = 1.5, 0.3
+    s = sampler.schedule()
+
+    def predict(x: torch.Tensor, step: int) -> torch.Tensor:
+        signal, noise = s.sqrt_alphas_cumprod[step], s.sqrt_one_minus_alphas_cumprod[step]
+        return noise * (x - signal * mean) / (signal**2 * deviation**2 + noise**2)
+
+    x = torch.randn((20_000, 1), generator=torch.Generator().manual_seed(1))
+    *_, data = solver(x, predict, s, sampler.few_steps(s, 30))
+    assert float(data.mean()) == pytest.approx(mean, abs=0.02)
+    assert float(data.std()) == pytest.approx(deviation, rel=accuracy)
+
+
+@given(st.integers(2, 500))
+def test_few_steps_run_from_noise_to_data(count: int) -> None:
+    steps = sampler.few_steps(sampler.schedule(), count)
+    assert steps[0] == 998
+    assert steps[-1] == 0
+    assert all(a > b for a, b in pairwise(steps))
+    assert count * 0.8 <= len(steps) <= count or count > 200
+
+
+# ---------------------------------------------------------------------------------------- the score
+
+
+def test_beats_follow_the_time_signatures() -> None:
+    signatures = (TimeSignature(0, 4, 4), TimeSignature(4, 6, 8), TimeSignature(7, 2, 2))
+    quarters = np.array([0.0, 4.0, 5.5, 7.0, 9.0])
+    np.testing.assert_allclose(beats(quarters, signatures), [0, 4, 7, 10, 11])
+
+
+def test_score_columns_are_sorted_by_onset_and_pitch() -> None:
+    columns = score_columns(example_score().parsed)
+    keys = list(zip(columns.onset_beat, columns.codec[:, 2], strict=True))
+    assert keys == sorted(keys)
+    assert set(columns.ids) == set(example_score().parsed.notes.id)
