@@ -1,6 +1,6 @@
 """The flow ``batch``: the work of ``score-to-audio`` for long lists of scores."""
 
-from __future__ import annotations
+# Annotations are objects here for the same reason as in pipeline.py.
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +9,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.pipeline import RUNNER, conclude, make_all, run_name
-from score_to_audio import defaults, jobs
+from flows.pipeline import RUNNER, carry_out, run_name
+from score_to_audio import defaults
 from score_to_audio.jobs import Outcome
-from score_to_audio.stages import AudioFormat, prepare_pipeline
-from score_to_audio.store import default_store
+from score_to_audio.stages import AudioFormat
 
 SHARD = 100
-"""Scores that are submitted at once; the next ones follow when these are done and recorded."""
+"""Scores whose tasks are submitted at once."""
 
 
 @flow(name="batch", flow_run_name=run_name, task_runner=RUNNER)
@@ -51,7 +50,10 @@ def batch(
         format: Audio format or formats of the results.
         device: auto, cpu or cuda.
     """
-    pipeline = prepare_pipeline(
+    return carry_out(
+        scores,
+        output,
+        shard=SHARD,
         renderer=renderer,
         synthesizer=synthesizer,
         renderer_options=renderer_options,
@@ -62,8 +64,3 @@ def batch(
         formats=[format] if isinstance(format, str) else format,
         device=device,
     )
-    plan, store = jobs.plan(scores), default_store()
-    outcomes: list[Outcome] = []
-    for start in range(0, len(plan), SHARD):
-        outcomes += make_all(plan[start : start + SHARD], pipeline, store, output)
-    return conclude(outcomes, pipeline, output)

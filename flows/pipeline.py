@@ -1,11 +1,13 @@
 """The flow ``score-to-audio``: many scores, both stages, one task per score and stage."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: `serve` sends flows to other processes without the names that
+# occur in annotations only, so the annotations have to be objects, not text.
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -23,6 +25,7 @@ from score_to_audio import defaults, jobs
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
 from score_to_audio.store import Store, default_store
+from score_to_audio.types import InputError
 
 WORKERS = 4
 """Threads: two scores under way, each with a task that runs and one that waits for it."""
@@ -81,7 +84,9 @@ def score_to_audio(
         format: Audio format or formats of the results.
         device: auto, cpu or cuda.
     """
-    pipeline = prepare_pipeline(
+    return carry_out(
+        scores,
+        output,
         renderer=renderer,
         synthesizer=synthesizer,
         renderer_options=renderer_options,
@@ -92,7 +97,23 @@ def score_to_audio(
         formats=[format] if isinstance(format, str) else format,
         device=device,
     )
-    outcomes = make_all(jobs.plan(scores), pipeline, default_store(), output)
+
+
+def carry_out(
+    scores: Sequence[Path], output: Path, *, shard: int = sys.maxsize, **choices: Any
+) -> State[list[Outcome]]:
+    """Check the choices (see ``prepare_pipeline``), make everything, and say how it ended.
+
+    ``shard``: scores that are submitted at once; the next ones follow when these are done and recorded.
+    """
+    try:
+        pipeline, plan = prepare_pipeline(**choices), jobs.plan(scores)
+    except InputError as error:
+        return Failed(message=str(error))
+    store = default_store()
+    outcomes: list[Outcome] = []
+    for start in range(0, len(plan), shard):
+        outcomes += make_all(plan[start : start + shard], pipeline, store, output)
     return conclude(outcomes, pipeline, output)
 
 
@@ -157,7 +178,7 @@ class _Record:
         self.logger = get_run_logger()
         self.progress: UUID | None = None
 
-    def __enter__(self) -> _Record:
+    def __enter__(self) -> Self:
         return self
 
     def add(self, outcome: Outcome) -> None:
@@ -187,8 +208,9 @@ def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> S
     failed = [outcome for outcome in outcomes if outcome.error]
     done = [outcome for outcome in outcomes if not outcome.error]
     cached = sum(outcome.cached for outcome in done)
+    scores = "score" if len(outcomes) == 1 else "scores"
     summary = (
-        f"{len(outcomes)} scores: {len(done) - cached} made, {cached} from the store, {len(failed)} failed"
+        f"{len(outcomes)} {scores}: {len(done) - cached} made, {cached} from the store, {len(failed)} failed"
     )
     rest = len(outcomes) - MAX_ROWS
     cut = f"; {rest} more in the manifest" if rest > 0 else ""

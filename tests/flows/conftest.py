@@ -1,0 +1,127 @@
+"""One real Prefect server for all tests of flows: a process of its own, with a home and a port of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trial.trial_kit import install_trial_plugins
+
+PROJECT = Path(__file__).parents[2]
+PATIENCE = 180
+"""Seconds after which something counts as hanging."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and the environment of processes that use it."""
+
+    environment: dict[str, str]
+    folder: Path
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    @contextmanager
+    def running(self, name: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A process beside the test, ended with all its children; its output goes to ``NAME.log``."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=PROJECT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    plugins = install_trial_plugins(folder / "plugins")
+    python_path = os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")]))
+    changes = {
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "DO_NOT_TRACK": "1",
+        "SCORE_TO_AUDIO_STORE": str(folder / "store"),
+    }
+    running = Server(os.environ | changes | {"PYTHONPATH": python_path}, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in changes.items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(str(plugins))
+        arguments = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        with running.running("server", *arguments) as process:
+            _wait_until_healthy(process, changes["PREFECT_API_URL"], folder / "server.log")
+            yield running
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server stopped:\n{log.read_text()[-3000:]}"
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the server did not answer within {PATIENCE} s:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture
+def settings(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Flows called within this process report to the server, and know the trial plug-ins."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
+
+    from score_to_audio import registry
+
+    registry.entries.cache_clear()
+    monkeypatch.setattr(registry, "_built", {})
+    wanted = {
+        PREFECT_API_URL: server.environment["PREFECT_API_URL"],
+        PREFECT_HOME: server.environment["PREFECT_HOME"],
+        PREFECT_LOGGING_LEVEL: "WARNING",
+    }
+    with temporary_settings(wanted):
+        yield
+    registry.entries.cache_clear()
