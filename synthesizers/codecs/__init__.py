@@ -1,0 +1,1 @@
+"""Neural audio codecs: sound to codes and back."""

@@ -1,0 +1,339 @@
+"""EnCodec at one bit rate: Défossez et al., "High Fidelity Neural Audio Compression", TMLR 2023.
+
+The 32 kHz mono variant (Copet et al., "Simple and Controllable Music Generation", NeurIPS 2023, appendix) and
+Piano-Encodec, which was fine-tuned from it (Tang et al., "MIDI-VALLE", ISMIR 2025). Built on the modules of
+the package ``encodec``, whose parameter names are those of audiocraft's checkpoints.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil, log2, prod
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from synthesizers.codecs.windows import regular_blocks, windowed
+
+BLOCK_FRAMES = 250
+"""Frames per block of ``encode_blocks`` and ``decode_blocks``: 5 s at 50 frames per second, about 200 MB."""
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """The size of an EnCodec; names as in audiocraft's ``seanet`` and ``rvq`` sections."""
+
+    sample_rate: int = 32000
+    """Hz."""
+    channels: int = 1
+    dimension: int = 128
+    n_filters: int = 64
+    ratios: tuple[int, ...] = (8, 5, 4, 4)
+    """Upsampling ratios in the decoder's order; their product is the hop length in samples."""
+    n_residual_layers: int = 1
+    kernel_size: int = 7
+    residual_kernel_size: int = 3
+    last_kernel_size: int = 7
+    dilation_base: int = 2
+    compress: int = 2
+    lstm: int = 2
+    true_skip: bool = True
+    pad_mode: Literal["constant", "reflect"] = "constant"
+    n_q: int = 4
+    """Codebooks."""
+    bins: int = 2048
+    """Codes per codebook."""
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame."""
+        return prod(self.ratios)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def context(self) -> int:
+        """Frames on either side on which a frame's samples depend, the LSTM and the convolution at the
+        narrow end apart: the sum over the stages of the reach of their kernels, rounded up."""
+        reach, rate = 0.0, 1
+        dilations = sum(self.dilation_base**layer for layer in range(self.n_residual_layers))
+        for ratio in self.ratios:
+            reach += 1 / rate
+            rate *= ratio
+            reach += dilations * (self.residual_kernel_size // 2) / rate
+        return ceil(reach + (max(self.kernel_size, self.last_kernel_size) // 2) / rate)
+
+
+class Codec(nn.Module):
+    """Sound [B, channels, samples] to codes [B, codebooks, frames] and back."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        modules, quantization = encodec_packages()
+        sizes: dict[str, Any] = {
+            "channels": config.channels,
+            "dimension": config.dimension,
+            "n_filters": config.n_filters,
+            "n_residual_layers": config.n_residual_layers,
+            "ratios": list(config.ratios),
+            "norm": "weight_norm",
+            "kernel_size": config.kernel_size,
+            "last_kernel_size": config.last_kernel_size,
+            "residual_kernel_size": config.residual_kernel_size,
+            "dilation_base": config.dilation_base,
+            "causal": False,
+            "pad_mode": config.pad_mode,
+            "true_skip": config.true_skip,
+            "compress": config.compress,
+            "lstm": config.lstm,
+        }
+        self.config = config
+        with warnings.catch_warnings():
+            # The package uses torch.nn.utils.weight_norm, deprecated but with the checkpoints' names.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.encoder = modules.SEANetEncoder(**sizes)
+            self.decoder = modules.SEANetDecoder(**sizes)
+        self.quantizer = quantization.ResidualVectorQuantizer(
+            dimension=config.dimension, n_q=config.n_q, bins=config.bins
+        )
+        self.eval()
+
+    @torch.inference_mode()
+    def embed(self, sound: Tensor) -> Tensor:
+        """Sound [B, channels, samples] -> continuous latent [B, dimension, ceil(samples / hop length)]."""
+        latent: Tensor = self.encoder(sound)
+        return latent
+
+    @torch.inference_mode()
+    def quantize(self, latent: Tensor) -> Tensor:
+        """Latent [B, dimension, frames] -> codes [B, codebooks, frames], the nearest codebook rows."""
+        codes: Tensor = self.quantizer.vq.encode(latent).transpose(0, 1)
+        return codes
+
+    def encode(self, sound: Tensor) -> Tensor:
+        """Sound [B, channels, samples] -> codes [B, codebooks, ceil(samples / hop length)]."""
+        return self.quantize(self.embed(sound))
+
+    @torch.inference_mode()
+    def latent(self, codes: Tensor) -> Tensor:
+        """Codes [B, codebooks, frames] -> quantized latent [B, dimension, frames]."""
+        latent: Tensor = self.quantizer.vq.decode(codes.transpose(0, 1))
+        return latent
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [B, codebooks, frames] -> sound [B, channels, frames * hop length], not bounded."""
+        sound: Tensor = self.decoder(self.latent(codes))
+        return sound
+
+    # The layers before, at and after the LSTM: convolutions look a few frames ahead and behind, so that
+    # blocks with that much context give what the whole does; the LSTM's state is handed from block to block.
+
+    def encode_blocks(self, blocks: Iterable[Tensor], frames: int = BLOCK_FRAMES) -> Iterator[Tensor]:
+        """``encode`` for sound that arrives in blocks of any size, in bounded memory.
+
+        Yields codes [B, codebooks, up to ``frames``]; together they are those of the whole sound.
+        """
+        config, layers = self.config, self.encoder.model
+        hop, lstm = config.hop_length, _lstm_position(layers)
+        sound = regular_blocks(blocks, frames * hop)
+        features = windowed(sound, layers[:lstm], context=config.context, unit_in=hop, unit_out=1)
+        states = _recurrent(features, layers[lstm])
+        for latent in windowed(states, layers[lstm + 1 :], context=config.last_kernel_size // 2):
+            yield self.quantize(latent)
+
+    def decode_blocks(self, blocks: Iterable[Tensor], frames: int = BLOCK_FRAMES) -> Iterator[Tensor]:
+        """``decode`` for codes that arrive in blocks of any size, in bounded memory.
+
+        Yields sound [B, channels, samples]; together it is that of the whole sequence of codes.
+        """
+        config, layers = self.config, self.decoder.model
+        lstm = _lstm_position(layers)
+        latents = (self.latent(codes) for codes in regular_blocks(blocks, frames))
+        features = windowed(latents, layers[:lstm], context=config.kernel_size // 2)
+        states = _recurrent(features, layers[lstm])
+        yield from windowed(states, layers[lstm + 1 :], context=config.context, unit_out=config.hop_length)
+
+
+def _lstm_position(layers: nn.Sequential) -> int:
+    return next(index for index, layer in enumerate(layers) if hasattr(layer, "lstm"))
+
+
+def _recurrent(blocks: Iterable[Tensor], layer: nn.Module) -> Iterator[Tensor]:
+    """The LSTM with its shortcut over blocks [B, channels, frames], its state carried along."""
+    state = None
+    for block in blocks:
+        with torch.inference_mode():
+            sequence = block.permute(2, 0, 1)
+            output, state = layer.lstm(sequence, state)  # type: ignore[operator]
+            yield (output + sequence).permute(1, 2, 0)
+
+
+def fold_weight_norm(codec: Codec) -> None:
+    """Replace every weight by g * v / |v|, in place: the same numbers, without computing them each time."""
+    for module in codec.modules():
+        if hasattr(module, "weight_g"):
+            nn.utils.remove_weight_norm(module)
+
+
+# ------------------------------------------------------------------------------------- configuration
+
+
+def config_from_audiocraft(configuration: Mapping[str, Any]) -> CodecConfig:
+    """The size of the codec out of audiocraft's (Hydra) configuration, as stored in its checkpoints.
+
+    Raises ``ValueError`` that names a setting which is missing or not supported here.
+    """
+    encodec = _section(configuration, "encodec")
+    seanet, rvq = _section(configuration, "seanet"), _section(configuration, "rvq")
+    decoder = {**seanet, **(seanet.get("decoder") or {})}
+    encoder = {**seanet, **(seanet.get("encoder") or {})}
+    required: tuple[tuple[str, Any, Any], ...] = (
+        ("encodec.autoencoder", encodec.get("autoencoder", "seanet"), "seanet"),
+        ("encodec.quantizer", encodec.get("quantizer", "rvq"), "rvq"),
+        ("encodec.causal", encodec.get("causal", False), False),
+        ("encodec.renormalize", encodec.get("renormalize", False), False),
+        ("seanet.causal", seanet.get("causal", False), False),
+        ("seanet.norm", seanet.get("norm"), "weight_norm"),
+        ("seanet.activation", seanet.get("activation"), "ELU"),
+        ("seanet.activation_params", seanet.get("activation_params") or {"alpha": 1.0}, {"alpha": 1.0}),
+        ("seanet.disable_norm_outer_blocks", seanet.get("disable_norm_outer_blocks", 0), 0),
+        ("seanet.decoder.final_activation", decoder.get("final_activation"), None),
+    )
+    for name, found, supported in required:
+        if found != supported:
+            raise ValueError(f"{name} is {found!r}; only {supported!r} is supported")
+    sizes = (
+        "channels", "dimension", "n_filters", "ratios", "n_residual_layers", "kernel_size", "compress",
+        "residual_kernel_size", "last_kernel_size", "dilation_base", "lstm", "true_skip", "pad_mode",
+    )  # fmt: skip
+    for name in sizes:
+        if encoder.get(name) != decoder.get(name):
+            raise ValueError(f"seanet.{name} differs between encoder and decoder, which is not supported")
+    return _checked_config(
+        {name: seanet.get(name) for name in sizes}
+        | {"sample_rate": encodec.get("sample_rate"), "n_q": rvq.get("n_q"), "bins": rvq.get("bins")}
+    )
+
+
+def config_from_transformers(configuration: Mapping[str, Any]) -> CodecConfig:
+    """The size of the codec out of the ``config.json`` of a transformers ``EncodecModel``.
+
+    Raises ``ValueError`` that names a setting which is missing or not supported here.
+    """
+    required: tuple[tuple[str, Any], ...] = (
+        ("norm_type", "weight_norm"),
+        ("use_causal_conv", False),
+        ("use_conv_shortcut", False),
+        ("normalize", False),
+        ("chunk_length_s", None),
+    )
+    for name, supported in required:
+        if configuration.get(name, supported) != supported:
+            raise ValueError(f"{name} is {configuration[name]!r}; only {supported!r} is supported")
+    names = {
+        "sample_rate": "sampling_rate",
+        "channels": "audio_channels",
+        "dimension": "hidden_size",
+        "n_filters": "num_filters",
+        "ratios": "upsampling_ratios",
+        "n_residual_layers": "num_residual_layers",
+        "kernel_size": "kernel_size",
+        "residual_kernel_size": "residual_kernel_size",
+        "last_kernel_size": "last_kernel_size",
+        "dilation_base": "dilation_growth_rate",
+        "compress": "compress",
+        "lstm": "num_lstm_layers",
+        "pad_mode": "pad_mode",
+        "bins": "codebook_size",
+    }
+    values: dict[str, Any] = {ours: configuration.get(theirs) for ours, theirs in names.items()}
+    config = _checked_config(values | {"true_skip": True, "n_q": 1})
+    bandwidth = max(configuration.get("target_bandwidths") or [0])  # kbit/s
+    codebooks = round(1000 * bandwidth / config.frame_rate / log2(config.bins))
+    return _checked_config({**vars(config), "n_q": codebooks})
+
+
+def _section(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = configuration.get(name)
+    if not isinstance(section, Mapping):
+        raise ValueError(f"the configuration has no section {name!r}")
+    return {key: _resolved(configuration, value) for key, value in section.items()}
+
+
+def _resolved(configuration: Mapping[str, Any], value: Any) -> Any:
+    """The value that an omegaconf reference "${section.key}" stands for; anything else unchanged."""
+    for _ in range(8):
+        if not (isinstance(value, str) and value.startswith("${") and value.endswith("}")):
+            break
+        target: Any = configuration
+        for key in value[2:-1].split("."):
+            target = target.get(key) if isinstance(target, Mapping) else None
+        value = target
+    return value
+
+
+def _checked_config(values: Mapping[str, Any]) -> CodecConfig:
+    """Raises ``ValueError`` that names the first value of the wrong kind."""
+    for name, value in values.items():
+        if name == "ratios":
+            valid = isinstance(value, list | tuple) and bool(value) and all(map(_is_size, value))
+        elif name == "true_skip":
+            valid = isinstance(value, bool)
+        elif name == "pad_mode":
+            valid = value in ("constant", "reflect")
+        else:
+            valid = _is_size(value)
+        if not valid:
+            raise ValueError(f"{name} is {value!r}, which is missing or not supported")
+    return CodecConfig(**{**values, "ratios": tuple(values["ratios"])})
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1_000_000
+
+
+def name_in_transformers(name: str) -> str:
+    """What the parameter of ``Codec`` called ``name`` is called in a transformers ``EncodecModel``."""
+    name = name.replace("coder.model.", "coder.layers.").replace("quantizer.vq.layers.", "quantizer.layers.")
+    name = name.replace(".conv.conv.", ".conv.").replace(".convtr.convtr.", ".conv.")
+    return name.replace("._codebook.", ".codebook.")
+
+
+# ------------------------------------------------------------------------------------ the package
+
+
+def encodec_packages() -> tuple[ModuleType, ModuleType]:
+    """``encodec.modules`` and ``encodec.quantization``.
+
+    ``import encodec`` imports torchaudio, which nothing here uses, and the published Linux binary of
+    torchaudio cannot be loaded beside a torch without CUDA. Only where that happens an empty module stands in
+    for it, and only during this import, so that nobody else meets it.
+    """
+    if "encodec.modules" not in sys.modules and not _torchaudio_loads():
+        sys.modules["torchaudio"] = ModuleType("torchaudio")
+        try:
+            import encodec.modules
+            import encodec.quantization
+        finally:
+            del sys.modules["torchaudio"]
+    import encodec.modules
+    import encodec.quantization
+
+    return encodec.modules, encodec.quantization
+
+
+def _torchaudio_loads() -> bool:
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
