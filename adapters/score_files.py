@@ -99,6 +99,8 @@ def is_mei(root: Any) -> bool:
 
 
 def _strip_namespaces(root: Any) -> None:
+    if not root.tag.startswith("{"):
+        return
     for element in root.iter("{*}*"):
         if element.tag.startswith("{"):
             element.tag = element.tag.partition("}")[2]

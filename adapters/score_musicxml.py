@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from adapters.score_directions import MEASURE_END, DirectionReader, read_jumps
@@ -32,6 +33,8 @@ MAX_MEASURE_QUARTERS = 4000
 """Longest measure that is believed, in quarter notes (Satie's longest unbarred pages stay far below)."""
 LONGEST_ID = 100
 """Characters of a note id that are kept."""
+MOST_KNOWN_DURATIONS = 1000
+"""Texts of durations whose ticks are remembered; a part has a few dozen."""
 MOST_OPEN_SLURS = 16
 """Slurs of one number that may wait for their other end at a time."""
 MAX_TICKS_PER_QUARTER = 10**9
@@ -170,11 +173,30 @@ def _common_ticks(root: Any, name: str) -> tuple[int, bool]:
     return ticks, True
 
 
+@lru_cache(maxsize=1024)
 def _number(text: str | None) -> Fraction | None:
     """The number in an element's text; None where it is none, or has an absurd number of digits."""
     if text is None or not _NUMBER.fullmatch(text):
         return None
     return Fraction(text.strip())
+
+
+@lru_cache(maxsize=1024)
+def _pitch(step: str, alter: str, octave: str, transposition: tuple[int, int]) -> tuple[int, str] | None:
+    """MIDI pitch as it sounds, and its spelling; None where the texts make no pitch."""
+    alteration = _number(alter)
+    if (
+        step not in STEPS
+        or not re.fullmatch(r"-?\d{1,2}", octave)
+        or alteration is None
+        or abs(alteration) > 3
+    ):
+        return None
+    semitones = round(alteration)
+    pitch = 12 * (int(octave) + 1) + STEPS[step] + semitones
+    if transposition != (0, 0):
+        return _transposed(step, int(octave), pitch, *transposition)
+    return pitch, f"{step}{_ALTERATIONS[semitones]}{int(octave)}"
 
 
 def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
@@ -270,6 +292,7 @@ class _PartReader:
         self.position = 0
         self.chord_onset = 0
         self.ticks_per_division = Fraction(score.ticks)
+        self.known_durations: dict[str | None, int] = {}
         self.hidden: list[HiddenNote] = []
         self.endings: frozenset[int] = frozenset()
         self.transposition = (0, 0)
@@ -335,12 +358,18 @@ class _PartReader:
             self.measure.length = max(self.measure.length, self.position)
 
     def _duration(self, element: Any, tag: str) -> int:
+        """Ticks; only a note may have a negative duration."""
         text = element.findtext("duration")
+        if text in self.known_durations:
+            return self.known_durations[text]
         value = _number(text)
-        if value is None or value < 0:
+        if value is None or (value < 0 and tag != "note"):
             said = "has no duration" if text is None else f"has the duration '{text.strip()[:20]}'"
             raise self._error(f"a <{tag}> {said}; correct it, or export the score again")
-        return round(value * self.ticks_per_division)
+        ticks = round(value * self.ticks_per_division)
+        if value >= 0 and len(self.known_durations) < MOST_KNOWN_DURATIONS:
+            self.known_durations[text] = ticks
+        return ticks
 
     def _error(self, reason: str) -> InputError:
         part = f" of the part '{self.part_name}'" if self.part_name else ""
@@ -351,6 +380,7 @@ class _PartReader:
         for child in element:
             if child.tag == "divisions":
                 self.ticks_per_division = Fraction(self.score.ticks) / (_number(child.text) or 1)
+                self.known_durations = {}
             elif child.tag == "time":
                 if (signature := _time(child)) is not None:
                     _set_signature(measure.times, self.position, signature)
@@ -399,14 +429,17 @@ class _PartReader:
         chord = "chord" in children
         hidden = element.get("print-object") == "no"
         left_out = "cue" in children and (hidden or not self.solo)
-        duration = 0 if grace is not None else self._note_duration(element)
+        duration = 0 if grace is not None else self._duration(element, "note")
         if chord:
             onset = self.chord_onset
         else:
             # A <backup> may go too far where hidden notes follow; what is heard stays in its measure.
             onset = self.chord_onset = max(0, self.position)
             self._move(duration, visible=not (left_out or (hidden and "rest" in children)))
-        duration = abs(duration)
+        if duration < 0:
+            # Some programs write these in broken tuplets; what follows is meant to move back.
+            self.counts["negative"] += 1
+            duration = -duration
         staff = self._staff(children)
         if left_out:
             self._left_out(children, element, onset, duration)
@@ -425,14 +458,6 @@ class _PartReader:
         if element.find("notations/fermata") is not None:
             place = Place(self.index, onset)
             self.directions.fermata(place, Place(self.index, onset + duration), staff)
-
-    def _note_duration(self, element: Any) -> int:
-        """Ticks; a negative one, which some programs write in broken tuplets, moves back what follows."""
-        value = _number(element.findtext("duration"))
-        if value is not None and value < 0:
-            self.counts["negative"] += 1
-            return round(value * self.ticks_per_division)
-        return self._duration(element, "note")
 
     def _left_out(self, children: dict[str, Any], element: Any, onset: int, duration: int) -> None:
         """A cue note; a hidden one plays out an ornament."""
@@ -492,26 +517,20 @@ class _PartReader:
         """MIDI pitch as it sounds, and its spelling."""
         step = (element.findtext("step") or "").strip()
         octave = (element.findtext("octave") or "").strip()
-        alter_text = element.findtext("alter") or "0"
-        alter = _number(alter_text)
-        if step not in STEPS or not re.fullmatch(r"-?\d{1,2}", octave) or alter is None or abs(alter) > 3:
+        alter = element.findtext("alter") or "0"
+        found = _pitch(step, alter, octave, self.transposition)
+        if found is None:
             raise self._error(
-                f"a note has the step '{step}', alter '{alter_text.strip()[:20]}', octave '{octave[:20]}'; "
+                f"a note has the step '{step[:20]}', alter '{alter.strip()[:20]}', octave '{octave[:20]}'; "
                 "correct it, or export the score again"
             )
-        if alter.denominator != 1:
-            self.counts["microtones"] += 1
-        semitones = round(alter)
-        pitch = 12 * (int(octave) + 1) + STEPS[step] + semitones
-        diatonic, chromatic = self.transposition
-        if (diatonic, chromatic) == (0, 0):
-            spelling = f"{step}{_ALTERATIONS[semitones]}{int(octave)}"
-        else:
-            pitch, spelling = _transposed(step, int(octave), pitch, diatonic, chromatic)
+        pitch, spelling = found
         if not 0 <= pitch <= 127:
             raise self._error(
                 f"the note {spelling} lies outside the MIDI range (C-1 to G9); correct it, or export again"
             )
+        if "." in alter and float(alter) % 1:
+            self.counts["microtones"] += 1
         return pitch, spelling
 
     def _voice(self, children: dict[str, Any]) -> int:

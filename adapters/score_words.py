@@ -40,6 +40,8 @@ _RESET = _pattern(
     r"come\s+prima",
     r"tempo\b\.?$",
 )
+_MORE = r"(?:più|piu|meno|plus|moins)"
+_PACE = r"(?:mosso|animato|lento|largo|presto|allegro|agitato|stretto|vite|lent|animé|schneller|langsamer)"
 _GRADUAL_TEMPO = _pattern(
     r"rit(?:\b|ard|ar\b|en)",
     r"rall?en?t?(?:\b|a)",
@@ -66,8 +68,9 @@ _GRADUAL_TEMPO = _pattern(
     r"verbreitern",
     r"beschleunig",
     r"eilen",
-    r"(?:poco\s+a\s+poco|sempre|peu\s+à\s+peu|nach\s+und\s+nach|immer)\s+(?:(?:più|piu|meno|plus|moins)\s+)?"
-    r"(?:mosso|animato|lento|largo|presto|allegro|agitato|stretto|vite|lent|animé|schneller|langsamer)",
+    rf"(?:poco\s+a\s+poco|peu\s+à\s+peu|nach\s+und\s+nach)\s+(?:{_MORE}\s+)?{_PACE}",
+    rf"(?:sempre|toujours)\s+{_MORE}\s+{_PACE}",
+    r"immer\s+(?:schneller|langsamer|lebhafter|ruhiger)",
     r"(?:schneller|langsamer|bewegter|lebhafter|ruhiger)\s+werden",
 )
 _TEMPO = _pattern(

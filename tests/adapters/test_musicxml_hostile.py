@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters import score_files
+from adapters import score_files, score_unfolding
 from adapters.musicxml import SUFFIXES, read_score
 from score_to_audio.types import InputError
 from tests.adapters.score_builder import document, note, parse, part, read_text, repeat, words
@@ -291,11 +291,14 @@ def test_many_different_divisions_are_rounded_and_said() -> None:
     assert "note durations were rounded" in parsed.notices[0]
 
 
-def test_repeats_of_many_notes_and_directions_are_bounded() -> None:
-    many = "".join(note("C4", 0.25) for _ in range(100)) + repeat("backward", 'times="10000"')
-    refused(document(part([many])), "more than 500,000 notes")
-    dense = note("C4", 4) + words("cresc.") * 100 + repeat("backward", 'times="10000"')
-    refused(document(part([dense])), "more than 500,000 directions")
+def test_repeats_of_many_notes_slurs_and_directions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = repeat("backward", 'times="10000"')
+    many = "".join(note("C4", 0.25) for _ in range(100))
+    refused(document(part([many + again])), "more than 500,000 notes")
+    monkeypatch.setattr(score_unfolding, "MAX_PLAYED_NOTES", 20_000)
+    refused(document(part([note("C4", 4) + words("cresc.") * 10 + again])), "more than 20,000 directions")
+    slurs = note("C4", 4, notations='<slur type="start"/><slur type="stop"/>' * 3)
+    refused(document(part([slurs + again])), "more than 20,000 slurs")
 
 
 def test_long_texts_and_many_open_ends_take_little_time() -> None:
