@@ -33,7 +33,7 @@ class FluidSynthParameters(Parameters):
         description="Path of an SF2 or SF3 file; its preset 0 of bank 0 is played.",
         validate_default=True,
     )
-    gain: float = Field(default=0.6, gt=0, le=10, description="Factor on the SoundFont's own level.")
+    gain: float = Field(default=1.5, gt=0, le=10, description="Factor on the SoundFont's own level.")
 
     @field_validator("soundfont")
     @classmethod

@@ -52,10 +52,10 @@ def play(performance: Performance, soundfont: Path, *, gain: float) -> Iterator[
     ``UnreadableSoundFont``, ``ImportError`` without pyfluidsynth or libfluidsynth.
     """
     events = events_of(performance)
-    last = int(events.sample[-1]) if len(events.sample) else 0
+    end = int(events.sample[-1]) + 1 if len(events.sample) else 0
     with closing(_Piano(soundfont, gain)) as piano:
-        for begin in range(0, last, BLOCK):
-            yield piano.block(events, begin, min(begin + BLOCK, last))
+        for begin in range(0, end, BLOCK):
+            yield piano.block(events, begin, min(begin + BLOCK, end))
         for _ in range(int(LONGEST_RING * SAMPLE_RATE / BLOCK)):
             if not piano.is_sounding():
                 break
