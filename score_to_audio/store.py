@@ -63,7 +63,11 @@ WAYS_OUT = {
 }
 """What to do about errors of the file system; these come from writing, so they are about the store even where
 they name no file."""
-WAY_OUT = WAYS_OUT[errno.EROFS]
+UNWRITABLE = WAYS_OUT[errno.EROFS]
+UNEXPLAINED = (
+    "check that its disk has room and can be written to, or set SCORE_TO_AUDIO_STORE to another folder"
+)
+"""For libraries that keep the reason to themselves."""
 
 
 class StoreError(OSError):
@@ -345,7 +349,7 @@ class Store:
             if not ours:
                 raise
             reason = error.strerror or str(error).rpartition(": ")[2]
-            way_out = WAYS_OUT.get(error.errno or 0, WAY_OUT)
+            way_out = WAYS_OUT.get(error.errno, UNWRITABLE) if error.errno else UNEXPLAINED
             raise StoreError(f"{self.root}: the store cannot be used ({reason}); {way_out}") from error
 
 
