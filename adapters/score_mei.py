@@ -29,10 +29,14 @@ _DURATIONS = {"breve": 8.0, "1": 4.0, "2": 2.0, "4": 1.0, "8": 0.5, "16": 0.25, 
 
 
 def prepare(root: Any) -> None:
-    """Gives every note a unique xml:id, counted in document order where it has none."""
+    """Gives every note a unique xml:id, counted in document order where it has none.
+
+    Chords and rests get one too, since partitura insists.
+    """
     unique = UniqueNames()
-    for number, note in enumerate(root.iter("{*}note"), start=1):
-        note.set(XML_ID, unique(note.get(XML_ID) or f"n{number}"))
+    for tag in ("note", "chord", "rest", "mRest", "multiRest", "space", "mSpace"):
+        for number, element in enumerate(root.iter(f"{{*}}{tag}"), start=1):
+            element.set(XML_ID, unique(element.get(XML_ID) or f"{tag[0]}{number}"))
 
 
 def staff_labels(root: Any) -> list[str]:

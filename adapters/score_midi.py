@@ -26,6 +26,8 @@ MAX_QUARTERS = 100_000
 MAX_MEASURES = 20_000
 GRIDS = (16, 12)
 """Parts of a quarter note on which the notes of a score lie: 64th notes and 32nd triplets."""
+RELEASE_GRIDS = (1, 2, 3, 4, 6, 8, 12, 16)
+"""Parts of a quarter note on which written notes end."""
 ON_GRID_SHARE = 0.6
 """Share of onsets on the grids below which a file does not look like a score; by chance it is 0.4."""
 EARLY_RELEASE_SHARE = 0.12
@@ -230,9 +232,9 @@ def _add_notes(score: WrittenScore, tracks: Sequence[_Track], starts: Sequence[i
 
 
 def _written_duration(note: _Note, ticks: int) -> int:
-    """Up to the next grid point, where the key was released just before it."""
+    """Up to the next point of the coarsest grid of which the key was released just before one."""
     played = max(1, note.end - note.onset)
-    for grid in GRIDS:
+    for grid in RELEASE_GRIDS:
         next_point = -(-note.end * grid // ticks) * ticks // grid
         if 0 <= next_point - note.end <= EARLY_RELEASE_SHARE * played:
             return max(1, next_point - note.onset)
