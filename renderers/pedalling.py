@@ -19,9 +19,13 @@ PRESS_DELAY = 0.05
 not what has just been released."""
 
 CHANGE_DELAY = 0.14
-"""Seconds between lift and press of a legato pedal change, which the dampers need to silence the strings:
+"""Seconds between lift and press of a written pedal change, which the dampers need to silence the strings:
 the median in ASAP's training split, where pedals lift 5 ms after the nearest onset and the middle half of
 the presses follows 96 to 240 ms later."""
+
+HARMONIC_DELAY = 0.2
+"""Seconds after a change of harmony at which the pedal goes down again; fits the training split better than
+0.14."""
 
 LARGEST_DELAY_SHARE = 0.5
 """A pedal goes down within this part of its span, however short that is."""
@@ -39,6 +43,10 @@ collected passing notes."""
 
 REST_SHARE = 0.5
 """Part of a beat without a held key from which it counts as a rest."""
+
+THIN_KEYS, THIN_RANGE = 1.5, 5
+"""Fewer keys held on average and no wider range of the notes struck (semitones) make a single line without
+broken chords, which stays dry."""
 
 
 def written_pedals(directions: Sequence[Direction], times: TimeMap) -> Controls:
@@ -59,7 +67,7 @@ def written_pedals(directions: Sequence[Direction], times: TimeMap) -> Controls:
         ]
         if spans:
             seconds = times.to_seconds(np.maximum(_merged(spans), 0.0))
-            parts.append(_presses(seconds, number))
+            parts.append(_presses(seconds, number, PRESS_DELAY, CHANGE_DELAY))
     return merged_controls(parts)
 
 
@@ -74,24 +82,29 @@ def harmonic_pedal(
     """A sustain pedal that is changed with the harmony.
 
     ``onset``, ``offset`` (seconds) and ``pitch``: [N] notes as played, in any order; ``beats``: [B]
-    seconds, strictly increasing, where the pedal may change; ``detached``: [N] True for notes played
-    staccato.
+    seconds, strictly increasing, where the pedal may change (half beats serve best); ``detached``: [N] True
+    for notes played staccato.
 
     Heuristic, beat by beat: the harmony changes where a note is struck below the lowest since the last
     change, or where more than ``CLASH_SHARE`` of what the beat holds clashes with what has sounded since
     then (so that broken chords and passing notes change nothing); at the latest after ``LONGEST_SPAN``.
-    There the pedal lifts on the beat and goes down ``CHANGE_DELAY`` later. It stays up through beats in
-    which no key is held for ``REST_SHARE`` of the time, and through those in which most notes struck are
-    detached.
+    There the pedal lifts on the beat and goes down ``HARMONIC_DELAY`` later. It stays up through beats in
+    which no key is held for ``REST_SHARE`` of the time, in which most notes struck are detached, or which
+    hold a single line only.
+
+    Against the pianists of 158 scores of ASAP's training split (share of them with the pedal down, in steps
+    of 1/8 quarter, half beats as ``beats``) it correlates by 0.16, 0.22 without Bach, Haydn and Mozart,
+    whose pianists pedal 0.2 of the time; within each beat by 0.12 and 0.14.
     """
     if len(onset) == 0 or len(beats) < 2:
         return Controls.none()
     detached = np.zeros(len(onset), dtype=bool) if detached is None else detached
     weights = _pitch_class_weights(onset, offset, pitch, beats)
-    bass = _bass_notes(onset, pitch, beats)
+    bass, treble = _outer_notes(onset, pitch, beats)
     resting = _held_seconds(onset, offset, beats) < (1 - REST_SHARE) * np.diff(beats)
     staccato = _share_of(detached, onset, beats) > 0.5
-    up = resting | staccato
+    thin = (bass >= 0) & (weights.sum(axis=1) < THIN_KEYS * np.diff(beats)) & (treble - bass <= THIN_RANGE)
+    up = resting | staccato | thin
     spans: list[tuple[float, float]] = []
     collected, lowest, since = np.zeros(12), -1, 0
     down = False
@@ -114,7 +127,7 @@ def harmonic_pedal(
         lowest = int(bass[beat]) if lowest < 0 else lowest
     if down:
         spans.append((float(beats[since]), float(beats[-1])))
-    return _presses(np.array(spans).reshape(-1, 2), SUSTAIN)
+    return _presses(np.array(spans).reshape(-1, 2), SUSTAIN, HARMONIC_DELAY, HARMONIC_DELAY)
 
 
 def merged_controls(parts: Sequence[Controls]) -> Controls:
@@ -128,14 +141,17 @@ def merged_controls(parts: Sequence[Controls]) -> Controls:
     return Controls(time[order], number[order], value[order])
 
 
-def _presses(spans: Floats, number: int) -> Controls:
-    """Press and lift for each of S spans [S, 2] of seconds, sorted and disjoint."""
+def _presses(spans: Floats, number: int, delay: float, change_delay: float) -> Controls:
+    """Press and lift for each of S spans [S, 2] of seconds, sorted and disjoint.
+
+    The pedal goes down ``delay`` seconds after the start of a span, or ``change_delay`` where another just
+    ended.
+    """
     if not len(spans):
         return Controls.none()
     start, end = spans[:, 0], spans[:, 1]
     changed = np.r_[False, np.abs(start[1:] - end[:-1]) < 1e-6]
-    delay = np.where(changed, CHANGE_DELAY, PRESS_DELAY)
-    press = start + np.minimum(delay, LARGEST_DELAY_SHARE * (end - start))
+    press = start + np.minimum(np.where(changed, change_delay, delay), LARGEST_DELAY_SHARE * (end - start))
     time = np.stack([press, end], axis=1).reshape(-1)
     value = np.tile(np.array([127, 0], np.int64), len(spans))
     return Controls(time, np.full(len(time), number, np.int64), value)
@@ -172,13 +188,22 @@ def _pitch_class_weights(onset: Floats, offset: Floats, pitch: NDArray[np.int64]
     return np.maximum(np.stack(columns, axis=1), 0.0)
 
 
-def _bass_notes(onset: Floats, pitch: NDArray[np.int64], beats: Floats) -> NDArray[np.int64]:
-    """[B - 1] lowest pitch struck in each beat; -1 where none is."""
-    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
-    inside = (beat >= 0) & (beat < len(beats) - 1)
-    lowest = np.full(len(beats) - 1, 128, np.int64)
+def _outer_notes(
+    onset: Floats, pitch: NDArray[np.int64], beats: Floats
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[B - 1] lowest and highest pitch struck in each beat; -1 where none is."""
+    beat, inside = _beat_of(onset, beats)
+    lowest, highest = np.full(len(beats) - 1, 128, np.int64), np.full(len(beats) - 1, -1, np.int64)
     np.minimum.at(lowest, beat[inside], pitch[inside])
-    return np.where(lowest < 128, lowest, -1)
+    np.maximum.at(highest, beat[inside], pitch[inside])
+    return np.where(lowest < 128, lowest, -1), highest
+
+
+def _beat_of(onset: Floats, beats: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """[N] beat in which each note is struck, and whether it is one of them; a millisecond early still
+    counts."""
+    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
+    return beat, (beat >= 0) & (beat < len(beats) - 1)
 
 
 def _held_seconds(onset: Floats, offset: Floats, beats: Floats) -> Floats:
@@ -193,8 +218,7 @@ def _held_seconds(onset: Floats, offset: Floats, beats: Floats) -> Floats:
 
 def _share_of(mask: NDArray[np.bool_], onset: Floats, beats: Floats) -> Floats:
     """[B - 1] share of the notes struck in each beat for which the mask holds; 0 where none is struck."""
-    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
-    inside = (beat >= 0) & (beat < len(beats) - 1)
+    beat, inside = _beat_of(onset, beats)
     struck = np.bincount(beat[inside], minlength=len(beats) - 1)
     marked = np.bincount(beat[inside], weights=mask[inside].astype(np.float64), minlength=len(beats) - 1)
     return marked / np.maximum(struck, 1)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers.pedalling import CHANGE_DELAY, PRESS_DELAY, harmonic_pedal, merged_controls, written_pedals
+from renderers.pedalling import (
+    CHANGE_DELAY,
+    HARMONIC_DELAY,
+    PRESS_DELAY,
+    harmonic_pedal,
+    merged_controls,
+    written_pedals,
+)
 from renderers.tempo import TimeMap
 from tests.renderers.score_builder import pedal
 
@@ -64,21 +71,23 @@ def test_the_pedal_changes_with_the_harmony():
     events = _events(harmonic_pedal(*notes, beats))
     assert [time for time, value in events if value == 0] == pytest.approx([2, 4, 5])
     presses = [time for time, value in events if value == 127]
-    assert presses == pytest.approx([PRESS_DELAY, 2 + CHANGE_DELAY, 4 + CHANGE_DELAY])
+    assert presses == pytest.approx([HARMONIC_DELAY, 2 + HARMONIC_DELAY, 4 + HARMONIC_DELAY])
 
 
 def test_a_broken_chord_is_one_harmony():
     onset = np.arange(8) * 0.5
     pitch = np.array([48, 55, 64, 72, 48, 55, 64, 72])
     events = _events(harmonic_pedal(onset, onset + 0.5, pitch, np.arange(5.0)))
-    assert events == [(pytest.approx(PRESS_DELAY), 127), (4, 0)]
+    assert events == [(pytest.approx(HARMONIC_DELAY), 127), (4, 0)]
 
 
 def test_the_pedal_is_up_in_rests():
     *notes, beats = _chords(C, C, (), C)
     events = _events(harmonic_pedal(*notes, beats))
     assert [time for time, value in events if value == 0] == pytest.approx([2, 4])
-    assert [time for time, value in events if value == 127] == pytest.approx([PRESS_DELAY, 3 + PRESS_DELAY])
+    assert [time for time, value in events if value == 127] == pytest.approx(
+        [HARMONIC_DELAY, 3 + HARMONIC_DELAY]
+    )
 
 
 def test_the_pedal_is_up_for_staccato():
@@ -86,6 +95,11 @@ def test_the_pedal_is_up_for_staccato():
     detached = (notes[0] >= 1) & (notes[0] < 3)
     events = _events(harmonic_pedal(*notes, beats, detached=detached))
     assert [time for time, value in events if value == 0] == pytest.approx([1, 4])
+
+
+def test_a_single_line_stays_dry():
+    *notes, beats = _chords((60,), (62,), (64,), (65,))
+    assert len(harmonic_pedal(*notes, beats)) == 0
 
 
 def test_a_long_harmony_is_pedalled_anew():
