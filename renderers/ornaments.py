@@ -354,12 +354,10 @@ def _spread_direction(marks: frozenset[str]) -> int:
 def _marked_chords(notes: ScoreNotes, spread: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Indices of the main notes of each onset and staff on which a note is marked."""
     main = np.flatnonzero(~is_grace(notes))
-    keys = np.stack([notes.onset, notes.part, notes.staff], axis=1)[main]
-    chord = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-    order = np.argsort(chord, kind="stable")
-    marked = np.unique(chord[spread[main] != 0])
-    bounds = np.searchsorted(chord[order], [marked, marked + 1])
-    return [main[order[low:high]] for low, high in bounds.T]
+    order = main[np.lexsort((notes.staff[main], notes.part[main], notes.onset[main]))]
+    columns = (notes.onset[order], notes.part[order], notes.staff[order])
+    breaks = np.any([np.diff(column) != 0 for column in columns], axis=0)
+    return [chord for chord in np.split(order, np.flatnonzero(breaks) + 1) if spread[chord].any()]
 
 
 def _grace_groups(

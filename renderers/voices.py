@@ -15,9 +15,14 @@ def is_grace(notes: ScoreNotes) -> NDArray[np.bool_]:
 
 def voice_numbers(notes: ScoreNotes) -> NDArray[np.int64]:
     """[N] one number per voice of the score; notes without a voice belong to their staff."""
+    if not len(notes):
+        return np.zeros(0, np.int64)
     nameless = np.where(notes.voice > 0, 0, notes.staff)
-    keys = np.stack([notes.part, notes.voice, nameless], axis=1).reshape(-1, 3)
-    return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1], np.int64).reshape(-1)
+    key = np.zeros(len(notes), np.int64)
+    for column in (notes.part, notes.voice, nameless):
+        values, inverse = np.unique(column, return_inverse=True)
+        key = key * len(values) + inverse
+    return np.asarray(np.unique(key, return_inverse=True)[1], np.int64)
 
 
 def neighbours(notes: ScoreNotes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -28,8 +33,9 @@ def neighbours(notes: ScoreNotes) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     n = len(notes)
     if not n:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    order = np.lexsort((~is_grace(notes), notes.onset, voice_numbers(notes)))
-    voice, onset, grace = voice_numbers(notes)[order], notes.onset[order], is_grace(notes)[order]
+    voice, grace = voice_numbers(notes), is_grace(notes)
+    order = np.lexsort((~grace, notes.onset, voice))
+    voice, onset, grace = voice[order], notes.onset[order], grace[order]
     positions = np.arange(n)
     voice_starts = np.r_[True, voice[1:] != voice[:-1]]
     chord_starts = voice_starts | np.r_[True, onset[1:] != onset[:-1]]
