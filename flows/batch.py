@@ -11,7 +11,6 @@ from pydantic import Field
 
 from flows.pipeline import RUNNER, carry_out, run_name
 from score_to_audio import defaults
-from score_to_audio.jobs import Outcome
 from score_to_audio.stages import AudioFormat
 
 SHARD = 100
@@ -31,7 +30,7 @@ def batch(
     seed: Annotated[int, Field(ge=0)] = 0,
     format: AudioFormat | list[AudioFormat] = "wav",
     device: str = "auto",
-) -> State[list[Outcome]]:
+) -> State[None]:
     """Turn any number of scores into performance MIDI and audio, a hundred at a time.
 
     A score that fails does not stop the others. To resume, or to try failed scores again, run it again: what

@@ -65,7 +65,7 @@ def score_to_audio(
     seed: Annotated[int, Field(ge=0)] = 0,
     format: AudioFormat | list[AudioFormat] = "wav",
     device: str = "auto",
-) -> State[list[Outcome]]:
+) -> State[None]:
     """Turn scores into performance MIDI and audio.
 
     A score that fails does not stop the others; the run then ends as failed, and says which and why. What is
@@ -101,7 +101,7 @@ def score_to_audio(
 
 def carry_out(
     scores: Sequence[Path], output: Path, *, shard: int = sys.maxsize, **choices: Any
-) -> State[list[Outcome]]:
+) -> State[None]:
     """Check the choices (see ``prepare_pipeline``), make everything, and say how it ended.
 
     ``shard``: scores that are submitted at once; the next ones follow when these are done and recorded.
@@ -203,8 +203,11 @@ class _Record:
         self.write()
 
 
-def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> State[list[Outcome]]:
-    """The table of what became of the scores, and the state that the run ends in."""
+def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> State[None]:
+    """The table of what became of the scores, and the state that the run ends in.
+
+    The state carries no outcomes: whoever wants them reads the manifest (``jobs.read_manifest``).
+    """
     failed = [outcome for outcome in outcomes if outcome.error]
     done = [outcome for outcome in outcomes if not outcome.error]
     cached = sum(outcome.cached for outcome in done)
@@ -222,7 +225,7 @@ def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> S
     if failed:
         first = "; ".join(f"{outcome.job.name}: {outcome.error}" for outcome in failed[:3])
         return Failed(message=f"{summary} ({first}{'; ...' if len(failed) > 3 else ''})")
-    return Completed(message=summary, data=list(outcomes))
+    return Completed(message=summary)
 
 
 def _row(outcome: Outcome, pipeline: Pipeline) -> dict[str, str]:

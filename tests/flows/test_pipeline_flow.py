@@ -160,9 +160,10 @@ def test_batch_works_in_shards(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(module, "SHARD", 2)
     (place / "scores" / "score-002b.musicxml").unlink()
-    outcomes = module.batch([place / "scores"], place / "out", **options(place))
-    assert [outcome.job.name for outcome in outcomes] == [f"score-{number:03}" for number in range(4)]
-    assert len(read_manifest(place / "out")) == 4
+    state = module.batch([place / "scores"], place / "out", **options(place), return_state=True)
+    assert state.message == "4 scores: 4 made, 0 from the store, 0 failed"
+    names = [entry["name"] for entry in read_manifest(place / "out")]
+    assert names == [f"score-{number:03}" for number in range(4)]
 
 
 def test_runs_are_named_after_their_scores(server: Server, place: Path) -> None:
