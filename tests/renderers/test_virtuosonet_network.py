@@ -1,0 +1,180 @@
+"""VirtuosoNet's network: the fast recurrence against PyTorch's, and what a trainer relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from renderers.virtuosonet.generation import Generated, Generator, residual_info
+from renderers.virtuosonet.network import ContextAttention, EncodedScore, NetworkSizes, Places, VirtuosoNet
+from renderers.virtuosonet.recurrence import SINGLE_THREAD_PRODUCT, FrozenGrus, torch_gru
+
+SIZES = NetworkSizes(
+    inputs=79, note=8, voice=6, beat=10, measure=6, encoder=9, final=12, performance=7, style=5, heads=4
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> VirtuosoNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return VirtuosoNet(SIZES).eval()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A second thread costs more than these small products take."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def places(notes: int) -> Places:
+    index = torch.arange(notes)
+    return Places(beat=index // 3, measure=index // 12, voice=1 + index % 2)
+
+
+def inputs(notes: int) -> torch.Tensor:
+    return torch.randn(notes, 84, generator=torch.Generator().manual_seed(2))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=7),
+    hidden=st.integers(1, 9),
+    layers=st.integers(1, 2),
+    seed=st.integers(0, 99),
+)
+def test_the_fast_recurrence_is_pytorchs(lengths: list[int], hidden: int, layers: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    gru = nn.GRU(4, hidden, layers, batch_first=True, bidirectional=True)
+    rows = torch.randn(sum(lengths), 4, generator=generator)
+    sequences = list(torch.randperm(len(rows), generator=generator).split(lengths))
+    with torch.inference_mode():
+        expected = torch_gru(gru, rows, sequences)
+        torch.testing.assert_close(FrozenGrus()(gru, rows, sequences), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(FrozenGrus()(gru, rows), torch_gru(gru, rows), rtol=0, atol=1e-6)
+
+
+def test_more_sequences_than_one_thread_computes_at_once() -> None:
+    hidden = 300
+    sequences = list(torch.arange(60).split(10))
+    assert len(sequences) > SINGLE_THREAD_PRODUCT // hidden**2
+    gru = nn.GRU(4, hidden, batch_first=True, bidirectional=True)
+    rows = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = torch_gru(gru, rows, sequences)
+        torch.testing.assert_close(FrozenGrus()(gru, rows, sequences), expected, rtol=0, atol=1e-6)
+
+
+def test_saturated_gates_do_not_warn() -> None:
+    gru = nn.GRU(2, 3, batch_first=True, bidirectional=True)
+    rows = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
+    with torch.inference_mode():
+        torch.testing.assert_close(FrozenGrus()(gru, rows), torch_gru(gru, rows), rtol=0, atol=1e-6)
+
+
+def test_attention_averages_within_groups() -> None:
+    attention = ContextAttention(8, 2)
+    members = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        result = attention(members, torch.tensor([0, 0, 0, 2, 2]), 3)
+        weights = torch.softmax(attention.similarity(members[:3]), dim=0)
+    assert torch.equal(result[1], torch.zeros(8))
+    expected = torch.cat([weights[:, :1].T @ members[:3, :4], weights[:, 1:].T @ members[:3, 4:]], dim=1)
+    torch.testing.assert_close(result[:1], expected)
+
+
+def generate(network: VirtuosoNet, notes: int, z: torch.Tensor) -> tuple[EncodedScore, Generated]:
+    features = inputs(notes)
+    with torch.inference_mode():
+        encoded = network.encode(features, places(notes), FrozenGrus())
+    residuals = residual_info(features, [4, 77, 78], range(27, 32), encoded.places.measures)
+    return encoded, Generator(network.performance_decoder)(encoded, residuals, z)
+
+
+@pytest.mark.parametrize("notes", [1, 2, 13, 40])
+def test_generation(network: VirtuosoNet, notes: int) -> None:
+    zero, one = torch.zeros(5), torch.ones(5)
+    _, first = generate(network, notes, zero)
+    assert first.notes.shape == (notes, 11)
+    assert np.array_equal(first.notes, generate(network, notes, zero)[1].notes)
+    assert not np.allclose(first.notes, generate(network, notes, one)[1].notes, atol=1e-3)
+
+
+def test_notes_of_a_beat_share_its_tempo(network: VirtuosoNet) -> None:
+    tempo = generate(network, 40, torch.zeros(5))[1].notes[:, 0]
+    assert (tempo == tempo[np.arange(40) // 3 * 3]).all()
+    assert len(set(tempo.tolist())) > 1
+
+
+def test_generation_equals_a_plain_loop(network: VirtuosoNet) -> None:
+    """The same decoder written as one step of the whole GRU after the other."""
+    z = torch.full((5,), 0.3)
+    encoded, generated = generate(network, 40, z)
+    expected = plain_generation(network, encoded, residual_info(inputs(40), [4, 77, 78], range(27, 32), 4), z)
+    np.testing.assert_allclose(generated.notes, expected, rtol=0, atol=2e-6)
+
+
+@torch.inference_mode()
+def plain_generation(
+    network: VirtuosoNet, score: EncodedScore, residuals: torch.Tensor, z: torch.Tensor
+) -> np.ndarray:
+    decoder, where = network.performance_decoder, score.places
+    style = decoder.style_vector_expandor(z)
+    measures, previous, state = [], torch.zeros(2), None
+    for m in range(where.measures):
+        step = torch.cat([score.measure[m], style, residuals[m], previous])
+        output, state = decoder.measure_decoder.rnn(step[None, None], state)
+        previous = decoder.measure_decoder.fc(output[0, 0])
+        measures.append(torch.cat([score.measure[m], previous]))
+    attention = decoder.result_for_tempo_attention
+    rows: list[torch.Tensor] = []
+    now, state, tempo_state = torch.zeros(11), None, None
+    for i, (beat, measure) in enumerate(zip(where.beat.tolist(), where.measure.tolist(), strict=True)):
+        context = [score.beat[beat], measures[measure]]
+        if i == 0 or beat != int(where.beat[i - 1]):
+            summary = torch.zeros(10)
+            if i:
+                played = torch.stack([row for row, b in zip(rows, where.beat, strict=False) if b == beat - 1])
+                played = played[:, 1:]
+                weights = torch.softmax(attention.similarity(played), dim=0)
+                summary = (weights * played).sum(0)
+            step = torch.cat([*context, now[:1], summary, style])
+            output, tempo_state = decoder.beat_tempo_forward(step[None, None], tempo_state)
+            now = torch.cat([decoder.beat_tempo_fc(output[0, 0]), now[1:]])
+        step = torch.cat([score.note[i], *context, now, style])
+        output, state = decoder.output_lstm(step[None, None], state)
+        now = torch.cat([now[:1], decoder.fc(output[0, 0])])
+        rows.append(now)
+    return torch.stack(rows).numpy()
+
+
+def test_encoding_passes_gradients_on(network: VirtuosoNet) -> None:
+    encoded = network.encode(inputs(12), places(12))
+    mean, log_variance = network.style(encoded, torch.randn(12, 11))
+    (mean.sum() + log_variance.sum()).backward()
+    gradient = network.score_encoder.lstm.weight_ih_l0.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    network.zero_grad(set_to_none=True)
+
+
+def test_a_measure_owns_the_beats_from_its_first_note_on() -> None:
+    where = Places(
+        beat=torch.tensor([0, 0, 1, 2, 2, 3]),
+        measure=torch.tensor([0, 0, 0, 1, 1, 1]),
+        voice=torch.ones(6, dtype=torch.long),
+    )
+    assert where.measure_of_beat().tolist() == [0, 0, 1, 1]
+
+
+def test_more_measures_than_notes_have_residuals() -> None:
+    assert residual_info(inputs(2), [4, 77, 78], range(27, 32), 3).shape == (3, 8)
