@@ -52,13 +52,9 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
     measure once from start to end, all but the last ending of a repeat left out.
     Raises ``InputError`` where more than ``MAX_PLAYED_MEASURES`` would be played.
     """
-    last_ending = _last_endings(measures)
+    groups = _ending_groups(measures)
     if not repeats:
-        return [
-            i
-            for i, measure in enumerate(measures)
-            if not measure.endings or last_ending[i] in measure.endings
-        ]
+        return [i for i, m in enumerate(measures) if not m.endings or groups[i][1] in m.endings]
     order: list[int] = []
     taken: set[int] = set()
     jumped = False
@@ -70,13 +66,15 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
         after_endings = i > 0 and not measure.endings and bool(measures[i - 1].endings)
         if i != start and (measure.repeat_start or after_endings):
             start, times_through = i, 1
-        if measure.endings and (last_ending[i] if jumped else times_through) not in measure.endings:
+        first_ending, last_ending = groups[i]
+        wanted = last_ending if jumped else max(times_through, first_ending)
+        if measure.endings and wanted not in measure.endings:
             i += 1
             continue
         order.append(i)
         if len(order) > MAX_PLAYED_MEASURES:
             break
-        passes = max(measure.repeat_end, last_ending[i]) if measure.repeat_end else 0
+        passes = max(measure.repeat_end, last_ending) if measure.repeat_end else 0
         if times_through < passes and (not jumped or measure.repeat_after_jump):
             times_through += 1
             i = start
@@ -109,23 +107,25 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
     )
 
 
-def _last_endings(measures: Sequence[WrittenMeasure]) -> list[int]:
-    """For every measure the highest number among the voltas that it adjoins; 0 outside voltas."""
-    result = [0] * len(measures)
-    i = 0
-    while i < len(measures):
-        j = i
-        while (
-            j < len(measures)
-            and measures[j].endings
-            and not (j > i and 1 in measures[j].endings and 1 not in measures[j - 1].endings)
-        ):
-            j += 1
-        if j > i:
-            last = max(max(measure.endings) for measure in measures[i:j])
-            result[i:j] = [last] * (j - i)
-        i = max(j, i + 1)
+def _ending_groups(measures: Sequence[WrittenMeasure]) -> list[tuple[int, int]]:
+    """For every measure the lowest and highest number among the voltas that it adjoins; 0 outside voltas."""
+    result = [(0, 0)] * len(measures)
+    begin = 0
+    for i, measure in enumerate(measures):
+        if not measure.endings:
+            begin = i + 1
+            continue
+        if i > begin and _starts_anew(measures, i):
+            begin = i
+        if i + 1 == len(measures) or not measures[i + 1].endings or _starts_anew(measures, i + 1):
+            numbers = [number for inside in measures[begin : i + 1] for number in inside.endings]
+            result[begin : i + 1] = [(min(numbers), max(numbers))] * (i + 1 - begin)
     return result
+
+
+def _starts_anew(measures: Sequence[WrittenMeasure], i: int) -> bool:
+    """A first ending after a later one belongs to another repeat."""
+    return 1 in measures[i].endings and 1 not in measures[i - 1].endings
 
 
 def _find(measures: Sequence[WrittenMeasure], sign: str, label: str) -> int | None:
@@ -171,6 +171,8 @@ class _Played:
     position: int
     """Index of its measure in the playing order."""
     marks: set[str]
+    id: str
+    """That of its first notehead."""
 
 
 def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
@@ -237,12 +239,13 @@ def _play_notes(
         head = _tied_head(score, played, tied[key], note) if note.tied_from and key in tied else None
         if head is None:
             head = len(played)
-            played.append(_Played(index, onset, note.duration, position, set(note.marks)))
+            played.append(_Played(index, onset, note.duration, position, set(note.marks), note.id))
         else:
             group = played[head]
             if score.notes[group.written].grace:
-                # A grace note that is held: from here on it is the main note.
+                # A grace note that is held is the main note, rolled in with the others of its chord.
                 group.written, group.onset, group.position = index, onset, position
+                group.marks.add("arpeggiate")
             group.duration = onset + note.duration - group.onset
             group.marks |= note.marks
         heads[number, index] = head
@@ -281,10 +284,7 @@ def _columns(
 ) -> ScoreNotes:
     groups = [played[rank] for rank in ranks]
     notes = [score.notes[group.written] for group in groups]
-    ids = tuple(
-        note.id if passes is None else f"{note.id}-{passes[group.position]}"
-        for group, note in zip(groups, notes, strict=True)
-    )
+    ids = tuple(group.id if passes is None else f"{group.id}-{passes[group.position]}" for group in groups)
     return ScoreNotes(
         id=_distinct(ids),
         onset=np.array([group.onset for group in groups], np.float64) / score.ticks,

@@ -97,6 +97,13 @@ def test_a_first_ending_alone() -> None:
     assert order("", first, "", BACKWARD, "") == [1, 2, 1, 3, 4, 3, 4, 5]
 
 
+def test_a_second_ending_alone_is_played() -> None:
+    """As in scores from which somebody took a repeat out."""
+    second = ending("2", "start") + ending("2", "stop")
+    assert order("", second, "") == [1, 2, 3]
+    assert order("", second, "", repeats=False) == [1, 2, 3]
+
+
 def test_two_repeats_with_endings_follow_each_other() -> None:
     first = ending("1", "start") + ending("1", "stop", back=True)
     second = ending("2", "start") + ending("2", "stop")
