@@ -1,0 +1,284 @@
+"""The networks of MIDI-VALLE: one writes the first codebook frame by frame, one fills in the others.
+
+Sections 3 and 4 of the paper; the architecture is that of VALL-E (Wang et al., "Neural Codec Language Models
+are Zero-Shot Text to Speech Synthesizers", 2023), with six tables for a note in place of one for phonemes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthesizers.midi_valle.layers import (
+    DTYPES,
+    Dense,
+    KeyValueCache,
+    Layer,
+    Precision,
+    Transformer,
+    positions,
+)
+
+HEAD_WIDTH = 64
+"""Of the published model: 1024 / 16."""
+POSITIONS = 4000
+"""Rows of sinusoidal positions computed in advance: 80 s of frames."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the networks; the defaults are those of the published checkpoint."""
+
+    width: int = 1024
+    heads: int = 16
+    layers: int = 12
+    codebooks: int = 4
+    codes: int = 2048
+    """Per codebook; this number itself is the end of the sequence."""
+    field_rows: tuple[int, ...] = (92, 68, 1156, 772, 388, 20)
+    """Of the tables for pitch, velocity, duration, interval, position and bar."""
+    field_widths: tuple[int, ...] = (32, 32, 256, 128, 64, 32)
+
+
+Shapes = dict[str, tuple[int, ...]]
+Read = Callable[[str], Mapping[str, Tensor]]
+"""The tensors of a checkpoint whose names start with a prefix, by their full names."""
+
+
+def parameter_shapes(sizes: Sizes) -> Shapes:
+    """Every name of a checkpoint and the shape behind it."""
+    width, codes = sizes.width, sizes.codes
+    shapes: Shapes = {
+        f"feat_emb.{field}.word_embeddings.weight": shape
+        for field, shape in enumerate(zip(sizes.field_rows, sizes.field_widths, strict=True))
+    }
+    for part in ("ar", "nar"):
+        shapes[f"{part}_text_embedding.weight"] = (width, sum(sizes.field_widths))
+        shapes[f"{part}_text_embedding.bias"] = (width,)
+        shapes[f"{part}_text_position.alpha"] = shapes[f"{part}_audio_position.alpha"] = (1,)
+        shapes |= _decoder_shapes(f"{part}_decoder", sizes, adaptive=part == "nar")
+    shapes["ar_audio_embedding.word_embeddings.weight"] = (codes + 1, width)
+    shapes["ar_predict_layer.weight"] = (codes + 1, width)
+    for book in range(sizes.codebooks):
+        rows = codes + 1 if book == 0 else codes
+        shapes[f"nar_audio_embeddings.{book}.word_embeddings.weight"] = (rows, width)
+    for stage in range(sizes.codebooks - 1):
+        shapes[f"nar_stage_embeddings.{stage}.word_embeddings.weight"] = (1, width)
+        shapes[f"nar_predict_layers.{stage}.weight"] = (codes, width)
+    return shapes
+
+
+def _decoder_shapes(name: str, sizes: Sizes, *, adaptive: bool) -> Shapes:
+    width = sizes.width
+    shapes = _norm_shapes(f"{name}.norm", width, adaptive=adaptive)
+    for index in range(sizes.layers):
+        layer = f"{name}.layers.{index}"
+        shapes[f"{layer}.self_attn.in_proj_weight"] = (3 * width, width)
+        shapes[f"{layer}.self_attn.in_proj_bias"] = (3 * width,)
+        for linear, out, into in (
+            ("self_attn.out_proj", width, width),
+            ("linear1", 4 * width, width),
+            ("linear2", width, 4 * width),
+        ):
+            shapes[f"{layer}.{linear}.weight"], shapes[f"{layer}.{linear}.bias"] = (out, into), (out,)
+        for norm in ("norm1", "norm2"):
+            shapes |= _norm_shapes(f"{layer}.{norm}", width, adaptive=adaptive)
+    return shapes
+
+
+def _norm_shapes(name: str, width: int, *, adaptive: bool) -> Shapes:
+    inner = f"{name}.norm" if adaptive else name
+    shapes: Shapes = {f"{inner}.weight": (width,), f"{inner}.bias": (width,)}
+    if adaptive:
+        shapes[f"{name}.project_layer.weight"] = (2 * width, width)
+        shapes[f"{name}.project_layer.bias"] = (2 * width,)
+    return shapes
+
+
+def sizes_of(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
+    """The sizes behind a checkpoint's shapes. Raises ``ValueError`` where it cannot be one of this model."""
+    fields = [shapes.get(f"feat_emb.{field}.word_embeddings.weight", ()) for field in range(6)]
+    predict = shapes.get("ar_predict_layer.weight", ())
+    if any(len(shape) != 2 for shape in (*fields, predict)):
+        raise ValueError("it has no feat_emb.0 ... feat_emb.5 and ar_predict_layer of MIDI-VALLE")
+    return Sizes(
+        width=predict[1],
+        heads=max(1, predict[1] // HEAD_WIDTH),
+        layers=sum(name.endswith("linear1.bias") for name in shapes if name.startswith("ar_decoder.")),
+        codebooks=sum(name.startswith("nar_audio_embeddings.") for name in shapes),
+        codes=predict[0] - 1,
+        field_rows=tuple(shape[0] for shape in fields),
+        field_widths=tuple(shape[1] for shape in fields),
+    )
+
+
+class MidiValle:
+    """Both networks, ready for inference. Sequences are not batched: [positions, ...]."""
+
+    def __init__(self, sizes: Sizes, read: Read, *, precision: Precision, device: str = "cpu") -> None:
+        """Takes what it needs group by group, so that at no time more than one group is there twice."""
+        self.sizes, self.precision, self.device = sizes, precision, device
+        build = _Builder(sizes, read, DTYPES[precision], device)
+        self._tables = [
+            build.tensor(f"feat_emb.{field}.word_embeddings.weight") for field in range(len(sizes.field_rows))
+        ]
+        self._ar_text = build.dense("ar_text_embedding", torch.float32)
+        self._nar_text = build.dense("nar_text_embedding", torch.float32)
+        self._alpha = {
+            name: build.tensor(f"{name}_position.alpha")
+            for name in ("ar_text", "ar_audio", "nar_text", "nar_audio")
+        }
+        self._positions = positions(POSITIONS, sizes.width).to(device)
+        self._ar_audio = build.tensor("ar_audio_embedding.word_embeddings.weight")
+        self._ar_predict = build.dense("ar_predict_layer", torch.float32)
+        self.ar_decoder = build.transformer("ar_decoder", stages=None)
+        stages = range(sizes.codebooks - 1)
+        self.nar_decoder = build.transformer(
+            "nar_decoder",
+            stages=[build.tensor(f"nar_stage_embeddings.{stage}.word_embeddings.weight") for stage in stages],
+        )
+        # The published model ties predict layer i to audio embedding i + 2, except the last; in a file both
+        # names hold the same values, and the predict layer's are what PyTorch loads last.
+        self._nar_predict = [build.dense(f"nar_predict_layers.{stage}", torch.float32) for stage in stages]
+        self._nar_audio = [
+            build.tensor(
+                f"nar_predict_layers.{book - 2}.weight"
+                if book >= 2
+                else f"nar_audio_embeddings.{book}.word_embeddings.weight"
+            )
+            for book in range(sizes.codebooks)
+        ]
+
+    @property
+    def end(self) -> int:
+        """The token that ends the first codebook."""
+        return self.sizes.codes
+
+    # ---------------------------------------------------------------------------- the first codebook
+
+    @torch.inference_mode()
+    def start(self, tokens: Tensor, prompt: Tensor, capacity: int) -> tuple[Tensor, KeyValueCache]:
+        """Read the notes [X, 6] and the prompt's first codebook [P].
+
+        Returns the logits [codes + 1] of the next frame and a cache that holds ``capacity`` frames more.
+        """
+        text = self._placed("ar_text", self._ar_text(self._note_embedding(tokens)))
+        audio = self._placed("ar_audio", self._ar_audio[prompt])
+        notes, count = len(text), len(text) + len(audio)
+        mask = torch.ones(count, count, dtype=torch.bool, device=self.device).tril()
+        mask[:notes, :notes] = True
+        cache = self.ar_decoder.new_cache(count + capacity)
+        output = self.ar_decoder.whole(
+            torch.cat([text, audio]), mask=mask, cache=cache, needed_from=count - 1
+        )
+        return self._ar_predict(output)[0], cache
+
+    @torch.inference_mode()
+    def step(self, frames: Tensor, places: Tensor, caches: list[KeyValueCache | None]) -> Tensor:
+        """Logits [R, codes + 1] after the frames [R], which stand at ``places`` [R] of their sequences
+        (prompt included)."""
+        alpha = self._alpha["ar_audio"]
+        rows = self._ar_audio[frames] + alpha * self._position_rows(int(places.max()) + 1)[places]
+        return self._ar_predict(self.ar_decoder.step(rows, caches))
+
+    # ------------------------------------------------------------------------------ the other codebooks
+
+    @torch.inference_mode()
+    def complete(
+        self,
+        tokens: Tensor,
+        prompt: Tensor,
+        first: Tensor,
+        observe: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """All codebooks [F, codebooks] for notes [X, 6], prompt [P, codebooks] and first codebook [F].
+
+        ``observe`` gets every stage's number and logits [F, codes].
+        """
+        text = self._placed("nar_text", self._nar_text(self._note_embedding(tokens)))
+        frames = self._nar_audio[0][torch.cat([prompt[:, 0], first])]
+        for book in range(1, self.sizes.codebooks):
+            frames[: len(prompt)] += self._nar_audio[book][prompt[:, book]]
+        books = [first]
+        for stage, predict in enumerate(self._nar_predict):
+            rows = torch.cat([text, self._placed("nar_audio", frames)])
+            output = self.nar_decoder.whole(rows, stage=stage, needed_from=len(text) + len(prompt))
+            logits = predict(output)
+            if observe:
+                observe(stage, logits)
+            books.append(logits.argmax(dim=-1))
+            frames[len(prompt) :] += self._nar_audio[stage + 1][books[-1]]
+        return torch.stack(books, dim=1)
+
+    # ------------------------------------------------------------------------------------ embeddings
+
+    def _note_embedding(self, tokens: Tensor) -> Tensor:
+        return torch.cat([table[tokens[:, field]] for field, table in enumerate(self._tables)], dim=-1)
+
+    def _placed(self, name: str, rows: Tensor) -> Tensor:
+        """Rows [N, width] with their positions from 0 on."""
+        return rows + self._alpha[name] * self._position_rows(len(rows))[: len(rows)]
+
+    def _position_rows(self, count: int) -> Tensor:
+        if count > len(self._positions):
+            self._positions = positions(2 * count, self.sizes.width).to(self.device)
+        return self._positions
+
+
+class _Builder:
+    """Takes tensors out of a checkpoint and makes what inference needs of them."""
+
+    def __init__(self, sizes: Sizes, read: Read, dtype: torch.dtype, device: str) -> None:
+        self._sizes, self._read, self._dtype, self._device = sizes, read, dtype, device
+
+    def tensor(self, name: str) -> Tensor:
+        return self._read(name)[name].to(self._device, torch.float32, copy=True)
+
+    def dense(self, name: str, dtype: torch.dtype) -> Dense:
+        found = self._read(name)
+        return Dense(found[f"{name}.weight"], found.get(f"{name}.bias"), dtype, self._device)
+
+    def transformer(self, name: str, stages: list[Tensor] | None) -> Transformer:
+        layers = [self._layer(f"{name}.layers.{index}.", stages) for index in range(self._sizes.layers)]
+        return Transformer(
+            layers, _norm(self._read(f"{name}.norm."), f"{name}.norm", stages), self._sizes.heads
+        )
+
+    def _layer(self, prefix: str, stages: list[Tensor] | None) -> Layer:
+        found = self._read(prefix)
+
+        def dense(name: str, weight: str = ".weight", bias: str = ".bias", *, relu: bool = False) -> Dense:
+            return Dense(
+                found[prefix + name + weight],
+                found[prefix + name + bias],
+                self._dtype,
+                self._device,
+                relu=relu,
+            )
+
+        return Layer(
+            norm1=_norm(found, f"{prefix}norm1", stages),
+            project_in=dense("self_attn.in_proj", "_weight", "_bias"),
+            project_out=dense("self_attn.out_proj"),
+            norm2=_norm(found, f"{prefix}norm2", stages),
+            feed_in=dense("linear1", relu=True),
+            feed_out=dense("linear2"),
+        )
+
+
+def _norm(found: Mapping[str, Tensor], name: str, stages: list[Tensor] | None) -> Tensor:
+    """[stages, 2, width]: weight and bias. Those of an adaptive norm depend on the stage only, and are the
+    projection of its embedding, applied to a plain norm."""
+    if stages is None:
+        return torch.stack([found[f"{name}.weight"], found[f"{name}.bias"]])[None].float()
+    device = stages[0].device
+    inner = {part: found[f"{name}.norm.{part}"].to(device) for part in ("weight", "bias")}
+    project = {part: found[f"{name}.project_layer.{part}"].to(device) for part in ("weight", "bias")}
+    norms = []
+    for stage in stages:
+        scale, shift = torch.nn.functional.linear(stage[0], project["weight"], project["bias"]).chunk(2)
+        norms.append(torch.stack([scale * inner["weight"], scale * inner["bias"] + shift]))
+    return torch.stack(norms)

@@ -1,0 +1,100 @@
+"""Notes to the tokens that MIDI-VALLE reads: six numbers per note, on a grid of 1/192 s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH
+
+TICKS_PER_SECOND = 192
+"""The grid: 96 ticks per quarter note at 120 quarter notes per minute."""
+TICKS_PER_QUARTER = 96
+BAR = 384
+"""Ticks per bar of 4/4: 2 s."""
+BARS = 16
+"""That the model's bar table reaches: 20 rows, the first four for ``SPECIALS`` special tokens."""
+LONGEST_SEQUENCE = BARS * BAR / TICKS_PER_SECOND
+"""Seconds, prompt included: 32."""
+SPECIALS = 4
+"""PAD, BOS, EOS and MASK come before every field's values."""
+BOS, EOS = 1, 2
+LONGEST_DURATION = 1152
+"""Ticks; longer notes are clipped."""
+LONGEST_INTERVAL = 383
+"""Ticks between the onsets of consecutive notes; longer intervals are clipped."""
+ZERO_INTERVAL = 388
+"""Id of interval 0; the vocabulary has room for negative ones."""
+FIELDS = ("pitch", "velocity", "duration", "interval", "position", "bar")
+
+Ticks = NDArray[np.int64]
+Tokens = NDArray[np.int64]
+"""[N + 2, 6]: a row of BOS, one row per note in the order of ``FIELDS``, a row of EOS."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Notes as columns of length N, in any order; nothing is promised about their ranges."""
+
+    onset: NDArray[np.float64]
+    """[N] seconds."""
+    offset: NDArray[np.float64]
+    """[N] seconds, when the key is released."""
+    pitch: Ticks
+    velocity: Ticks
+
+    def __len__(self) -> int:
+        return len(self.onset)
+
+    def shifted(self, seconds: float) -> Notes:
+        return Notes(self.onset + seconds, self.offset + seconds, self.pitch, self.velocity)
+
+    def where(self, chosen: NDArray[np.bool_] | Ticks) -> Notes:
+        return Notes(self.onset[chosen], self.offset[chosen], self.pitch[chosen], self.velocity[chosen])
+
+    @staticmethod
+    def joined(first: Notes, second: Notes) -> Notes:
+        return Notes(
+            np.concatenate([first.onset, second.onset]),
+            np.concatenate([first.offset, second.offset]),
+            np.concatenate([first.pitch, second.pitch]),
+            np.concatenate([first.velocity, second.velocity]),
+        )
+
+
+def tokens_of_notes(notes: Notes) -> Tokens:
+    """Tokens of notes in seconds, all within the piano's range and ``LONGEST_SEQUENCE``.
+
+    A note shorter than a tick gets one tick. Raises ``ValueError`` for notes outside these ranges.
+    """
+    order = np.lexsort((notes.pitch, notes.onset))
+    start = rounded(notes.onset[order] * TICKS_PER_SECOND)
+    duration = rounded((notes.offset - notes.onset)[order] * TICKS_PER_SECOND)
+    tokens = tokens_of_grid(start, duration, notes.pitch[order], notes.velocity[order])
+    if len(notes) and (start.min() < 0 or start.max() >= BARS * BAR):
+        raise ValueError(f"notes must start within {LONGEST_SEQUENCE:.0f} seconds")
+    if ((notes.pitch < LOWEST_PITCH) | (notes.pitch > HIGHEST_PITCH)).any():
+        raise ValueError(f"pitches must lie in {LOWEST_PITCH}..{HIGHEST_PITCH}")
+    return tokens
+
+
+def tokens_of_grid(start: Ticks, duration: Ticks, pitch: Ticks, velocity: Ticks) -> Tokens:
+    """Tokens of notes on the grid (ticks of 1/192 s), in the order given; durations are clipped."""
+    interval = np.minimum(np.diff(start, prepend=start[:1]), LONGEST_INTERVAL)
+    rows = [
+        pitch - LOWEST_PITCH + SPECIALS,
+        velocity // 2 + SPECIALS,  # the nearest of 1, 3, ... 127, the higher one on ties
+        np.clip(duration, 1, LONGEST_DURATION) + SPECIALS - 1,
+        interval + ZERO_INTERVAL,
+        start % BAR + SPECIALS,
+        start // BAR + SPECIALS,
+    ]
+    body = np.stack(rows, axis=1).astype(np.int64)
+    return np.concatenate([np.full((1, 6), BOS), body, np.full((1, 6), EOS)])
+
+
+def rounded(values: NDArray[np.float64]) -> Ticks:
+    """To the nearest whole number, halves up."""
+    return np.floor(values + 0.5).astype(np.int64)
