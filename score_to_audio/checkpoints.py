@@ -81,12 +81,28 @@ def find(name_or_path: str) -> Checkpoint:
     paths = {role: folder() / entry.name / file for role, file in entry.files.items()}
     missing = [path.name for path in paths.values() if not path.is_file()]
     if missing:
-        raise InputError(f"checkpoint {entry.name!r} lacks {', '.join(missing)}: {_way_to_get(entry)}")
+        raise InputError(
+            f"checkpoint {entry.name!r} lacks {', '.join(missing)}: it needs {way_to_get(entry.name)}"
+        )
     return Checkpoint(entry.name, paths, _joint_sha256(_verified_hashes(entry, paths)))
 
 
-def is_present(entry: Published) -> bool:
+def is_here(name_or_path: str) -> bool:
+    """Whether ``find`` would find it, as far as can be told without reading any file."""
+    if name_or_path not in table():
+        return Path(name_or_path).expanduser().is_file()
+    entry = published(name_or_path)
     return all((folder() / entry.name / file).is_file() for file in entry.files.values())
+
+
+def way_to_get(name: str) -> str:
+    """What a person has to do for a checkpoint that is not here."""
+    if name not in table():
+        return f"the file {name}"
+    entry = published(name)
+    if set(entry.files) <= set(entry.url):
+        return f"`score-to-audio models pull {entry.name}`"
+    return f"a download from {entry.page}, then `score-to-audio models import {entry.name} FILE`"
 
 
 def pull(name: str, *, progressbar: bool = False) -> Checkpoint:
@@ -175,12 +191,6 @@ def _members(entry: Published, archive: Path) -> dict[str, str]:
                 raise InputError(f"{archive}: member {path} unpacks to more than {MAX_FILE_SIZE >> 30} GB")
             found[role] = matches[0].filename
     return found
-
-
-def _way_to_get(entry: Published) -> str:
-    if set(entry.files) <= set(entry.url):
-        return f"`score-to-audio models pull {entry.name}`"
-    return f"get it from {entry.page}, then `score-to-audio models import {entry.name} FILE`"
 
 
 # ------------------------------------------------------------------------------------------- hashes

@@ -263,6 +263,8 @@ def _say_made(made: Made, output: Path, as_json: bool) -> None:
 @models.command("list")
 def models_list(as_json: Json = False) -> None:
     """Every renderer and synthesizer that is installed, and whether its checkpoints are here."""
+    from score_to_audio import checkpoints
+
     kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
     for kind in kinds:
         rows = _described_plugins(kind)
@@ -274,7 +276,7 @@ def models_list(as_json: Json = False) -> None:
         for row in rows:
             print(f"  {row['name']:<15} {row.get('error') or row['summary']}")
             for checkpoint in row.get("missing_checkpoints", ()):
-                print(f"  {'':<15} needs a checkpoint: score-to-audio models pull {checkpoint}")
+                print(f"  {'':<15} needs {checkpoints.way_to_get(checkpoint)}")
 
 
 def _described_plugins(kind: Kind) -> list[dict[str, Any]]:
@@ -294,7 +296,8 @@ def _described(found: Spec) -> dict[str, Any]:
     from score_to_audio import checkpoints
     from score_to_audio.plugins import checkpoint_roles
 
-    needed = [found.parameters.model_fields[role].default for role in checkpoint_roles(found.parameters)]
+    fields = (found.parameters.model_fields[role] for role in checkpoint_roles(found.parameters))
+    needed = [field.get_default(call_default_factory=True) for field in fields]
     return {
         "version": found.version,
         "summary": found.summary,
@@ -302,9 +305,7 @@ def _described(found: Spec) -> dict[str, Any]:
         "code_licence": found.code_licence,
         "weights_licence": found.weights_licence,
         "limits": found.limits,
-        "missing_checkpoints": [
-            name for name in needed if not checkpoints.is_present(checkpoints.published(name))
-        ],
+        "missing_checkpoints": [name for name in needed if not checkpoints.is_here(name)],
         "options": found.parameters.model_json_schema()["properties"],
     }
 

@@ -86,9 +86,9 @@ def _store_check() -> Check:
 
 
 def _checkpoint_check() -> Check:
-    from score_to_audio.checkpoints import folder, is_present, table
+    from score_to_audio.checkpoints import folder, is_here, table
 
-    here = [entry.name for entry in table().values() if is_present(entry)]
+    here = [name for name in table() if is_here(name)]
     return Check("checkpoints", True, f"{', '.join(here) or 'none yet'} in {folder()}")
 
 

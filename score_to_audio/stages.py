@@ -261,9 +261,12 @@ def _provenance(
 
 
 def _key(provenance: Provenance, **more: Any) -> str:
-    """Of everything that determines the content: neither the input's name nor where it came from does."""
+    """Of everything that determines the content: names and places of files do not, their hashes do."""
     description = asdict(provenance) | more | {"format": FORMAT_VERSIONS[provenance.stage]}
     del description["input_name"], description["parent"]
+    description["parameters"] = {
+        name: value for name, value in provenance.parameters.items() if name not in provenance.checkpoints
+    }
     return artifact_key(description)
 
 
