@@ -104,6 +104,8 @@ _IMMEDIATE = re.compile(r"\briten|\breten|\bc[eé]d")
 """Ritenuto is "held back" at once: in the training split its first notes are as slow as its last ones
 (0.86)."""
 
+_MOMENTARY = re.compile(r"\W*(?:ten\b|tenuto|lung[ao]\b|long\b)")
+
 LARGEST_CHANGE = 2.5
 """Gradual changes never lead further than this factor from the last tempo mark."""
 
@@ -256,23 +258,32 @@ def tempo_segments(
     segments = [TempoSegment(0.0, np.inf, base, base)]
     named = False
     for index, mark in enumerate(marks):
-        if mark.kind == "tempo":
+        if mark.kind == "tempo" and _MOMENTARY.match(mark.text.lower()):
+            segments += _momentary_segments(mark, base)
+        elif mark.kind == "tempo":
             base = _clip(tempo_of(mark, base, _signature_at(time_signatures, mark.onset)) or base)
             first, named = (base, True) if not named else (first, True)
             segments.append(TempoSegment(mark.onset, np.inf, base, base))
         elif mark.kind == "tempo-reset":
-            if mark.value is not None and mark.value > 0:
-                base = _clip(mark.value)
-            elif re.search(r"prim|\bi\b|\b1\b|erste|1er|anfang", mark.text.lower()):
-                base = first
+            base = _reset_tempo(mark, base, first)
             segments.append(TempoSegment(mark.onset, np.inf, base, base))
         else:
-            later = [other for other in marks[index + 1 :] if other.onset > mark.onset]
-            here = (
-                segments[-1].stop if mark.onset >= segments[-1].end else _tempo_in(segments[-1], mark.onset)
-            )
-            segments += _change_segments(mark, later, here, base, time_signatures)
+            segments += _change_segments(marks[index:], segments[-1], base, time_signatures)
     return [segment for segment in segments if segment.end > segment.onset]
+
+
+def _reset_tempo(mark: Direction, base: float, first: float) -> float:
+    """Tempo of "a tempo" (the last one marked), or "tempo primo" (the first one)."""
+    if mark.value is not None and mark.value > 0:
+        return _clip(mark.value)
+    return first if re.search(r"prim|\bi\b|\b1\b|erste|1er|anfang", mark.text.lower()) else base
+
+
+def _momentary_segments(mark: Direction, base: float) -> Iterator[TempoSegment]:
+    """A tempo value that only plays back a held note ("ten." with 24) lasts for a quarter."""
+    value = _clip(mark.value) if mark.value is not None and mark.value > 0 else base
+    yield TempoSegment(mark.onset, mark.onset + 1, value, value)
+    yield TempoSegment(mark.onset + 1, np.inf, base, base)
 
 
 def tempo_of(mark: Direction, before: float, signature: TimeSignature | None) -> float | None:
@@ -341,29 +352,44 @@ def _clarity(mark: Direction) -> int:
 
 
 def _change_segments(
-    mark: Direction,
-    later: Sequence[Direction],
-    here: float,
+    marks: Sequence[Direction],
+    before: TempoSegment,
     base: float,
     time_signatures: Sequence[TimeSignature],
 ) -> Iterator[TempoSegment]:
-    """A gradual change from tempo ``here`` at the mark, and what holds after it until the next mark."""
+    """The gradual change marks[0] after the segment ``before``, and what holds after it until the next
+    mark."""
+    mark = marks[0]
+    here = before.stop if mark.onset >= before.end else _tempo_in(before, mark.onset)
+    following = next((other for other in marks if other.onset > mark.onset), None)
     stop = mark.end if mark.end > mark.onset else mark.onset + UNENDED_CHANGE
-    stop = min([stop, *(other.onset for other in later[:1])])
-    factor = change_factor(mark.text)
-    arrival = next((other for other in later if other.kind != "tempo-change"), None)
+    stop = min(stop, following.onset) if following else stop
+    arrival = next((o for o in marks if o.onset > mark.onset and o.kind != "tempo-change"), None)
     near = arrival is not None and arrival.onset - stop <= HELD_FOR
-    continued = bool(later) and later[0].onset - stop <= CONTINUED_WITHIN
-    target = here * factor
-    if near and arrival is not None and arrival.kind == "tempo":
-        new = tempo_of(arrival, base, _signature_at(time_signatures, arrival.onset))
-        if new is not None and (new - here) * (factor - 1) > 0:
-            target = new
-    target = _clip(float(np.clip(target, base / LARGEST_CHANGE, base * LARGEST_CHANGE)))
-    start = target if _IMMEDIATE.search(mark.text.lower()) else here
-    yield TempoSegment(mark.onset, stop, start, target)
+    continued = following is not None and following.onset - stop <= CONTINUED_WITHIN
+    target = _change_target(mark, arrival if near else None, here, base, time_signatures)
+    yield TempoSegment(mark.onset, stop, target if _IMMEDIATE.search(mark.text.lower()) else here, target)
     after = target if near or continued else base
     yield TempoSegment(stop, np.inf, after, after)
+
+
+def _change_target(
+    mark: Direction,
+    arrival: Direction | None,
+    here: float,
+    base: float,
+    time_signatures: Sequence[TimeSignature],
+) -> float:
+    """Where a gradual change leads: to its own value or the tempo after it if in its direction, else by its
+    word."""
+    factor = change_factor(mark.text)
+    written = [mark.value if mark.value is not None and mark.value > 0 else None]
+    if arrival is not None and arrival.kind == "tempo":
+        written.append(tempo_of(arrival, base, _signature_at(time_signatures, arrival.onset)))
+    for tempo in written:
+        if tempo is not None and (tempo - here) * (factor - 1) > 0:
+            return _clip(tempo)
+    return _clip(float(np.clip(here * factor, base / LARGEST_CHANGE, base * LARGEST_CHANGE)))
 
 
 def _tempo_in(segment: TempoSegment, onset: float) -> float:

@@ -152,6 +152,16 @@ def test_a_change_leads_to_the_new_tempo_in_its_direction_only():
     assert [s.stop for s in to_faster if s.onset == 4] == [pytest.approx(100 * change_factor("rit."))]
 
 
+def test_a_change_leads_to_its_own_value():
+    marks = [tempo(0, "", 80.0), Direction("tempo-change", 4, 8, "rit.", 42.0), reset(8)]
+    assert [(s.start, s.stop) for s in tempo_segments(marks, (), 100.0) if s.onset == 4] == [(80.0, 42.0)]
+
+
+def test_the_playback_tempo_of_a_tenuto_does_not_last():
+    segments = tempo_segments([tempo(0, "", 80.0), tempo(4, "ten.", 24.0)], (), 100.0)
+    assert [(s.onset, s.start) for s in segments if s.onset >= 4] == [(4, 24.0), (5, 80.0)]
+
+
 def test_ritenuto_holds_back_at_once():
     score = parsed([N("C4", 0, 8)], [tempo(0, "", 60.0), change(4, 8, "riten."), reset(8)])
     periods = time_map(score).beat_period(np.array([4.0, 6.0, 7.9]))
