@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -226,12 +227,28 @@ def test_a_damaged_file_is_made_again(store: Store, damage: Callable[[Path], obj
 
 
 def test_a_flip_right_after_making_is_noticed(store: Store) -> None:
-    """File systems date writes in steps; a hundred attempts would hit the same step."""
+    """Many file systems date writes in steps of milliseconds; a hundred attempts would hit the same step."""
     for number in range(100):
         key = artifact_key({"number": number})
         made, _ = put(store, key)
         flip(store.path(made), number)
         assert store.get(key) is None
+
+
+def test_no_later_write_can_have_the_time_of_the_finished_file(store: Store) -> None:
+    """Whatever the steps of the file system's clock: the recorded time lies before the making."""
+    before = time.time_ns()
+    made, _ = put(store)
+    assert before - 2_000_000_000 < store.path(made).stat().st_mtime_ns < before - 500_000_000
+
+
+def test_the_size_counts_even_where_the_time_is_right(store: Store) -> None:
+    made, _ = put(store)
+    path = store.path(made)
+    before = path.stat()
+    os.truncate(path, 100)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.get(KEY) is None
 
 
 def test_only_the_hash_finds_what_changed_without_a_trace(store: Store) -> None:
@@ -449,11 +466,16 @@ def filled(store: Store, count: int = 4, size: int = 10_000) -> list[str]:
         put(store, key, Maker(b"x" * size))
         used = (store.root / key[:2] / key / "manifest.json").stat().st_mtime - days * 86400
         os.utime(store.root / key[:2] / key / "manifest.json", (used, used))
-    moved = store.root.with_name("filled")
-    store.root.rename(moved)
-    shutil.copytree(moved, store.root)  # the claims of this process stay behind
-    (store.root / ".in-use").unlink()
+    drop_claims(store)
     return keys
+
+
+def drop_claims(store: Store) -> None:
+    """As if this process had never used the store: its claims stay behind with the old folder."""
+    moved = store.root.with_name(f"before-{time.time_ns()}")
+    store.root.rename(moved)
+    shutil.copytree(moved, store.root)
+    (store.root / ".in-use").unlink()
 
 
 def test_info_counts_by_stage_and_model(store: Store) -> None:
@@ -481,6 +503,7 @@ def test_pruning_by_age(store: Store) -> None:
 def test_pruning_by_size_takes_the_least_recently_used(store: Store) -> None:
     keys = filled(store)
     assert store.get(keys[3])  # the oldest, used again
+    drop_claims(store)
     report = store.prune(max_size=25_000)
     assert report.count == 2
     assert [store.get(key) is not None for key in keys] == [True, False, False, True]
