@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,6 +68,10 @@ Anweisung (1828) on they begin with the main note."""
 _STEPS = "CDEFGAB"
 _SEMITONES = dict(zip(_STEPS, (0, 2, 4, 5, 7, 9, 11), strict=True))
 _SHARPS = "FCGDAEB"
+_ACCIDENTALS = {
+    "sharp": 1, "natural-sharp": 1, "double-sharp": 2, "sharp-sharp": 2, "natural": 0,
+    "flat": -1, "natural-flat": -1, "flat-flat": -2, "double-flat": -2,
+}  # fmt: skip
 
 
 def begins_on_upper_note(composer: str) -> bool:
@@ -93,11 +97,24 @@ def spelled(spelling: str) -> tuple[str, int, int]:
     return step, alteration, int(rest[len(accidentals) :])
 
 
+def written_alteration(marks: frozenset[str], direction: int) -> int | None:
+    """What an accidental above (direction 1) or below (-1) an ornament makes of that neighbour; None
+    without one.
+
+    Marks are "accidental-mark-sharp", "accidental-mark-below-flat" and so on, by MusicXML's accidental
+    values.
+    """
+    prefix = "accidental-mark-" if direction > 0 else "accidental-mark-below-"
+    values = (_ACCIDENTALS.get(mark.removeprefix(prefix)) for mark in marks if mark.startswith(prefix))
+    return next((value for value in values if value is not None), None)
+
+
 class Scale:
-    """The notes above and below any note: key signature, and accidentals earlier in the measure."""
+    """The notes above and below any note: accidentals of the ornament, of the measure so far, of the key."""
 
     def __init__(self, notes: ScoreNotes, keys: Sequence[KeySignature]) -> None:
         self._spelled = [spelled(spelling) for spelling in notes.spelling]
+        self._marks = notes.marks
         self._place = list(zip(notes.part.tolist(), notes.measure.tolist(), strict=True))
         self._onset = notes.onset
         self._key_onsets = [key.onset for key in keys]
@@ -107,13 +124,17 @@ class Scale:
             self._heard[self._place[index], step, octave].append(index)
 
     def interval(self, index: int, direction: int) -> int:
-        """Semitones from a note to its upper (direction 1) or lower (-1) neighbour: 1 or 2, with the sign."""
+        """Semitones from a note to its upper (direction 1) or lower (-1) neighbour: 1, 2 or 3, with the
+        sign."""
         step, alteration, octave = self._spelled[index]
         position = _STEPS.index(step) + direction
         other, other_octave = _STEPS[position % 7], octave + position // 7
         natural = _SEMITONES[other] - _SEMITONES[step] + 12 * (other_octave - octave)
+        written = written_alteration(self._marks[index], direction)
+        if written is not None:
+            return direction * min(max(direction * (natural + written - alteration), 1), 3)
         interval = natural + self._alteration(index, other, other_octave) - alteration
-        # An altered main note can make a "neighbour" of 0 or 3 semitones; no ornament means that.
+        # An altered main note can make a "neighbour" of 0 or 3 semitones; unless written, nobody means that.
         return direction * min(max(direction * interval, 1), 2)
 
     def _alteration(self, index: int, step: str, octave: int) -> int:
@@ -167,14 +188,16 @@ def quick_figure(length: float, intervals: Sequence[int]) -> Figure | None:
     return Figure(np.array(intervals, np.int64), np.arange(len(intervals), dtype=np.float64) * step)
 
 
-def delayed_turn(length: float, upper: int, lower: int) -> Figure | None:
-    """Main note, then upper, main, lower, main quickly in the last part of the note: a turn between two
-    notes."""
+def delayed_turn(length: float, first: int, second: int) -> Figure | None:
+    """Main note, then a turn in the last part of the note: a turn between two notes.
+
+    ``first`` and ``second``: intervals of the upper and the lower neighbour, the other way round if inverted.
+    """
     step = min(1 / TRILL_RATE, length / 8)
     if step < SHORTEST_STEP:
         return None
     return Figure(
-        np.array([0, upper, 0, lower, 0], np.int64),
+        np.array([0, first, 0, second, 0], np.int64),
         np.r_[0.0, length - step * np.array([4.0, 3.0, 2.0, 1.0])],
     )
 
@@ -196,7 +219,7 @@ def ornament(
     """The figure that the marks of a note ask for over ``length`` seconds, or None where it is played
     plainly."""
     marks = notes.marks[index]
-    if strokes := _tremolo_strokes(marks):
+    if strokes := _strokes(marks, _TREMOLOS):
         return tremolo(length, float(notes.duration[index]), strokes)
     if not marks & _FIGURES:
         return None
@@ -209,17 +232,22 @@ def ornament(
         return quick_figure(length, [upper, 0, upper, 0] if upper_start else [0, upper, 0])
     if "delayed-turn" in marks:
         return delayed_turn(length, upper, lower)
+    if "delayed-inverted-turn" in marks:
+        return delayed_turn(length, lower, upper)
     if "turn" in marks:
         return quick_figure(length, [upper, 0, lower, 0] if upper_start else [0, upper, 0, lower, 0])
     return quick_figure(length, [lower, 0, upper, 0])
 
 
-_TRILLS = frozenset({"trill-mark", "wavy-line"})
-_FIGURES = _TRILLS | {"mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn"}
+_TRILLS = frozenset({"trill-mark", "wavy-line", "shake"})
+_TURNS = frozenset({"turn", "inverted-turn", "delayed-turn", "delayed-inverted-turn"})
+_FIGURES = _TRILLS | _TURNS | {"mordent", "inverted-mordent"}
+_TREMOLOS = {f"tremolo-{strokes}": strokes for strokes in (1, 2, 3, 4)}
+_ALTERNATIONS = {f"tremolo-{end}-{strokes}": strokes for end in ("start", "stop") for strokes in (1, 2, 3, 4)}
 
 
-def _tremolo_strokes(marks: frozenset[str]) -> int:
-    return next((strokes for strokes in (1, 2, 3, 4) if f"tremolo-{strokes}" in marks), 0)
+def _strokes(marks: frozenset[str], table: Mapping[str, int]) -> int:
+    return next((table[mark] for mark in marks if mark in table), 0)
 
 
 # ------------------------------------------------------------------------------------------- in the score
@@ -277,17 +305,23 @@ def grace_notes(notes: ScoreNotes, played: Played) -> Played:
         chord = _chord_of(notes, voice, grace, first)
         before = int(preceding[first])
         trilled = before >= 0 and bool(notes.marks[before] & _TRILLS)
-        if len(group) == 1 and notes.grace[first] == "appoggiatura" and len(chord) and not trilled:
-            main = chord[np.argmin(np.abs(notes.pitch[chord] - notes.pitch[first]))]
+        # Notes of a grace chord after its first one are marked "chord": they share its place.
+        place = np.maximum(np.cumsum(["chord" not in notes.marks[i] for i in group]) - 1, 0)
+        places = int(place[-1]) + 1
+        if places == 1 and notes.grace[first] == "appoggiatura" and len(chord) and not trilled:
+            nearest = [chord[np.argmin(np.abs(notes.pitch[chord] - notes.pitch[i]))] for i in group]
+            main = np.unique(nearest)
             # The release may be early (staccato): the appoggiatura lives on what sounds of the main note.
-            length = min(APPOGGIATURA_SHARE * (offset[main] - onset[main]), LONGEST_APPOGGIATURA)
-            onset[first], offset[first] = onset[main], onset[main] + length
+            sounding = float((offset[main] - onset[main]).min())
+            length = min(APPOGGIATURA_SHARE * max(sounding, 0.0), LONGEST_APPOGGIATURA)
+            onset[group] = onset[main].min()
+            offset[group] = onset[group] + length
             onset[main] += length
         else:
             beat = float(min([onset[first], *onset[chord]]))
             available = beat - onset[before] if before >= 0 else np.inf
-            step = min(GRACE_SECONDS, GRACE_SHARE * max(available, 0.0) / len(group))
-            onset[group] = beat - step * np.arange(len(group), 0, -1)
+            step = min(GRACE_SECONDS, GRACE_SHARE * max(available, 0.0) / places)
+            onset[group] = beat - step * (places - place)
             offset[group] = onset[group] + step
             held = _chord_of(notes, voice, grace, before)
             offset[held] = np.maximum(onset[held], np.minimum(offset[held], onset[first]))
@@ -296,14 +330,20 @@ def grace_notes(notes: ScoreNotes, played: Played) -> Played:
 
 def figures(notes: ScoreNotes, keys: Sequence[KeySignature], played: Played, *, upper_start: bool) -> Played:
     """Replace each trilled, turned or repeated note by the notes of its figure."""
-    signs = _FIGURES | {f"tremolo-{strokes}" for strokes in (1, 2, 3, 4)}
+    signs = _FIGURES | _TREMOLOS.keys() | _ALTERNATIONS.keys()
     marked = [i for i, marks in enumerate(notes.marks) if marks & signs]
     if not marked:
         return played
-    scale, following = Scale(notes, keys), neighbours(notes)[1]
+    scale, (preceding, following) = Scale(notes, keys), neighbours(notes)
     before_grace = _notes_before_grace(notes)
     realised, plain = [], np.ones(len(played), dtype=bool)
     for index in marked:
+        if notes.marks[index] & _ALTERNATIONS.keys():
+            strokes = _alternating(notes, played, index, int(preceding[index]), int(following[index]))
+            if strokes is not None:
+                plain[index] = False
+                realised.append(strokes)
+            continue
         length = float(played.offset[index] - played.onset[index])
         figure = ornament(notes, index, length, scale, upper_start=upper_start)
         if figure is None:
@@ -313,6 +353,36 @@ def figures(notes: ScoreNotes, keys: Sequence[KeySignature], played: Played, *, 
         plain[index] = False
         realised.append(_figure_notes(played, index, figure))
     return concatenate([played.take(plain), *realised])
+
+
+def _alternating(
+    notes: ScoreNotes, played: Played, index: int, preceding: int, following: int
+) -> Played | None:
+    """The strokes of one note of a tremolo between two chords ("tremolo-start-3", "tremolo-stop-3").
+
+    Both chords last half of the tremolo each, one after the other; they are struck in turn over the whole
+    of it. None where the other chord is missing or there is no time for two strokes of each.
+    """
+    strokes = _strokes(notes.marks[index], _ALTERNATIONS)
+    is_first = f"tremolo-start-{strokes}" in notes.marks[index]
+    other = following if is_first else preceding
+    if other < 0 or f"tremolo-{'stop' if is_first else 'start'}-{strokes}" not in notes.marks[other]:
+        return None
+    first, second = (index, other) if is_first else (other, index)
+    start, end = played.onset[first], played.offset[second]
+    quarters = float(notes.duration[first] + notes.duration[second])
+    count = min(round(quarters * 2**strokes), int((end - start) * 2 * REPETITION_RATE), MOST_NOTES) // 2
+    if count < 2:
+        return None
+    step = (end - start) / (2 * count)
+    onset = start + step * (2 * np.arange(count) + (0 if is_first else 1))
+    return Played(
+        source=np.full(count, played.source[index]),
+        onset=onset,
+        offset=onset + step,
+        pitch=np.full(count, played.pitch[index]),
+        velocity=np.full(count, played.velocity[index]),
+    )
 
 
 def _terminated(

@@ -93,6 +93,18 @@ def test_neighbours_follow_accidentals_of_the_measure_only():
     assert [scale.interval(i, 1) for i in (1, 2, 4)] == [1, 2, 2]
 
 
+def test_accidentals_of_an_ornament_decide():
+    notes = [
+        N("D4", 0, 1, "turn accidental-mark-flat accidental-mark-below-sharp"),
+        N("Bb4", 1, 1, "trill-mark"),
+    ]
+    score = parsed(notes)
+    scale = Scale(score.notes, score.key_signatures)
+    assert [scale.interval(0, direction) for direction in (1, -1)] == [1, -1]
+    wide = parsed([N("Bb4", 0, 1, "trill-mark accidental-mark-sharp")])
+    assert Scale(wide.notes, wide.key_signatures).interval(0, 1) == 3
+
+
 # ---------------------------------------------------------------------------------------------- trills
 
 
@@ -172,6 +184,7 @@ def test_trills_follow_the_composers_time(composer, upper):
         ("turn", ["D4", "E4", "D4", "C4", "D4"]),
         ("inverted-turn", ["C4", "D4", "E4", "D4"]),
         ("delayed-turn", ["D4", "E4", "D4", "C4", "D4"]),
+        ("delayed-inverted-turn", ["D4", "C4", "D4", "E4", "D4"]),
     ],
 )
 def test_short_ornaments(mark, spellings):
@@ -215,6 +228,19 @@ def test_a_tremolo_is_no_faster_than_the_action():
     assert tremolo(0.1, 1, 3) is None
 
 
+def test_a_tremolo_between_two_chords():
+    notes = [N("C4", 0, 0.5, "tremolo-start-3"), N("E4", 0, 0.5, "tremolo-start-3")]
+    notes += [N("G4", 0.5, 0.5, "tremolo-stop-3")]
+    rows = _played(parsed(notes))
+    assert [row[2] for row in rows] == _names("C4", "E4", "G4") * 4
+    assert sorted({row[0] for row in rows}) == pytest.approx(np.arange(8) / 8)
+    assert max(row[1] for row in rows) == pytest.approx(1.0)
+
+
+def test_half_of_a_tremolo_is_played_plainly():
+    assert len(_played(parsed([N("C4", 0, 0.5, "tremolo-start-3"), N("G4", 0.5)]))) == 2
+
+
 # ------------------------------------------------------------------------------------------ grace notes
 
 
@@ -256,6 +282,20 @@ def test_an_appoggiatura_delays_the_nearest_note_of_a_chord_only():
 def test_several_small_notes_come_before_the_beat():
     notes = [N("C4", 0), N("D4", 1, grace="appoggiatura"), N("E4", 1, grace="appoggiatura"), N("F4", 1)]
     assert [row[0] for row in _played(parsed(notes))] == pytest.approx([0, 0.86, 0.93, 1.0])
+
+
+def test_the_notes_of_a_grace_chord_sound_together():
+    graces = [N("D4", 1, marks=marks, grace="acciaccatura") for marks in ("", "chord")]
+    graces[1] = N("F4", 1, marks="chord", grace="acciaccatura")
+    rows = _played(parsed([N("C4", 0), *graces, N("E4", 1)]))
+    assert [row[0] for row in rows] == pytest.approx([0, 1 - GRACE_SECONDS, 1 - GRACE_SECONDS, 1])
+
+
+def test_a_double_appoggiatura_delays_two_notes():
+    graces = [N("D5", 0, grace="appoggiatura"), N("F4", 0, marks="chord", grace="appoggiatura")]
+    onsets = {row[2]: row[0] for row in _played(parsed([*graces, N("C5", 0), N("E4", 0), N("G3", 0)]))}
+    assert [onsets[pitch] for pitch in _names("D5", "F4", "G3")] == [0, 0, 0]
+    assert [onsets[pitch] for pitch in _names("C5", "E4")] == pytest.approx([0.12, 0.12])
 
 
 def test_a_grace_note_without_a_main_note_comes_before_the_barline():
@@ -308,7 +348,17 @@ def test_non_arpeggiate_is_struck_together():
 # ------------------------------------------------------------------------------------------- properties
 
 _signs = ["trill-mark", "wavy-line", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn"]
-_signs += ["tremolo-1", "tremolo-3", "arpeggiate", "arpeggiate-down", ""]
+_signs += [
+    "tremolo-1",
+    "tremolo-3",
+    "tremolo-start-2",
+    "tremolo-stop-2",
+    "chord",
+    "accidental-mark-sharp",
+    "arpeggiate",
+    "arpeggiate-down",
+    "",
+]
 _notes = st.builds(
     N,
     st.sampled_from(["C4", "D#4", "Eb4", "B##4", "Fb5", "A0", "C8"]),
