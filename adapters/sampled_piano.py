@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GAIN = 0.4
 """On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
+DECLICK = 19
+"""Samples (0.4 ms) over which a recording is faded in after the silence that the codec was given."""
 
 
 class SampledPianoParameters(Parameters):
@@ -99,9 +101,15 @@ def bundled_instrument() -> Instrument:
         """[K, S]; the strongest has no next, so its coherence is not a number."""
         return np.array([note.get(name, np.nan) for note in notes], np.float64).reshape(-1, strengths)
 
-    def read(name: str, samples: int = -1) -> NDArray[np.float32]:
+    lead: int = index["codec_lead"]
+    fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(DECLICK) + 0.5) / DECLICK))[:, None]
+
+    def read(name: str, samples: int | None = None) -> NDArray[np.float32]:
         with (folder / name).open("rb") as file:
-            return np.asarray(soundfile.read(file, frames=samples, dtype="float32", always_2d=True)[0])
+            frames = -1 if samples is None else lead + samples
+            found = soundfile.read(file, frames=frames, dtype="float32", always_2d=True)[0][lead:]
+        found[:DECLICK] *= fade[: len(found)]
+        return np.asarray(found)
 
     return Instrument(
         sample_rate=index["sample_rate"],

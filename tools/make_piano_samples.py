@@ -45,8 +45,13 @@ CUT, ONSET = 10 ** (-26 / 20), 10 ** (-28 / 20)
 and when checking what was written (the codec shifts the level a little)."""
 ONSET_LIMIT = 0.001
 """Seconds from the start of a sample within which its sound starts; checked on what was written."""
-FADE_IN, LEAD = 0.0004, 0.0008
-"""Seconds from a sample's start; every sample sounds between the two."""
+FADE_INS = (0.002, 0.0014, 0.001, 0.0007, 0.0004)
+"""Seconds; of these a sample gets the longest with which it still sounds in time."""
+LEAD = 0.0008
+"""Seconds from a sample's start up to which it sounds, and after the shortest fade-in."""
+CODEC_LEAD = 2048
+"""Samples of silence written before each sample, to be skipped: Vorbis extrapolates what it takes to lie
+before a file's first samples, and would blur the attack."""
 COHERENCE = 0.3
 """Seconds of sound that the alignment compares."""
 LONGEST = 10.0
@@ -127,6 +132,7 @@ def make_notes_and_noises(root: Path, target: Path) -> None:
     recorded = np.array([entry.pop("recorded_level") for entry in notes]).reshape(len(KEYS), len(STRENGTHS))
     index = {
         "sample_rate": RATE,
+        "codec_lead": CODEC_LEAD,
         "strength_levels": strength_levels(recorded),
         "key_levels": key_levels(recorded),
         "notes": notes,
@@ -204,7 +210,7 @@ def aligned(recordings: dict[int, Samples], key: int) -> list[Cut]:
 
 def common_onset(recordings: list[tuple[Samples, int]]) -> int:
     """The first shift from their origins with which every recording sounds in time."""
-    earliest, lead = int(FADE_IN * RATE), int(LEAD * RATE)
+    earliest, lead = int(FADE_INS[-1] * RATE), int(LEAD * RATE)
     latest = max(crossing(samples, CUT) - origin for samples, origin in recordings)
     sounding = [(loud(samples, CUT), origin) for samples, origin in recordings]
     shifts = range(max(latest - lead, -min(origin for _, origin in recordings)), int(ATTACK * RATE))
@@ -237,11 +243,17 @@ def trimmed(cut: Cut) -> Samples:
     samples = cut.source[cut.start : cut.start + int(LONGEST * RATE)].copy()
     samples = samples[: audible_length(samples)]
     samples -= samples.mean(axis=0)
-    fade_in = int(FADE_IN * RATE)
-    samples[:fade_in] *= raised_cosine(fade_in)[:, None]
     fade_out = int(FADE_OUT * len(samples))
     samples[-fade_out:] *= raised_cosine(fade_out)[::-1, None]
-    return samples
+    faded = (faded_in(samples, seconds) for seconds in FADE_INS)
+    return next(one for one in faded if crossing(one, CUT) < LEAD * RATE)
+
+
+def faded_in(samples: Samples, seconds: float) -> Samples:
+    length = int(seconds * RATE)
+    result = samples.copy()
+    result[:length] *= raised_cosine(length)[:, None]
+    return result
 
 
 def audible_length(samples: Samples) -> int:
@@ -297,14 +309,20 @@ def make_noise(root: Path, target: Path, key: int) -> dict[str, object]:
     return {"key": key, "file": name, "gain": round(gain, 4), "seconds": len(written) / RATE}
 
 
+DECLICK = raised_cosine(int(FADE_INS[-1] * RATE))
+"""What the adapter applies to the first samples after the codec's lead, where its noise would begin at once."""
+
+
 def write_and_read(samples: Samples, path: Path, compression: float) -> Samples:
     with soundfile.SoundFile(
         path, "w", RATE, 2, format="OGG", subtype="VORBIS", compression_level=compression
     ) as file:
+        file.write(np.zeros((CODEC_LEAD, 2), np.float32))
         for start in range(0, len(samples), RATE):
             file.write(samples[start : start + RATE])
     fix_ogg_serial(path)
-    written = read(path)
+    written = read(path)[CODEC_LEAD:]
+    written[: len(DECLICK)] *= DECLICK[:, None]
     if len(written) != len(samples):
         raise SystemExit(f"{path}: {len(written)} samples came back of {len(samples)}")
     return written

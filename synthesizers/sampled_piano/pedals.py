@@ -48,7 +48,7 @@ class Damping:
         knot = np.maximum(np.searchsorted(self.total, total, side="left") - 1, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             time = self.time[knot] + (total - self.total[knot]) / self.rate[knot]
-        return np.where(self.rate[knot] > 0, time, np.inf)
+        return np.where(total <= 0, 0.0, np.where(self.rate[knot] > 0, time, np.inf))
 
 
 def damping(controls: Controls) -> Damping:
