@@ -310,7 +310,7 @@ def make_noise(root: Path, target: Path, key: int) -> dict[str, object]:
 
 
 DECLICK = raised_cosine(int(FADE_INS[-1] * RATE))
-"""What the adapter applies to the first samples after the codec's lead, where its noise would begin at once."""
+"""What the adapter applies to the first samples after the codec's lead, where its noise would start."""
 
 
 def write_and_read(samples: Samples, path: Path, compression: float) -> Samples:
