@@ -20,7 +20,7 @@ from renderers.virtuosonet.network import (
     EncodedScore,
     PerformanceDecoder,
 )
-from renderers.virtuosonet.recurrence import Floats, gru_cell, gru_step
+from renderers.virtuosonet.recurrence import Floats, GruStepper, gru_cell
 
 ABSENT = -1e10
 """Similarity given to outputs that are exactly zero, so that they get no attention."""
@@ -68,7 +68,7 @@ class Generator:
     def __call__(self, score: EncodedScore, residuals: Tensor, z: Tensor) -> Generated:
         """A performance in the style ``z`` [style]; ``residuals`` as ``residual_info``. Deterministic."""
         style = self._style(z).numpy()
-        with np.errstate(over="ignore"):  # of closed gates, see gru_step
+        with np.errstate(over="ignore"):  # of closed gates, see GruStepper
             measures = self._measures.generate(score.measure.numpy(), style, residuals.numpy())
             measure = np.concatenate([score.measure.numpy(), measures], axis=1)
             notes = self._generate_notes(score, measure, style)
@@ -85,14 +85,15 @@ class Generator:
         tempo_hidden = np.zeros((1, tempos.cell.size), np.float32)
         hidden = np.zeros((1, notes.cell.size), np.float32)
         previous = np.zeros(OUTPUTS, np.float32)
+        tempo_stepper, stepper = GruStepper(tempos.cell), GruStepper(notes.cell)
         before = np.intp(0)
         for beat, (start, end) in enumerate(zip(starts, [*starts[1:], len(outputs)], strict=True)):
             previous[1:], own = tempos.summary(outputs[before : max(start, 1), 1:]), previous[1:].copy()
-            tempos.step(tempo_gates[beat], previous, tempo_hidden)
+            tempos.step(tempo_stepper, tempo_gates[beat], previous, tempo_hidden)
             previous[0] = tempos.tempo(tempo_hidden)
             previous[1:] = own
             for note in range(start, end):
-                notes.step(note_gates[note], previous, hidden)
+                notes.step(stepper, note_gates[note], previous, hidden)
                 outputs[note] = previous
             before = start
         return outputs
@@ -116,10 +117,11 @@ class _MeasureWeights:
         outputs = np.zeros((count, MEASURE_OUTPUTS), np.float32)
         hidden = np.zeros((1, self.cell.size), np.float32)
         previous = np.zeros(MEASURE_OUTPUTS, np.float32)
+        stepper = GruStepper(self.cell)
         for step in range(count):
             now = gates[step]
             now += previous @ self.feedback
-            gru_step(self.cell, now.reshape(3, 1, -1), hidden, hidden)
+            stepper.step(now.reshape(3, 1, -1), hidden, hidden)
             previous = hidden[0] @ self.weights + self.bias
             outputs[step] = previous
         return outputs
@@ -150,10 +152,10 @@ class _TempoWeights:
         summary: Floats = (weights / weights.sum()) @ played
         return summary
 
-    def step(self, gates: Floats, previous: Floats, hidden: Floats) -> None:
+    def step(self, stepper: GruStepper, gates: Floats, previous: Floats, hidden: Floats) -> None:
         """Move ``hidden`` [1, H] on; ``previous`` [11]: tempo and summary of the beat before."""
         gates += (previous @ self.feedback).reshape(gates.shape)
-        gru_step(self.cell, gates, hidden, hidden)
+        stepper.step(gates, hidden, hidden)
 
     def tempo(self, hidden: Floats) -> np.float32:
         return np.float32((hidden[0] @ self.weights + self.bias)[0])
@@ -178,10 +180,10 @@ class _NoteWeights:
         gates += style @ of_style + self.cell.input_bias
         return gates.reshape(len(gates), 3, 1, -1)
 
-    def step(self, gates: Floats, previous: Floats, hidden: Floats) -> None:
+    def step(self, stepper: GruStepper, gates: Floats, previous: Floats, hidden: Floats) -> None:
         """Move ``hidden`` [1, H] on and put the note's outputs into ``previous[1:]``."""
         gates += (previous @ self.feedback).reshape(gates.shape)
-        gru_step(self.cell, gates, hidden, hidden)
+        stepper.step(gates, hidden, hidden)
         now = previous[1:]
         np.matmul(hidden[0], self.weights, out=now)
         now += self.bias

@@ -50,7 +50,7 @@ class GruCell:
     input_bias: Floats
     """[3 H]; of reset and update it holds the hidden bias as well."""
     hidden_weights: Floats
-    """[3, H, H]: hidden state to reset, update, new."""
+    """[H, 3 H]"""
     new_hidden_bias: Floats
     """[H]"""
 
@@ -82,34 +82,45 @@ def gru_cell(gru: nn.GRU, layer: int = 0, *, reverse: bool = False) -> GruCell:
     sign[: 2 * size] = -1
     bias = input_bias.copy()
     bias[: 2 * size] += hidden_bias[: 2 * size]
-    hidden = (hidden_weights * sign[:, None]).reshape(3, size, size)
     return GruCell(
         input_weights=np.ascontiguousarray((input_weights * sign[:, None]).T),
         input_bias=bias * sign,
-        hidden_weights=np.ascontiguousarray(hidden.transpose(0, 2, 1)),
+        hidden_weights=np.ascontiguousarray((hidden_weights * sign[:, None]).T),
         new_hidden_bias=hidden_bias[2 * size :].copy(),
     )
 
 
-def gru_step(cell: GruCell, projected: Floats, hidden: Floats, out: Floats) -> None:
-    """One step of B sequences: ``projected`` [3, B, H], ``hidden`` [B, H] -> ``out`` [B, H].
+class GruStepper:
+    """Moves the hidden states of B sequences on, in buffers of its own (so one thread at a time).
 
-    ``out`` may be ``hidden``. Run it within ``np.errstate(over="ignore")``: a closed gate overflows to 0.
+    Run it within ``np.errstate(over="ignore")``: the exponential of a closed gate overflows, rightly.
     """
-    gates = np.matmul(hidden, cell.hidden_weights)
-    new = gates[2]
-    new += cell.new_hidden_bias
-    reset_update = gates[:2]
-    reset_update += projected[:2]
-    np.exp(reset_update, out=reset_update)
-    reset_update += 1.0
-    np.reciprocal(reset_update, out=reset_update)
-    new *= gates[0]
-    new += projected[2]
-    np.tanh(new, out=new)
-    np.subtract(hidden, new, out=out)
-    out *= gates[1]
-    out += new
+
+    def __init__(self, cell: GruCell, batch: int = 1) -> None:
+        size = cell.size
+        gates = np.empty((3, batch, size), np.float32)
+        self._reset_update, self._reset, self._update, self._new = gates[:2], gates[0], gates[1], gates[2]
+        self._new_bias = cell.new_hidden_bias
+        self._weights: Floats = cell.hidden_weights
+        self._product: Floats = gates.reshape(1, 3 * size) if batch == 1 else gates
+        if batch > 1:  # gate by gate, so that a product stays small
+            self._weights = self._weights.reshape(size, 3, size).transpose(1, 0, 2)
+
+    def step(self, projected: Floats, hidden: Floats, out: Floats) -> None:
+        """``projected`` [3, B, H], ``hidden`` [B, H] -> ``out`` [B, H], which may be ``hidden``."""
+        np.matmul(hidden, self._weights, out=self._product)
+        gates, new = self._reset_update, self._new
+        gates += projected[:2]
+        np.exp(gates, out=gates)
+        gates += 1.0
+        np.reciprocal(gates, out=gates)
+        new += self._new_bias
+        new *= self._reset
+        new += projected[2]
+        np.tanh(new, out=new)
+        np.subtract(hidden, new, out=out)
+        out *= self._update
+        out += new
 
 
 class FrozenGrus:
@@ -160,8 +171,9 @@ def _run_side_by_side(
         gates = np.ascontiguousarray(projected[rows].transpose(0, 2, 1, 3))
         states = np.empty((count, batch, cell.size), np.float32)
         hidden = hidden[:batch]
-        for now in range(count):
-            gru_step(cell, gates[now], hidden, states[now])
-            hidden = states[now]
+        stepper = GruStepper(cell, batch)
+        for projection, state in zip(gates, states, strict=True):
+            stepper.step(projection, hidden, state)
+            hidden = state
         output[rows] = states
         step += count
