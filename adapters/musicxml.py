@@ -13,7 +13,7 @@ from pydantic import Field
 from adapters.score_files import is_mei, is_midi, open_xml, read_file
 from adapters.score_mei import add_marks, merge_staves, prepare, staff_labels, title_and_composer
 from adapters.score_midi import read_midi
-from adapters.score_musicxml import assign_note_ids, part_names, partwise, read_written
+from adapters.score_musicxml import assign_note_ids, part_names, partwise, read_written, unify_divisions
 from adapters.score_partitura import load_musicxml, mei_to_musicxml, unfold_part
 from adapters.score_unfolding import unfold
 from adapters.score_written import WrittenScore
@@ -110,7 +110,9 @@ def load_partitura_score(score: Score) -> Any:
 def _partitura_source(score: Score, name: str) -> Any:
     if is_midi(score.content):
         raise InputError(f"{name} is a MIDI file, this renderer needs a notated score; export it as MusicXML")
-    return _musicxml(open_xml(score.content, name), name)
+    root = _musicxml(open_xml(score.content, name), name)
+    unify_divisions(root, name)
+    return root
 
 
 def _why_silent(root: Any) -> str:

@@ -39,7 +39,8 @@ _BEAT_UNITS = {
 """Quarter notes in a note value (MusicXML 4.0, note-type-value)."""
 MEASURE_END = 2**62
 """Offset of a place at the end of a measure whose length is not known yet."""
-_TEMPO_KINDS = ("tempo", "tempo-change", "tempo-reset")
+TEMPO_KINDS = ("tempo", "tempo-change", "tempo-reset")
+"""Kinds of directions that hold for all parts."""
 SLOWEST, FASTEST = 4.0, 2000.0
 """Quarter notes per minute; a mark outside is a slip of the pen (or of a scanner)."""
 
@@ -124,7 +125,7 @@ class DirectionReader:
             pedal.end = last
         unended = [*self._unended.values(), *self._open_wedges.values()]
         dynamics = sorted(other.start for other in self.found if other.kind in ("dynamic", "hairpin"))
-        tempos = sorted(other.start for other in self.found if other.kind in _TEMPO_KINDS)
+        tempos = sorted(other.start for other in self.found if other.kind in TEMPO_KINDS)
         for direction in unended:
             next_marks = dynamics if direction.kind == "hairpin" else tempos
             direction.end = _end_of_words(direction.start, next_marks, measures)
@@ -146,7 +147,7 @@ class DirectionReader:
         staff: int | None = None,
     ) -> WrittenDirection:
         """Tempo marks hold for all parts, everything else for its own."""
-        is_tempo = kind in _TEMPO_KINDS
+        is_tempo = kind in TEMPO_KINDS
         if value is not None:
             self._quarters_per_minute = value
         twin = self._tempo_at(place) if kind == "tempo" else None
@@ -185,12 +186,12 @@ class DirectionReader:
         if (action := pedal_action(text)) is not None and self._pedal_words(action, place, staff):
             return []
         found = meanings(text)
-        if not any(meaning.kind in _TEMPO_KINDS for meaning in found) and (tempo is not None or is_tempo):
+        if not any(meaning.kind in TEMPO_KINDS for meaning in found) and (tempo is not None or is_tempo):
             found = [meaning for meaning in found if meaning.kind != "words"]
             self.add("tempo", place, text, value=tempo)
         begun = []
         for meaning in found:
-            value = tempo if meaning.kind in _TEMPO_KINDS else None
+            value = tempo if meaning.kind in TEMPO_KINDS else None
             direction = self.add(meaning.kind, place, meaning.text, value=value, staff=staff)
             if meaning.lasts:
                 begun.append(direction)

@@ -15,9 +15,10 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from adapters.score_directions import MEASURE_END, DirectionReader, read_jumps
+from adapters.score_directions import MEASURE_END, TEMPO_KINDS, DirectionReader, read_jumps
 from adapters.score_ornaments import HiddenNote, mark_played_out
 from adapters.score_written import (
+    ROUNDING_QUARTERS,
     Grace,
     Mode,
     Place,
@@ -39,8 +40,6 @@ MOST_OPEN_SLURS = 16
 """Slurs of one number that may wait for their other end at a time."""
 MAX_TICKS_PER_QUARTER = 10**9
 """Finest common grid of all divisions; beyond it durations are rounded."""
-ROUNDING_QUARTERS = 1 / 32
-"""A measure that is longer or shorter than its time signature by at most this was rounded, not meant."""
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones above C."""
 _ALTERATIONS = {0: "", 1: "#", 2: "##", 3: "###", -1: "b", -2: "bb", -3: "bbb"}
@@ -66,6 +65,26 @@ def assign_note_ids(root: Any) -> None:
         for note_number, note in enumerate(part.iterfind("measure/note"), start=1):
             wanted = note.get("id") or note.get("ID") or f"p{part_number}n{note_number}"
             note.set("id", unique(wanted[:LONGEST_ID]))
+
+
+def unify_divisions(root: Any, name: str) -> None:
+    """Gives every part one value of <divisions>, since partitura makes no note array of a part with more.
+
+    Scores whose parts keep to one value are left as they are. Raises ``InputError``.
+    """
+    ticks, _ = _common_ticks(root, name)
+    for part in root.iterfind("part"):
+        divisions = part.findall("measure/attributes/divisions")
+        if len({element.text for element in divisions}) < 2:
+            continue
+        factor = Fraction(1)
+        for element in part.iter("divisions", "duration", "offset"):
+            value = _number(element.text)
+            if element.tag == "divisions" and value:
+                factor = ticks / value
+                element.text = str(ticks)
+            elif value is not None:
+                element.text = str(round(value * factor))
 
 
 def partwise(root: Any, name: str) -> Any:
@@ -104,26 +123,27 @@ def read_written(root: Any, part_indices: Sequence[int], name: str) -> WrittenSc
         score.notices.append("note durations were rounded: the parts divide the quarter note too differently")
     score.measures = [WrittenMeasure() for _ in range(max(len(part.findall("measure")) for part in elements))]
     solo = len(elements) == 1
-    readers = []
+    readers, others = [], []
     for part_index, part in enumerate(elements):
+        label = "" if solo else names[part_index]
         if part_index in part_indices:
-            number = len(score.parts)
+            reader = _PartReader(score, len(score.parts), name, label, solo)
             score.parts.append(names[part_index])
-            reader = _PartReader(score, number, name, names[part_index] if len(elements) > 1 else "", solo)
+            readers.append(reader)
         else:
-            # Lengths, signatures and repeats of the measures are common to all parts.
-            reader = _PartReader(
-                WrittenScore(ticks, measures=score.measures), 0, name, names[part_index], solo
-            )
+            # Lengths, signatures, repeats and tempo marks of a part that is left out hold for all.
+            reader = _PartReader(WrittenScore(ticks, measures=score.measures), 0, name, label, solo)
+            others.append(reader)
         for measure_index, measure in enumerate(part.findall("measure")):
             reader.read_measure(measure, measure_index)
-        if part_index in part_indices:
-            readers.append(reader)
     _settle_lengths(score, elements)
     for reader in readers:
         score.directions.extend(reader.directions.finish(score.measures))
         score.slurs.extend(reader.slurs.finished)
         score.notices.extend(reader.notices())
+    for reader in others:
+        found = reader.directions.finish(score.measures)
+        score.directions.extend(direction for direction in found if direction.kind in TEMPO_KINDS)
     score.directions.sort(key=lambda direction: direction.start)
     return score
 
@@ -224,6 +244,9 @@ def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
         if is_rounded or (length == 0 and index not in implicit):
             length = nominal
         measure.length = length
+    for note in score.notes:
+        if note.grace:
+            note.offset = min(note.offset, score.measures[note.measure].length)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import collections
+import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from adapters.score_written import (
+    ROUNDING_QUARTERS,
     Place,
     UniqueNames,
     WrittenDirection,
@@ -35,6 +37,8 @@ T = TypeVar("T")
 
 MAX_PLAYED_MEASURES = 20_000
 """Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
+MOST_UNISONS = 16
+"""Tied notes of one pitch that may end at one place."""
 MAX_STEPS = 20 * MAX_PLAYED_MEASURES
 """Most measures played or passed over (other endings) on the way."""
 MAX_PLAYED_NOTES = 500_000
@@ -232,11 +236,10 @@ def _play_notes(
     events.sort()
     played: list[_Played] = []
     heads: dict[tuple[int, int], int] = {}
-    tied: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    ties = _OpenTies(score, played)
     for onset, _, position, index, number in events:
         note = score.notes[index]
-        key = (note.part, note.pitch, onset)
-        head = _tied_head(score, played, tied[key], note) if note.tied_from and key in tied else None
+        head = ties.take(note, onset) if note.tied_from else None
         if head is None:
             head = len(played)
             played.append(_Played(index, onset, note.duration, position, set(note.marks), note.id))
@@ -250,20 +253,41 @@ def _play_notes(
             group.marks |= note.marks
         heads[number, index] = head
         if note.tied_on:
-            tied[note.part, note.pitch, onset + note.duration].append(head)
+            ties.add(note, onset + note.duration, head)
     return played, heads
 
 
-def _tied_head(
-    score: WrittenScore, played: Sequence[_Played], candidates: list[int], note: WrittenNote
-) -> int | None:
-    """Takes the group that the note continues: one of its own voice if there is one."""
-    if not candidates:
-        return None
-    same_voice = [head for head in candidates if score.notes[played[head].written].voice == note.voice]
-    head = (same_voice or candidates)[0]
-    candidates.remove(head)
-    return head
+class _OpenTies:
+    """Ties whose other end is still to come, by part and pitch, the one that is due first on top."""
+
+    def __init__(self, score: WrittenScore, played: Sequence[_Played]) -> None:
+        self._notes = score.notes
+        self._played = played
+        self._tolerance = score.ticks * ROUNDING_QUARTERS
+        self._waiting: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+
+    def add(self, note: WrittenNote, end: int, head: int) -> None:
+        heapq.heappush(self._waiting[note.part, note.pitch], (end, head))
+
+    def take(self, note: WrittenNote, onset: int) -> int | None:
+        """The group that the note continues: one of its own voice if there is one."""
+        waiting = self._waiting[note.part, note.pitch]
+        due: list[tuple[int, int]] = []
+        while waiting and waiting[0][0] <= onset + self._tolerance and len(due) < MOST_UNISONS:
+            candidate = heapq.heappop(waiting)
+            if candidate[0] >= onset - self._tolerance:
+                due.append(candidate)
+        if not due:
+            return None
+        same_voice = [found for found in due if self._voice(found[1]) == note.voice]
+        chosen = (same_voice or due)[0]
+        for candidate in due:
+            if candidate is not chosen:
+                heapq.heappush(waiting, candidate)
+        return chosen[1]
+
+    def _voice(self, head: int) -> int:
+        return self._notes[self._played[head].written].voice
 
 
 def _sorted_ranks(score: WrittenScore, played: Sequence[_Played]) -> list[int]:

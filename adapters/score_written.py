@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+ROUNDING_QUARTERS = 1 / 32
+"""Programs round the durations of small tuplets; what differs by at most this was meant to be equal."""
+
 Grace = Literal["", "acciaccatura", "appoggiatura"]
 Kind = Literal[
     "tempo", "tempo-change", "tempo-reset", "dynamic", "impulse", "hairpin", "pedal", "fermata", "words"

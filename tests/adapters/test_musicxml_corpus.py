@@ -6,7 +6,6 @@ the checkout (unpacked into a temporary folder); the tests say so and skip where
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import tarfile
@@ -156,10 +155,3 @@ def test_the_vienna_excerpts_join_their_matches() -> None:
         for match in matches:
             ids = {found[0] for found in SNOTE.findall(match.read_text())}
             assert ids <= set(parsed.notes.id), match.name
-
-
-def test_the_metadata_of_the_corpus_lists_what_is_read(corpus: Path) -> None:
-    table = shared("asap") / "metadata.csv"
-    with table.open() as file:
-        folders = [row["folder"] for row in csv.DictReader(file)]
-    assert all((corpus / folder / "xml_score.musicxml").exists() for folder in folders)

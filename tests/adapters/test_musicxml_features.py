@@ -136,6 +136,16 @@ def test_tied_elements_serve_where_a_file_has_no_tie_elements() -> None:
     assert rows(parsed) == [("C4", 0, 4)]
 
 
+def test_ties_hold_over_rounding_errors() -> None:
+    """A measure that is a tick too long is cut to its time signature; the tie over its end stays."""
+    text = document(part([note("C4", 1) + note("D4", 3, ties="start"), note("D4", 4, ties="stop")]))
+    rounded = text.replace("<divisions>12<", "<divisions>480<").replace("<duration>12<", "<duration>483<")
+    rounded = rounded.replace("<duration>36<", "<duration>1440<").replace("<duration>48<", "<duration>1920<")
+    parsed = parse(rounded)
+    assert [m.end for m in parsed.measures] == [4, 8]
+    assert len(parsed.notes) == 2
+
+
 def test_marks_of_all_tied_noteheads_are_kept() -> None:
     parsed = score_of(
         note("C4", 2, ties="start", notations="<articulations><accent/></articulations>")
@@ -200,6 +210,8 @@ def test_a_grace_note_tied_to_its_main_note_becomes_that_note() -> None:
     parsed = score_of(note("C4", grace="", ties="start", id="g") + note("C4", 4, ties="stop", id="m"))
     assert rows(parsed) == [("C4", 0, 4)]
     assert parsed.notes.grace == ("",)
+    assert parsed.notes.id == ("g-1",), "that of its first notehead, as in match files"
+    assert parsed.notes.marks == (frozenset({"arpeggiate"}),)
 
 
 # ----------------------------------------------------------------------- tuplets, staves, transposition
@@ -769,6 +781,14 @@ def test_repeats_and_signatures_of_a_left_out_part_still_count() -> None:
     piano = part([note("C3", 4)], "P2")
     parsed = parse(document(voice, piano, names=("Voice", "Piano")))
     assert len(parsed.measures) == 2
+
+
+def test_tempo_marks_of_a_left_out_part_hold_for_the_piano() -> None:
+    """Songs have them above the voice only."""
+    marks = words("Mäßig", 'tempo="80"') + direction("<dynamics><f/></dynamics>")
+    voice, piano = part([marks + note("C5", 4)], "P1"), part([note("C3", 4)], "P2")
+    parsed = parse(document(voice, piano, names=("Singstimme", "Piano")))
+    assert parsed.directions == (Direction("tempo", 0, 0, "Mäßig", 80),)
 
 
 def test_percussion_notes_are_left_out() -> None:

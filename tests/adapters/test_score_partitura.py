@@ -101,6 +101,16 @@ def test_the_chosen_parts_are_loaded() -> None:
     assert [p.part_name for p in load_partitura_score(score(text)).parts] == ["Voice", "Piano"]
 
 
+def test_changing_divisions_give_a_note_array() -> None:
+    """partitura: "note array from parts with multiple divisions is not supported"."""
+    finer = note("D4", 2).replace("<duration>24<", "<duration>48<")
+    change = "<attributes><divisions>24</divisions></attributes>"
+    (loaded,) = load_parts(score(document(part([note("C4", 4), change + finer + finer]))))
+    array = loaded.note_array()
+    assert array["onset_quarter"].tolist() == [0, 4, 6]
+    assert array["duration_quarter"].tolist() == [4, 2, 2]
+
+
 def test_grace_notes_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """partitura raises here for notes without ids."""
     text = document(part([note("D4", grace="") + note("C4", 4)]))
