@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.score_playback import ScorePlayback, ScorePlaybackParameters
 from renderers.score_playback import play
+from score_to_audio.testing import renderer_checks
 from score_to_audio.types import Direction, Score
 from tests.renderers.score_builder import N, change, dynamic, hairpin, parsed, pedal, tempo
 
@@ -77,6 +78,11 @@ def test_the_adapter_says_what_the_piano_does_not_have(caplog):
         performance = renderer.render(_score(parsed([N("C4", 0), N("C0", 1), N("C9", 2)])), seed=0)
     assert len(performance) == 1
     assert "2 notes" in caplog.text
+
+
+@pytest.mark.parametrize("check", renderer_checks("score"), ids=lambda check: check.__name__)
+def test_conformance(check):
+    check()
 
 
 _marks = ["", "", "trill-mark", "turn", "mordent", "tremolo-3", "arpeggiate", "staccato", "tenuto", "fermata"]
