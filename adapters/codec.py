@@ -1,0 +1,243 @@
+"""Neural audio codecs from published checkpoints: Piano-Encodec, and EnCodec as it was before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from score_to_audio.plugins import Checkpoint
+from score_to_audio.types import AudioStream, InputError, Waveform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from synthesizers.codecs.encodec import Codec, CodecConfig
+
+Codes = NDArray[np.int64]
+"""[codebooks, frames]"""
+
+AUDIOCRAFT_PICKLES = ("omegaconf", "typing")
+"""Packages whose objects a training checkpoint of audiocraft holds; they are read as data."""
+NEW_WEIGHT_NORM = {
+    ".parametrizations.weight.original0": ".weight_g",
+    ".parametrizations.weight.original1": ".weight_v",
+}
+"""How torch.nn.utils.parametrizations names what torch.nn.utils.weight_norm calls g and v."""
+LARGEST_CODES_FILE = 64 * 2**20
+"""Bytes: days of codes."""
+
+
+def load_codec(checkpoint: Checkpoint, *, device: str = "cpu") -> Codec:
+    """The codec in a checkpoint of audiocraft (as Piano-Encodec was published) or of transformers.
+
+    Raises ``InputError`` for a file that is neither, or whose configuration is not supported.
+    """
+    path = checkpoint.weights
+    if path.suffix == ".safetensors":
+        from synthesizers.codecs.encodec import name_in_transformers
+
+        config = _transformers_config(checkpoint)
+        return _build(config, lambda: _safetensors(path), name_in_transformers, path, device)
+    config = _audiocraft_config(path)
+    return _build(config, lambda: _audiocraft_tensors(path), lambda name: name, path, device)
+
+
+def encode(codec: Codec, sound: Waveform) -> Codes:
+    """Codes of a sound, mixed to one channel and brought to the codec's sample rate as in training."""
+    import torch
+
+    blocks = codec.encode_blocks([torch.from_numpy(prepared(codec, sound))[None, None].to(device_of(codec))])
+    return np.asarray(torch.cat(list(blocks), dim=-1)[0].cpu().numpy())
+
+
+def decode(codec: Codec, codes: Codes) -> Waveform:
+    """The sound of codes: as many samples as frames times the hop length; may exceed [-1, 1]."""
+    from adapters.audio import collect
+
+    return collect(decode_stream(codec, iter([codes])))
+
+
+def decode_stream(codec: Codec, blocks: Iterator[Codes]) -> AudioStream:
+    """``decode`` for codes that arrive in blocks [codebooks, any number of frames]."""
+    import torch
+
+    def sounds() -> Iterator[NDArray[np.float32]]:
+        device = device_of(codec)
+        codes = (torch.from_numpy(block.astype(np.int64))[None].to(device) for block in blocks)
+        for sound in codec.decode_blocks(codes):
+            yield sound[0].cpu().numpy()
+
+    return AudioStream(codec.config.sample_rate, codec.config.channels, sounds())
+
+
+def reconstruct(codec: Codec, sound: Waveform) -> Waveform:
+    """What is left of a sound after the codec, cut to the sound's length; may exceed [-1, 1]."""
+    decoded = decode(codec, encode(codec, sound))
+    length = -(-sound.samples.shape[1] * codec.config.sample_rate // sound.sample_rate)
+    return Waveform(decoded.samples[:, :length], decoded.sample_rate)
+
+
+def prepared(codec: Codec, sound: Waveform) -> NDArray[np.float32]:
+    """[samples] mono at the codec's sample rate: mean over channels, then windowed-sinc resampling."""
+    import torch
+
+    from synthesizers.codecs.resampling import resample
+
+    mono = torch.from_numpy(sound.samples).mean(dim=0)
+    return np.asarray(resample(mono, sound.sample_rate, codec.config.sample_rate).numpy())
+
+
+def device_of(codec: Codec) -> str:
+    return str(next(codec.parameters()).device)
+
+
+# ---------------------------------------------------------------------------------------- codes files
+
+
+def write_codes(codes: Codes, path: Path) -> None:
+    """A NumPy file [codebooks, frames]."""
+    with path.open("wb") as file:
+        np.save(file, codes.astype(np.int16))
+
+
+def read_codes(path: Path, codec: Codec) -> Codes:
+    """Codes for this codec. Raises ``InputError`` for a file that does not hold such."""
+    try:
+        if path.stat().st_size > LARGEST_CODES_FILE:
+            raise InputError(f"{path}: larger than {LARGEST_CODES_FILE >> 20} MB; is it a file of codes?")
+        codes = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a NumPy file of codes; make one with `codec encode`") from error
+    books, bins = codec.config.n_q, codec.config.bins
+    if not isinstance(codes, np.ndarray) or codes.ndim != 2 or len(codes) != books:
+        raise InputError(
+            f"{path}: not codes for this codec, which has {books} rows; encode the sound with it"
+        )
+    if codes.dtype.kind not in "iu" or codes.size == 0 or codes.min() < 0 or codes.max() >= bins:
+        raise InputError(f"{path}: holds numbers that are no codes (0..{bins - 1}); encode the sound again")
+    return codes.astype(np.int64)
+
+
+# ------------------------------------------------------------------------------------------- loading
+
+
+def _build(
+    config: CodecConfig,
+    read: Callable[[], Mapping[str, Tensor]],
+    published_name: Callable[[str], str],
+    path: Path,
+    device: str,
+) -> Codec:
+    """Fill a codec part by part, so that at no time more than one part is in memory twice.
+
+    ``read`` gives the file's tensors, not yet in memory; they leave it with the mapping.
+    """
+    import torch
+
+    from synthesizers.codecs.encodec import Codec, fold_weight_norm
+
+    with torch.device("meta"):
+        codec = Codec(config)
+    expected = {published_name(name): tuple(tensor.shape) for name, tensor in codec.state_dict().items()}
+    found_shapes = {name: tuple(tensor.shape) for name, tensor in read().items()}
+    if differences := shape_differences(expected, found_shapes):
+        raise InputError(f"{path}: does not fit its configuration: it {differences}")
+    groups: dict[str, list[str]] = {}
+    for name in codec.state_dict():
+        groups.setdefault(".".join(name.split(".")[:4]), []).append(name)
+    for names in groups.values():
+        found = read()
+        part = {name: found[published_name(name)].to(device, torch.float32, copy=True) for name in names}
+        codec.load_state_dict(part, strict=False, assign=True)
+    fold_weight_norm(codec)
+    return codec.requires_grad_(False)
+
+
+def shape_differences(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """What follows "it" where a checkpoint's names and shapes are not the expected ones: the first five."""
+    differences = [f"lacks {name} {shape}" for name, shape in expected.items() if name not in found]
+    differences += [f"has an unknown {name} {shape}" for name, shape in found.items() if name not in expected]
+    differences += [
+        f"has {name} as {found[name]}, not {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+    return "; ".join(differences[:5]) + more if differences else None
+
+
+def _audiocraft_content(path: Path) -> dict[str, Any]:
+    from score_to_audio.weights import load_checkpoint
+
+    content = load_checkpoint(path, foreign=AUDIOCRAFT_PICKLES)
+    if isinstance(content, dict) and "pretrained" in content:
+        raise InputError(
+            f"{path}: only refers to the model {content['pretrained']!r}; import that one's checkpoint"
+        )
+    if not isinstance(content, dict) or "best_state" not in content or "xp.cfg" not in content:
+        raise InputError(f"{path}: not a compression model of audiocraft (no best_state and xp.cfg)")
+    return content
+
+
+def _audiocraft_tensors(path: Path) -> dict[str, Tensor]:
+    import torch
+
+    state = _audiocraft_content(path)["best_state"]
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]  # a training checkpoint that was not exported
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path}: best_state is not a flat table of tensors")
+    return {_old_weight_norm(name): tensor for name, tensor in state.items()}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from score_to_audio.weights import load_checkpoint
+
+    return {_old_weight_norm(name): tensor for name, tensor in load_checkpoint(path).items()}
+
+
+def _old_weight_norm(name: str) -> str:
+    for new, old in NEW_WEIGHT_NORM.items():
+        name = name.replace(new, old)
+    return name
+
+
+def _audiocraft_config(path: Path) -> CodecConfig:
+    import yaml  # type: ignore[import-untyped]
+
+    from score_to_audio.weights import config_of
+    from synthesizers.codecs.encodec import config_from_audiocraft
+
+    stored = _audiocraft_content(path)["xp.cfg"]
+    try:
+        settings = yaml.safe_load(stored) if isinstance(stored, str) else config_of(stored)
+        if not isinstance(settings, Mapping):
+            raise ValueError("it is not a table")
+        return config_from_audiocraft(settings)
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: its configuration (xp.cfg) cannot be used: {reason}") from error
+
+
+def _transformers_config(checkpoint: Checkpoint) -> CodecConfig:
+    from synthesizers.codecs.encodec import config_from_transformers
+
+    path = checkpoint.files.get("config", checkpoint.weights.with_name("config.json"))
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+        if not isinstance(settings, Mapping):
+            raise ValueError("it is not a table")
+        return config_from_transformers(settings)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read; it belongs to {checkpoint.weights.name}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be used: {error}") from error
