@@ -38,8 +38,9 @@ TERMINATED_FROM = 0.4
 
 GRACE_SECONDS = 0.07
 """Seconds of a grace note before the beat, at any tempo: medians in ASAP's training split are 55 ms for
-single acciaccaturas (986) and 68 to 84 ms per note in groups (596); their main notes fall on the beat (3 ms
-after the other hand). Windsor et al. (2001, Psychology of Music 29) find the same independence of tempo."""
+single acciaccaturas (986) and 67 to 97 ms per note in groups of two or three in music after Mozart (526);
+the main notes fall on the beat (3 ms after the other hand). Windsor et al. (2001, Psychology of Music 29)
+find the same independence of tempo."""
 
 GRACE_SHARE = 0.5
 """Largest part of the time since the preceding note that grace notes or an arpeggio before the beat take."""
@@ -47,8 +48,8 @@ GRACE_SHARE = 0.5
 APPOGGIATURA_SHARE, LONGEST_APPOGGIATURA = 0.5, 0.12
 """A single appoggiatura takes half of its main note (C.P.E. Bach 1753, part I, chapter 2), but no more than
 0.12 s: our scores do not say with which note value it is written, and the unslashed grace notes of editions
-are mostly short (training split: 84 ms in Bach, Haydn and Mozart, 66 ms in later music, at any length of
-the main note)."""
+are mostly short (medians in the training split: 84 ms in Bach, Haydn and Mozart, 66 ms in later music; 0.15
+s at most for any length of the main note)."""
 
 ARPEGGIO_STEP = 0.057
 """Seconds between neighbouring notes of an arpeggio: the median of 1306 arpeggios in the training split.
