@@ -63,9 +63,10 @@ class ScoreNotes:
     marks: tuple[frozenset[str], ...]
     """Articulations, ornaments and technical marks, by their MusicXML element names: "staccato", "tenuto",
     "accent", "strong-accent", "staccatissimo", "detached-legato", "spiccato", "breath-mark", "caesura",
-    "fermata", "trill-mark", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn",
-    "tremolo-1" ... "tremolo-4" (single note), "wavy-line", "arpeggiate", "arpeggiate-down",
-    "non-arpeggiate"."""
+    "fermata", "trill-mark", "shake", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn",
+    "delayed-inverted-turn", "accidental-mark-..." (with the accidental's name), "tremolo-1" ... "tremolo-4"
+    (single note), "tremolo-start-N", "tremolo-stop-N" (between two), "wavy-line", "arpeggiate",
+    "arpeggiate-down", "non-arpeggiate"; "chord" on a grace note struck together with the one before."""
 
     def __len__(self) -> int:
         return len(self.id)

@@ -134,7 +134,7 @@ def measure(score: Grid, performance: Performance) -> Expression:
         velocity=velocity,
         relative_velocity=velocity - _around(score, velocity),
         beat_period=beat_period,
-        local_beat_period=beat_period - _moving_mean(beat_period, LOCAL_BEATS),
+        local_beat_period=beat_period - moving_mean(beat_period, LOCAL_BEATS),
         articulation=_articulation(score, played, quarters, seconds),
         pedal=pedal,
         pedal_within_beat=pedal - pedal.mean(axis=1, keepdims=True),
@@ -284,7 +284,8 @@ def _around(score: Grid, velocity: Floats) -> Floats:
     return np.asarray(_nanmean(np.stack(near)))[score.chord]
 
 
-def _moving_mean(values: Floats, reach: int) -> Floats:
+def moving_mean(values: Floats, reach: int) -> Floats:
+    """[B] mean over ``reach`` values on either side and the value itself, nan left out."""
     known = np.isfinite(values)
     kernel = np.ones(2 * reach + 1)
     # "full" and cut to size: "same" would give the kernel's length for short pieces.

@@ -127,7 +127,7 @@ def _pedal(performance: Performance, panel: _Panel) -> str:
     """The sustain pedal along the lower edge of the roll: the lower it is pressed, the higher the strip."""
     sustain = performance.controls.number == SUSTAIN
     times, values = performance.controls.time[sustain], performance.controls.value[sustain]
-    ends = np.append(times[1:], panel.duration)
+    ends = np.append(times, panel.duration)[1:]
     base = panel.top + panel.height
     return "\n".join(
         f'<rect x="{panel.x(start)}" y="{base - 12 * value / 127:.2f}" '
