@@ -50,3 +50,24 @@ def _beats_of(measure: Measure, length: float, *, pickup: bool) -> Floats:
     if not pickup:
         return measure.onset + counted
     return np.unique(np.r_[measure.onset, np.round(measure.end - length - counted, 9)].clip(measure.onset))
+
+
+def levels(score: ParsedScore, quarters: Floats) -> Floats:
+    """Metrical level of positions (any number, increasing): 3 on a barline, 2 in the middle of a measure of
+    an even number of beats, 1 on another beat, 0 elsewhere (after Lerdahl & Jackendoff 1983, ch. 4)."""
+    starts = np.array([measure.onset for measure in score.measures])
+    if not len(starts):
+        return np.zeros(len(quarters))
+    measure = np.clip(np.searchsorted(starts, quarters + _SAME, side="right") - 1, 0, len(starts) - 1)
+    signs = [signature_at(score, onset) for onset in starts]
+    length = np.array([beat_length(sign) for sign in signs])[measure]
+    whole = np.array([4.0 * sign.beats / sign.beat_type for sign in signs])
+    spans = np.array([one.end - one.onset for one in score.measures])
+    # In a pickup the barline that counts is the next one.
+    shift = np.where(np.arange(len(starts)) == 0, np.maximum(whole - spans, 0.0), 0.0)
+    place = quarters - starts[measure] + shift[measure]
+    per_measure = np.round(whole[measure] / length)
+    beat = place / length
+    on_beat = np.abs(beat - np.round(beat)) < 1e-3
+    halved = (per_measure % 2 == 0) & (np.abs(beat - per_measure / 2) < 1e-3) & (per_measure > 2)
+    return np.where(np.abs(place) < 1e-3, 3.0, np.where(halved, 2.0, np.where(on_beat, 1.0, 0.0)))
