@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 MAX_PLAYED_MEASURES = 20_000
 """Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
+TIE_GAP_QUARTERS = 4
+"""Longest gap between the two ends of a tie in one voice."""
 MOST_UNISONS = 16
 """Tied notes of one pitch that may end at one place."""
 MAX_STEPS = 20 * MAX_PLAYED_MEASURES
@@ -241,6 +243,7 @@ def _play_notes(
         note = score.notes[index]
         head = ties.take(note, onset) if note.tied_from else None
         if head is None:
+            ties.strike(note, onset)
             head = len(played)
             played.append(_Played(index, onset, note.duration, position, set(note.marks), note.id))
         else:
@@ -249,7 +252,7 @@ def _play_notes(
                 # A grace note that is held is the main note, rolled in with the others of its chord.
                 group.written, group.onset, group.position = index, onset, position
                 group.marks.add("arpeggiate")
-            group.duration = onset + note.duration - group.onset
+            group.duration = max(group.duration, onset + note.duration - group.onset)
             group.marks |= note.marks
         heads[number, index] = head
         if note.tied_on:
@@ -258,33 +261,49 @@ def _play_notes(
 
 
 class _OpenTies:
-    """Ties whose other end is still to come, by part and pitch, the one that is due first on top."""
+    """Ties whose other end is still to come, by part and pitch, the one that is due first on top.
+
+    A tie may lead over a gap to a later note of its voice: chords that are rolled in writing, or that are
+    held while another note of the voice moves.
+    """
 
     def __init__(self, score: WrittenScore, played: Sequence[_Played]) -> None:
         self._notes = score.notes
         self._played = played
         self._tolerance = score.ticks * ROUNDING_QUARTERS
+        self._widest_gap = score.ticks * TIE_GAP_QUARTERS
         self._waiting: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        self._taken: dict[tuple[int, int], tuple[int, int]] = {}
 
     def add(self, note: WrittenNote, end: int, head: int) -> None:
         heapq.heappush(self._waiting[note.part, note.pitch], (end, head))
 
     def take(self, note: WrittenNote, onset: int) -> int | None:
         """The group that the note continues: one of its own voice if there is one."""
-        waiting = self._waiting[note.part, note.pitch]
-        due: list[tuple[int, int]] = []
-        while waiting and waiting[0][0] <= onset + self._tolerance and len(due) < MOST_UNISONS:
-            candidate = heapq.heappop(waiting)
-            if candidate[0] >= onset - self._tolerance:
-                due.append(candidate)
-        if not due:
-            return None
-        same_voice = [found for found in due if self._voice(found[1]) == note.voice]
-        chosen = (same_voice or due)[0]
-        for candidate in due:
-            if candidate is not chosen:
+        key = (note.part, note.pitch)
+        waiting = self._waiting[key]
+        begun: list[tuple[int, int]] = []
+        while waiting and waiting[0][0] <= onset + self._tolerance and len(begun) < MOST_UNISONS:
+            begun.append(heapq.heappop(waiting))
+        due = [(end, head) for end, head in begun if end >= onset - self._tolerance]
+        own = [(end, head) for end, head in begun if self._voice(head) == note.voice]
+        held = [(end, head) for end, head in own if end >= onset - self._widest_gap]
+        chosen = next(iter([*(found for found in due if found in own), *due, *held]), None)
+        for candidate in begun:
+            if candidate != chosen and candidate[0] >= onset - self._widest_gap:
                 heapq.heappush(waiting, candidate)
-        return chosen[1]
+        if chosen is not None:
+            self._taken[key] = (onset, chosen[1])
+        elif self._taken.get(key, (None, 0))[0] == onset:
+            # A second voice goes on from the same key.
+            return self._taken[key][1]
+        return None if chosen is None else chosen[1]
+
+    def strike(self, note: WrittenNote, onset: int) -> None:
+        """A new note on the same key ends the ties that waited over a gap."""
+        waiting = self._waiting.get((note.part, note.pitch))
+        while waiting and waiting[0][0] < onset - self._tolerance:
+            heapq.heappop(waiting)
 
     def _voice(self, head: int) -> int:
         return self._notes[self._played[head].written].voice

@@ -125,8 +125,11 @@ def test_only_tied_noteheads_of_a_chord_merge() -> None:
 
 
 def test_a_tie_without_its_other_end_is_a_note_of_its_own() -> None:
-    parsed = score_of(note("C4", 2, ties="start") + note("D4", 1) + note("C4", 1, ties="stop"))
-    assert rows(parsed) == [("C4", 0, 2), ("D4", 2, 1), ("C4", 3, 1)]
+    parsed = score_of(
+        note("C4", 2, ties="start") + note("D4", 1) + note("E4", 1, ties="stop"),
+        note("F4", 2) + note("C4", 2, ties="stop", voice=2),
+    )
+    assert rows(parsed) == [("C4", 0, 2), ("D4", 2, 1), ("E4", 3, 1), ("F4", 4, 2), ("C4", 6, 2)]
 
 
 def test_tied_elements_serve_where_a_file_has_no_tie_elements() -> None:
@@ -144,6 +147,33 @@ def test_ties_hold_over_rounding_errors() -> None:
     parsed = parse(rounded)
     assert [m.end for m in parsed.measures] == [4, 8]
     assert len(parsed.notes) == 2
+
+
+def test_chords_that_are_rolled_in_writing_are_held() -> None:
+    """Each note is tied to the chord at the end, over the notes between (Liszt, Ravel)."""
+    parsed = score_of(
+        note("C4", 0.25, ties="start")
+        + note("E4", 0.25, ties="start")
+        + note("G4", 0.5, ties="start")
+        + note("C4", 3, ties="stop")
+        + note("E4", 3, ties="stop", chord=True)
+        + note("G4", 3, ties="stop", chord=True)
+    )
+    assert rows(parsed) == [("C4", 0, 4), ("E4", 0.25, 3.75), ("G4", 0.5, 3.5)]
+
+
+def test_a_new_note_on_the_key_ends_a_tie_over_a_gap() -> None:
+    parsed = score_of(
+        note("C4", 1, ties="start") + note("D4", 1) + note("C4", 1) + note("C4", 1, ties="stop")
+    )
+    assert len(parsed.notes) == 4
+
+
+def test_two_voices_may_go_on_from_one_tied_note() -> None:
+    first = note("A3", 4, ties="start", voice=1)
+    second = note("A3", 1, ties="stop", voice=1) + note("D4", 3, voice=1)
+    parsed = score_of(first, second + backup(4) + note("A3", 2, ties="stop", voice=2))
+    assert rows(parsed) == [("A3", 0, 6), ("D4", 5, 3)]
 
 
 def test_marks_of_all_tied_noteheads_are_kept() -> None:
