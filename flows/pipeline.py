@@ -4,7 +4,6 @@
 # occur in annotations only, so the annotations have to be objects, not text.
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
@@ -30,8 +29,6 @@ from score_to_audio.types import InputError
 WORKERS = 4
 """Threads: two scores under way, each with a task that runs and one that waits for it."""
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=WORKERS)
-BETWEEN_RECORDS = 5.0
-"""Seconds between two writings of the manifest, whose cost grows with its length."""
 MAX_ROWS = 300
 """Of a table artifact; it is a row of Prefect's database. The manifest has them all."""
 
@@ -168,13 +165,12 @@ def _reason(state: State[Any]) -> str:
 
 
 class _Record:
-    """Tells about outcomes as they come: log, progress artifact, and the manifest in the output folder."""
+    """Tells about outcomes as they come: log, manifest in the output folder, progress artifact."""
 
     def __init__(self, total: int, pipeline: Pipeline, store: Store, output: Path) -> None:
-        self.total, self.pipeline, self.store, self.output = total, pipeline, store, output
+        self.total = total
         self.done = 0
-        self.unwritten: list[Outcome] = []
-        self.last_time = time.monotonic()
+        self.recorder = jobs.Recorder(pipeline, store, output)
         self.logger = get_run_logger()
         self.progress: UUID | None = None
 
@@ -183,24 +179,21 @@ class _Record:
 
     def add(self, outcome: Outcome) -> None:
         self.done += 1
-        self.unwritten.append(outcome)
         if outcome.error:
             self.logger.error("%s: %s", outcome.job.name, outcome.error)
         else:
             self.logger.info("%s: %s", outcome.job.name, "from the store" if outcome.cached else "made")
-        if time.monotonic() - self.last_time >= BETWEEN_RECORDS:
-            self.write()
+        if self.recorder.add(outcome):
+            self.show()
 
-    def write(self) -> None:
-        jobs.record(self.unwritten, self.pipeline, self.store, self.output)
-        self.unwritten = []
+    def show(self) -> None:
         self.progress = show_progress(
             self.progress, self.done / max(self.total, 1), f"{self.done} of {self.total} scores"
         )
-        self.last_time = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        self.write()
+        self.recorder.write()
+        self.show()
 
 
 def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> State[None]:

@@ -153,9 +153,11 @@ def run(
     )
     plan = jobs.plan(scores)
     store = default_store()
-    outcomes: list[Outcome] = []
     failures: list[Exception] = []
-    with _Display(total=len(plan), quiet=as_json) as display:
+    with (
+        _Display(total=len(plan), quiet=as_json) as display,
+        jobs.Recorder(pipeline, store, output) as record,
+    ):
         for job in plan:
             try:
                 with display.item(str(job.score)):
@@ -165,9 +167,8 @@ def run(
                     raise
                 failures.append(error)
                 outcome = jobs.Outcome(job, error=str(error))
-            outcomes.append(outcome)
             if outcome.error is None or len(plan) > 1:
-                jobs.record([outcome], pipeline, store, output)
+                record.add(outcome)
             if as_json:
                 print(json.dumps(_outcome_json(outcome)))
             else:

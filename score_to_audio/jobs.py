@@ -6,6 +6,7 @@ import fcntl
 import glob
 import json
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from score_to_audio.store import Store
 from score_to_audio.types import InputError
 
 MANIFEST = "manifest.jsonl"
+BETWEEN_RECORDS = 5.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,36 @@ def finish(
 
 
 # ----------------------------------------------------------------------------------------- manifest
+
+
+class Recorder:
+    """Enters outcomes into the manifest as they come: every few seconds and at the end, since each writing
+    costs as much as the manifest is long."""
+
+    def __init__(self, pipeline: Pipeline, store: Store, output: Path) -> None:
+        self._target = pipeline, store, output
+        self._unwritten: list[Outcome] = []
+        self._last_time = time.monotonic()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+    def add(self, outcome: Outcome) -> bool:
+        """True where this was the moment to write."""
+        self._unwritten.append(outcome)
+        if time.monotonic() - self._last_time < BETWEEN_RECORDS:
+            return False
+        self.write()
+        return True
+
+    def write(self) -> None:
+        if self._unwritten:
+            record(self._unwritten, *self._target)
+        self._unwritten = []
+        self._last_time = time.monotonic()
 
 
 def record(outcomes: Iterable[Outcome], pipeline: Pipeline, store: Store, output: Path) -> Path:
