@@ -37,9 +37,11 @@ app = typer.Typer(
 models = typer.Typer(help="Renderers, synthesizers and their checkpoints.", no_args_is_help=True)
 store_app = typer.Typer(help="The store that keeps every artifact.", no_args_is_help=True)
 prompts_app = typer.Typer(help="Reference recordings for synthesizers that take one.", no_args_is_help=True)
+codec_app = typer.Typer(help="Neural audio codecs: EnCodec and Piano-Encodec.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(store_app, name="store")
 app.add_typer(prompts_app, name="prompts")
+app.add_typer(codec_app, name="codec")
 
 Renderer = Annotated[str, typer.Option("--renderer", "-r", help="Stage 1; see `models list`.")]
 Synthesizer = Annotated[str, typer.Option("--synthesizer", "-s", help="Stage 2; see `models list`.")]
@@ -517,6 +519,72 @@ def prompts_list() -> None:
 
     for name in prompts.names():
         print(name)
+
+
+# -------------------------------------------------------------------------------------------- codec
+
+CodecName = Annotated[
+    str, typer.Option("--codec", help="piano-encodec, encodec-32khz, or a checkpoint file.")
+]
+
+
+@codec_app.command("encode")
+def codec_encode(
+    audio: Annotated[Path, typer.Argument(help="Audio file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Codes, an .npz file.")],
+    codec: CodecName = "piano-encodec",
+    device: Device = "auto",
+) -> None:
+    """Sound to codes."""
+    from adapters import codec as codecs
+    from adapters.audio import read_audio
+
+    codes = codecs.encode(_codec(codec, device), read_audio(audio))
+    codecs.write_codes(codes, output)
+    print(output)
+
+
+@codec_app.command("decode")
+def codec_decode(
+    codes: Annotated[Path, typer.Argument(help="Codes that `codec encode` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file; its suffix decides.")],
+    codec: CodecName = "piano-encodec",
+    device: Device = "auto",
+) -> None:
+    """Codes to sound."""
+    from adapters import codec as codecs
+
+    loaded = _codec(codec, device)
+    _write_sound(codecs.decode(loaded, codecs.read_codes(codes, loaded)), output)
+
+
+@codec_app.command("reconstruct")
+def codec_reconstruct(
+    audio: Annotated[Path, typer.Argument(help="Audio file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file; its suffix decides.")],
+    codec: CodecName = "piano-encodec",
+    device: Device = "auto",
+) -> None:
+    """Sound through the codec and back: what it can keep of a recording."""
+    from adapters import codec as codecs
+    from adapters.audio import read_audio
+
+    _write_sound(codecs.reconstruct(_codec(codec, device), read_audio(audio)), output)
+
+
+def _codec(name: str, device: str) -> Any:
+    from adapters.codec import load_codec
+    from score_to_audio import checkpoints, registry
+
+    return load_codec(checkpoints.find(name), device=registry.device_called(device))
+
+
+def _write_sound(sound: Any, output: Path) -> None:
+    from adapters.audio import stream_of, write_audio
+    from score_to_audio.stages import audio_format
+
+    write_audio(stream_of(sound), output, format=audio_format(output.suffix.removeprefix(".")))
+    print(output)
 
 
 # ------------------------------------------------------------------------------------------- doctor

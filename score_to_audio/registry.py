@@ -49,7 +49,7 @@ def plugin(kind: Kind, name: str) -> type[Any]:
         raise InputError(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
     try:
         loaded: type[Any] = known[name].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise InputError(f"{kind} {name!r} cannot be loaded from {_origin(known[name])}: {error}") from error
     return loaded
 
@@ -131,12 +131,13 @@ def prepare(
         checkpoints={
             role: checkpoints.find(getattr(values, role)) for role in checkpoint_roles(found.parameters)
         },
-        device=_device(device) if found.runs_on_gpu else "cpu",
+        device=device_called(device) if found.runs_on_gpu else "cpu",
         seed=seed if found.uses_seed else 0,
     )
 
 
-def _device(wanted: str) -> str:
+def device_called(wanted: str) -> str:
+    """ "cpu" or "cuda" for auto, cpu or cuda. Raises ``InputError``."""
     if wanted == "cpu":
         return wanted
     import torch
