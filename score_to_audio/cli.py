@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from score_to_audio.plugins import Spec
     from score_to_audio.registry import Kind
     from score_to_audio.stages import Made
+    from score_to_audio.types import Waveform
 
 EXIT_FAILED = 1
 """Some items failed."""
@@ -531,7 +532,7 @@ CodecName = Annotated[
 @codec_app.command("encode")
 def codec_encode(
     audio: Annotated[Path, typer.Argument(help="Audio file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Codes, an .npz file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Codes, an .npy file.")],
     codec: CodecName = "piano-encodec",
     device: Device = "auto",
 ) -> None:
@@ -579,11 +580,15 @@ def _codec(name: str, device: str) -> Any:
     return load_codec(checkpoints.find(name), device=registry.device_called(device))
 
 
-def _write_sound(sound: Any, output: Path) -> None:
+def _write_sound(sound: Waveform, output: Path) -> None:
+    """A codec's sound may exceed full scale: its peaks are limited, as those of every synthesizer."""
     from adapters.audio import stream_of, write_audio
     from score_to_audio.stages import audio_format
+    from synthesizers.limiter import limited
 
-    write_audio(stream_of(sound), output, format=audio_format(output.suffix.removeprefix(".")))
+    stream = stream_of(sound)
+    guarded = replace(stream, blocks=limited(stream.blocks, stream.sample_rate))
+    write_audio(guarded, output, format=audio_format(output.suffix.removeprefix(".")))
     print(output)
 
 
