@@ -15,7 +15,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from adapters.score_directions import MEASURE_END, TEMPO_KINDS, DirectionReader, read_jumps
+from adapters.score_directions import MEASURE_END, TEMPO_KINDS, DirectionReader
 from adapters.score_ornaments import HiddenNote, mark_played_out
 from adapters.score_written import (
     ROUNDING_QUARTERS,
@@ -318,6 +318,7 @@ class _PartReader:
         self.known_durations: dict[str | None, int] = {}
         self.hidden: list[HiddenNote] = []
         self.endings: frozenset[int] = frozenset()
+        self.next_endings: frozenset[int] = frozenset()
         self.transposition = (0, 0)
         self.voices: dict[str, int] = {}
         self.first_in_measure = 0
@@ -353,8 +354,8 @@ class _PartReader:
             elif tag == "sound":
                 self.directions.sound(child, self._place(child), measure)
         measure.endings |= self.endings
-        if ending_stops:
-            self.endings = frozenset()
+        if ending_stops or self.next_endings:
+            self.endings, self.next_endings = self.next_endings, frozenset()
         mark_played_out(self.hidden, self.score.notes[self.first_in_measure :])
         self.hidden.clear()
         if measure.length > MAX_MEASURE_QUARTERS * self.score.ticks:
@@ -416,24 +417,26 @@ class _PartReader:
                 self.counts["repeated"] += 1
 
     def _barline(self, element: Any) -> bool:
-        """Reads repeats and voltas; True where a volta ends."""
+        """Reads repeats and voltas; True where a volta ends.
+
+        A sign on the wrong side of a bar line belongs to the measure on its other side.
+        """
         measure = self.measure
         stops = False
-        at_start = element.get("location") == "left"
+        side = element.get("location")
+        at_start = side == "left" or (side is None and self.position == 0)
         for child in element:
             if child.tag == "repeat":
-                if child.get("direction") == "forward":
-                    measure.repeat_start = True
-                else:
-                    times = _number(child.get("times")) or Fraction(2)
-                    measure.repeat_end = max(measure.repeat_end, min(int(times), 10**6), 1)
-                    measure.repeat_after_jump = child.get("after-jump") == "yes"
+                self._repeat(child, at_start)
             elif child.tag == "ending":
-                if child.get("type") == "start":
-                    self.endings = _ending_numbers(child.get("number") or "")
-                elif not at_start:
+                numbers = _ending_numbers(child.get("number") or "")
+                if child.get("type") == "start" and at_start:
+                    self.endings = numbers
+                elif child.get("type") == "start":
+                    self.next_endings = numbers
+                else:
                     stops = True
-                    measure.endings |= _ending_numbers(child.get("number") or "")
+                    measure.endings |= numbers
             elif child.tag == "segno":
                 measure.segno |= {element.get("segno") or "segno"}
             elif child.tag == "coda":
@@ -441,8 +444,18 @@ class _PartReader:
             elif child.tag == "fermata":
                 place = Place(self.index, 0 if at_start else MEASURE_END)
                 self.directions.fermata(place, place, None)
-        read_jumps(element, WrittenMeasure())
         return stops
+
+    def _repeat(self, element: Any, at_start: bool) -> None:
+        measures = self.score.measures
+        if element.get("direction") == "forward":
+            begins = self.index if at_start else min(self.index + 1, len(measures) - 1)
+            measures[begins].repeat_start = True
+            return
+        ends = measures[self.index - 1 if at_start and self.index else self.index]
+        times = _number(element.get("times")) or Fraction(2)
+        ends.repeat_end = max(ends.repeat_end, min(int(times), 10**6), 1)
+        ends.repeat_after_jump = element.get("after-jump") == "yes"
 
     # ------------------------------------------------------------------------------------------ notes
 

@@ -104,6 +104,23 @@ def test_a_second_ending_alone_is_played() -> None:
     assert order("", second, "", repeats=False) == [1, 2, 3]
 
 
+def test_signs_on_the_other_side_of_a_bar_line() -> None:
+    """Some programs write what begins with a measure at the end of the one before, and the reverse."""
+    late_start = '<barline location="right"><repeat direction="forward"/></barline>'
+    early_end = '<barline location="left"><repeat direction="backward"/></barline>'
+    late_ending = '<barline location="right"><ending number="2" type="start"/></barline>'
+    sign = note("C4", 4)
+    parsed = score_of(
+        sign + late_start,
+        ending("1", "start") + sign + ending("1", "stop", back=True) + late_ending,
+        sign + ending("2", "stop"),
+        sign,
+    )
+    assert [m.written + 1 for m in parsed.measures] == [1, 2, 3, 4]
+    parsed = score_of(sign + late_start, sign, early_end + sign)
+    assert [m.written + 1 for m in parsed.measures] == [1, 2, 2, 3]
+
+
 def test_two_repeats_with_endings_follow_each_other() -> None:
     first = ending("1", "start") + ending("1", "stop", back=True)
     second = ending("2", "start") + ending("2", "stop")
