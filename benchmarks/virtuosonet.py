@@ -4,7 +4,9 @@
 
 Without a checkpoint the weights of the published size are filled with arbitrary values, which takes the same
 time. Seconds are processor time on one thread, the smallest of several runs; loading the model is not part of
-them. ``--grow`` repeats the first score up to that many notes and reports seconds per thousand notes.
+them. "plain" is the network alone written as the published code computes it (``encode`` and ``generate``
+together take its place), so that the machine and its load cancel out. ``--grow`` repeats the first score up to
+that many notes and reports seconds per thousand notes.
 
 Published code on the machine of the fact sheet (one thread, median of three, wall time):
 beethoven_18-3, 1453 notes: features .24, network .97, post-processing .57, together 1.78 s.
@@ -28,12 +30,13 @@ from adapters.midi import performance_to_midi
 from adapters.virtuosonet import OFFICIAL_STYLES, places, read_checkpoint
 from renderers.virtuosonet.features import note_features
 from renderers.virtuosonet.generation import Generator, residual_info
-from renderers.virtuosonet.network import NetworkSizes, VirtuosoNet
+from renderers.virtuosonet.network import EncodedScore, NetworkSizes, VirtuosoNet
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.performance import performance
 from renderers.virtuosonet.playing import play
 from renderers.virtuosonet.recurrence import FrozenGrus
 from renderers.virtuosonet.score import read_score as read_notes
+from tests.renderers.virtuosonet_plain import plain_generation, plain_gru
 
 PUBLISHED_SIZES = NetworkSizes(84, 256, 256, 256, 256, 256, 256, 256, 16, 8)
 OFFICIAL_SECONDS = {
@@ -51,11 +54,14 @@ def main() -> None:
     torch.set_num_threads(1)
     model = Model(arguments.checkpoint)
     print(
-        f"{'score':24}{'notes':>7}" + "".join(f"{stage:>10}" for stage in STAGES) + f"{'total':>10}  official"
+        f"{'score':24}{'notes':>7}"
+        + "".join(f"{stage:>10}" for stage in STAGES)
+        + f"{'total':>10}{'plain':>10}  official"
     )
     for path in arguments.scores:
         seconds, notes = best(partial(model.run, path.read_bytes()), arguments.runs)
-        _print(path.stem, notes, seconds)
+        plain = min(model.run_plainly(path.read_bytes()) for _ in range(arguments.runs))
+        _print(path.stem, notes, seconds, plain)
     if arguments.grow:
         _print_growth(model, arguments.scores[0].read_bytes(), arguments.grow, arguments.runs)
 
@@ -91,10 +97,7 @@ class Model:
         clock.append(time.process_time())
         encoded = self.network.encode(inputs, places(score), self.grus)
         clock.append(time.process_time())
-        columns = self.statistics.columns
-        piece = [*columns("qpm_primo"), *columns("tempo_primo")]
-        residuals = residual_info(inputs, piece, columns("tempo"), encoded.places.measures)
-        generated = self.generator(encoded, residuals, self.z)
+        generated = self.generator(encoded, self._residuals(inputs, encoded), self.z)
         clock.append(time.process_time())
         played = play(score, self.statistics.denormalised(generated.notes))
         result = performance(score, played, trills=True, note_ids=[note.xml_id for note in score.notes])
@@ -102,6 +105,21 @@ class Model:
         performance_to_midi(result)
         clock.append(time.process_time())
         return [after - before for before, after in pairwise(clock)], len(score.notes)
+
+    @torch.inference_mode()
+    def run_plainly(self, content: bytes) -> float:
+        """Seconds of the network written plainly."""
+        score = read_notes(etree.fromstring(content), name="score")
+        inputs = torch.from_numpy(self.statistics.inputs(note_features(score, composer="Beethoven")))
+        start = time.process_time()
+        encoded = self.network.encode(inputs, places(score), plain_gru)
+        plain_generation(self.network, encoded, self._residuals(inputs, encoded), self.z)
+        return time.process_time() - start
+
+    def _residuals(self, inputs: torch.Tensor, encoded: EncodedScore) -> torch.Tensor:
+        columns = self.statistics.columns
+        piece = [*columns("qpm_primo"), *columns("tempo_primo")]
+        return residual_info(inputs, piece, columns("tempo"), encoded.places.measures)
 
 
 def _arbitrary_statistics() -> Statistics:
@@ -117,11 +135,15 @@ def best(run: Callable[[], tuple[list[float], int]], runs: int) -> tuple[list[fl
     return min((run() for _ in range(runs)), key=lambda result: sum(result[0]))
 
 
-def _print(name: str, notes: int, seconds: list[float]) -> None:
+def _print(name: str, notes: int, seconds: list[float], plain: float) -> None:
     official = OFFICIAL_SECONDS.get(name)
     total = sum(seconds)
     ratio = f"{official:.2f} ({official / total:.1f} times)" if official else ""
-    print(f"{name:24}{notes:7}" + "".join(f"{s:10.3f}" for s in seconds) + f"{total:10.3f}  {ratio}")
+    print(
+        f"{name:24}{notes:7}"
+        + "".join(f"{s:10.3f}" for s in seconds)
+        + f"{total:10.3f}{plain:10.3f}  {ratio}"
+    )
 
 
 def _print_growth(model: Model, content: bytes, most: int, runs: int) -> None:

@@ -17,6 +17,8 @@ from renderers.virtuosonet.musicxml import Compatibility, Document, Note, Part, 
 
 VOICES_PER_PART = 10
 """Voice numbers of a part are moved up by this times the part's index."""
+TIE_GAP = 4
+"""Quarter notes that a tie within a voice may lead over."""
 TRILL_REACH = 3
 """Semitones between a trill's written note and the note that carries its mark."""
 
@@ -132,34 +134,62 @@ def _merge_ties(notes: list[Note], compatibility: Compatibility) -> list[Note]:
     """The notes without those that a tie makes part of an earlier one.
 
     The published code ties a note to the latest earlier one of its pitch with a tie, wherever that is, and
-    loses it where there is none. By default a tie has to reach its note, which is played otherwise.
+    loses it where there is none.
     """
+    return _merge_all_ties(notes) if compatibility == "official" else _merge_reaching_ties(notes)
+
+
+def _merge_all_ties(notes: list[Note]) -> list[Note]:
     kept: list[Note] = []
-    tied: dict[int, list[Note]] = defaultdict(list)
+    latest: dict[int | None, Note] = {}
     for note in notes:
-        assert note.pitch is not None
         if note.tied_stop:
-            first = _tie_start(tied[note.pitch], note, compatibility)
-            if first is not None:
-                first.duration += note.duration
-                first.seconds += note.seconds
-                first.slurs += note.slurs
-            if first is not None or compatibility == "official":
-                continue
+            if note.pitch in latest:
+                _extend(latest[note.pitch], note, latest[note.pitch].duration + note.duration)
+            continue
         kept.append(note)
         if note.tied_start:
-            tied[note.pitch].append(note)
+            latest[note.pitch] = note
     return kept
 
 
-def _tie_start(candidates: list[Note], note: Note, compatibility: Compatibility) -> Note | None:
-    if compatibility == "official":
-        return candidates[-1] if candidates else None
-    tolerance = note.divisions / 16  # written durations of tuplets can miss each other by a division
-    for candidate in reversed(candidates):
-        if abs(candidate.end - note.position) <= tolerance:
-            return candidate
-    return None
+def _merge_reaching_ties(notes: list[Note]) -> list[Note]:
+    """A tie leads to a note that begins where it ends, also to one in each of two voices; or, within a voice,
+    over a gap: chords that are rolled in writing. A note that no tie reaches is played."""
+    kept: list[Note] = []
+    waiting: dict[int | None, list[Note]] = defaultdict(list)
+    continued: dict[tuple[int | None, float], Note] = {}
+    for note in notes:
+        onset = (note.pitch, note.position)
+        first = _tied_to(waiting[note.pitch], note) or continued.get(onset) if note.tied_stop else None
+        if first is None:
+            kept.append(note)
+        else:
+            waiting[note.pitch] = [each for each in waiting[note.pitch] if each is not first]
+            continued[onset] = first
+            _extend(first, note, max(first.duration, note.end - first.position))
+        if note.tied_start:
+            waiting[note.pitch].append(first or note)
+    return kept
+
+
+def _tied_to(candidates: list[Note], note: Note) -> Note | None:
+    """The one that the note goes on from: first of its own voice, then of another, then over a gap."""
+    reached = [each for each in candidates if _gap(each, note) < 1 / 16]
+    own = [each for each in candidates if each.voice == note.voice and _gap(each, note) <= TIE_GAP]
+    chosen = [each for each in own if each in reached] or reached or own
+    return chosen[-1] if chosen else None
+
+
+def _gap(first: Note, note: Note) -> float:
+    """Quarter notes between the end of one note and the beginning of the other."""
+    return abs(note.position - first.end) / note.divisions
+
+
+def _extend(first: Note, note: Note, duration: float) -> None:
+    first.duration = duration
+    first.seconds += note.seconds
+    first.slurs += note.slurs
 
 
 # ---------------------------------------------------------------------------------------------- unisons

@@ -14,6 +14,7 @@ from torch import nn
 from renderers.virtuosonet.generation import Generated, Generator, residual_info
 from renderers.virtuosonet.network import ContextAttention, EncodedScore, NetworkSizes, Places, VirtuosoNet
 from renderers.virtuosonet.recurrence import SINGLE_THREAD_PRODUCT, FrozenGrus, torch_gru
+from tests.renderers.virtuosonet_plain import plain_generation
 
 SIZES = NetworkSizes(
     inputs=79, note=8, voice=6, beat=10, measure=6, encoder=9, final=12, performance=7, style=5, heads=4
@@ -119,42 +120,9 @@ def test_generation_equals_a_plain_loop(network: VirtuosoNet) -> None:
     """The same decoder written as one step of the whole GRU after the other."""
     z = torch.full((5,), 0.3)
     encoded, generated = generate(network, 40, z)
-    expected = plain_generation(network, encoded, residual_info(inputs(40), [4, 77, 78], range(27, 32), 4), z)
+    residuals = residual_info(inputs(40), [4, 77, 78], range(27, 32), encoded.places.measures)
+    expected = plain_generation(network, encoded, residuals, z).numpy()
     np.testing.assert_allclose(generated.notes, expected, rtol=0, atol=2e-6)
-
-
-@torch.inference_mode()
-def plain_generation(
-    network: VirtuosoNet, score: EncodedScore, residuals: torch.Tensor, z: torch.Tensor
-) -> np.ndarray:
-    decoder, where = network.performance_decoder, score.places
-    style = decoder.style_vector_expandor(z)
-    measures, previous, state = [], torch.zeros(2), None
-    for m in range(where.measures):
-        step = torch.cat([score.measure[m], style, residuals[m], previous])
-        output, state = decoder.measure_decoder.rnn(step[None, None], state)
-        previous = decoder.measure_decoder.fc(output[0, 0])
-        measures.append(torch.cat([score.measure[m], previous]))
-    attention = decoder.result_for_tempo_attention
-    rows: list[torch.Tensor] = []
-    now, state, tempo_state = torch.zeros(11), None, None
-    for i, (beat, measure) in enumerate(zip(where.beat.tolist(), where.measure.tolist(), strict=True)):
-        context = [score.beat[beat], measures[measure]]
-        if i == 0 or beat != int(where.beat[i - 1]):
-            summary = torch.zeros(10)
-            if i:
-                played = torch.stack([row for row, b in zip(rows, where.beat, strict=False) if b == beat - 1])
-                played = played[:, 1:]
-                weights = torch.softmax(attention.similarity(played), dim=0)
-                summary = (weights * played).sum(0)
-            step = torch.cat([*context, now[:1], summary, style])
-            output, tempo_state = decoder.beat_tempo_forward(step[None, None], tempo_state)
-            now = torch.cat([decoder.beat_tempo_fc(output[0, 0]), now[1:]])
-        step = torch.cat([score.note[i], *context, now, style])
-        output, state = decoder.output_lstm(step[None, None], state)
-        now = torch.cat([now[:1], decoder.fc(output[0, 0])])
-        rows.append(now)
-    return torch.stack(rows).numpy()
 
 
 def test_encoding_passes_gradients_on(network: VirtuosoNet) -> None:

@@ -211,11 +211,21 @@ def test_a_tie_without_beginning_is_played() -> None:
     assert pitches(read(text, compatibility="official")) == [60]
 
 
-def test_a_tie_does_not_reach_over_other_notes() -> None:
+def test_a_tie_holds_over_a_gap_in_its_voice() -> None:
+    """As chords are written that are rolled and held; the published reader leaves out the gap."""
     start, stop = (note("E4", notations=f'<tied type="{kind}"/>') for kind in ("start", "stop"))
     text = document([attributes() + start + note("C4") + stop])
-    assert durations(read(text)) == [1, 1, 1]
+    assert durations(read(text)) == [3, 1]
     assert durations(read(text, compatibility="official")) == [2, 1]
+
+
+@pytest.mark.parametrize("between", [note("C4", 10), note("C4", voice="2")])
+def test_a_tie_does_not_reach_everywhere(between: str) -> None:
+    start = note("E4", notations='<tied type="start"/>')
+    stop = note("E4", notations='<tied type="stop"/>', voice="3")
+    text = document([attributes() + start + between + stop])
+    assert len(read(text).notes) == 3
+    assert len(read(text, compatibility="official").notes) == 2
 
 
 def test_ties_over_several_notes_become_one() -> None:
