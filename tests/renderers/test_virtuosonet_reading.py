@@ -219,6 +219,16 @@ def test_a_tie_holds_over_a_gap_in_its_voice() -> None:
     assert durations(read(text, compatibility="official")) == [2, 1]
 
 
+def test_two_voices_may_go_on_from_one_key() -> None:
+    start = note("E4", notations='<tied type="start"/>')
+    stop = '<tied type="stop"/>'
+    back = "<backup><duration>2</duration></backup>"
+    text = document(
+        [attributes() + start + note("E4", notations=stop) + back + note("E4", 4, notations=stop, voice="2")]
+    )
+    assert durations(read(text)) == [3]
+
+
 @pytest.mark.parametrize("between", [note("C4", 10), note("C4", voice="2")])
 def test_a_tie_does_not_reach_everywhere(between: str) -> None:
     start = note("E4", notations='<tied type="start"/>')
