@@ -1,0 +1,95 @@
+"""Checkpoints in the published layouts, with filled weights, from `models import` to sound."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from renderers.dexter.network import Denoiser, DenoiserConfig
+from renderers.m2m.network import M2MNetwork, NetworkConfig
+from score_to_audio.testing import example_score
+from tests.parity.golden_files import fill
+from tests.synthesizers import midi_valle_checkpoints
+from tests.virtuosonet_checkpoint import write_checkpoint
+
+pytestmark = pytest.mark.slow
+
+
+def write_dexter(path: Path) -> None:
+    network = Denoiser(DenoiserConfig(channels=16, layers=4))
+    fill(network, "test")
+    settings = {"timesteps": 40, "seg_len": 30}
+    torch.save({"state_dict": network.state_dict(), "hyper_parameters": settings}, path)
+
+
+def write_m2m(path: Path) -> None:
+    network = M2MNetwork(NetworkConfig(hidden=16, layers=1, heads=2, feed_forward=8, words=4, style_width=4))
+    fill(network, "test")
+    torch.save({"state_dict": {f"net.{k}": v for k, v in network.state_dict().items()}}, path)
+
+
+RENDERERS: dict[str, Callable[[Path], object]] = {
+    "virtuosonet": write_checkpoint,
+    "dexter": write_dexter,
+    "m2m": write_m2m,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "example.musicxml").write_bytes(example_score().content)
+    return tmp_path
+
+
+def cli(home: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "score_to_audio.cli", *arguments],
+        cwd=home,
+        env=os.environ
+        | {
+            "SCORE_TO_AUDIO_STORE": str(home / "store"),
+            "SCORE_TO_AUDIO_CHECKPOINTS": str(home / "checkpoints"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_an_imported_checkpoint_renders_and_is_synthesized(name: str, home: Path) -> None:
+    RENDERERS[name](home / "weights.pt")
+    cli(home, "models", "import", name, "weights.pt")
+    assert "tensors" in cli(home, "models", "check", name)
+    cli(home, "run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
+    provenance = json.loads((home / "out" / "manifest.jsonl").read_text())["performance"]["provenance"]
+    assert (provenance["model"], provenance["seed"] in (0, 3)) == (name, True)
+    assert list(provenance["checkpoints"]) == ["checkpoint"]
+    assert (home / "out" / "example.wav").stat().st_size > 100_000
+    assert "from the store" in cli(home, "run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
+
+
+def test_midi_valle_synthesizes_from_imported_checkpoints(home: Path) -> None:
+    midi_valle_checkpoints.write_model(home / "best-valid-loss.pt")
+    midi_valle_checkpoints.write_codec(home / "compression_32khz_new.bin")
+    cli(home, "models", "import", "midi-valle", "best-valid-loss.pt")
+    cli(home, "models", "import", "piano-encodec", "compression_32khz_new.bin")
+    cli(home, "models", "check", "piano-encodec")
+    cli(home, "render", "example.musicxml", "-o", "x.mid")
+    cli(home, "synthesize", "x.mid", "-o", "x.wav", "-s", "midi-valle", "--seed", "1")
+    first = (home / "x.wav").read_bytes()
+    cli(home, "store", "prune", "--all")
+    cli(home, "synthesize", "x.mid", "-o", "x.wav", "-s", "midi-valle", "--seed", "1")
+    assert (home / "x.wav").read_bytes() == first
+    cli(home, "codec", "encode", "x.wav", "-o", "x.npy")
+    cli(home, "codec", "decode", "x.npy", "-o", "decoded.wav")
+    cli(home, "codec", "reconstruct", "x.wav", "-o", "reconstructed.flac")
