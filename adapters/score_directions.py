@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +114,10 @@ class DirectionReader:
             elif child.tag in IMPULSES:
                 self.add("impulse", place, child.tag, staff=staff)
             elif child.tag == "other-dynamics" and (text := plain_text(child.text or "")):
-                self.words(text, None, place, staff, is_tempo=False)
+                if re.fullmatch(r"[pmfsrz]{2,6}", text) and text not in LEVELS:
+                    self.add("impulse", place, text, staff=staff)
+                else:
+                    self.words(text, None, place, staff, is_tempo=False)
 
     def fermata(self, place: Place, end: Place, staff: int | None) -> None:
         self.add("fermata", place, "fermata", end=end, staff=staff)

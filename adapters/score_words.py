@@ -38,7 +38,7 @@ _RESET = _pattern(
     r"repren\w*\s+le\s+mouv",
     r"en\s+mesure",
     r"come\s+prima",
-    r"tempo\b\.?$",
+    r"^\W*tempo\W*$",
 )
 _MORE = r"(?:più|piu|meno|plus|moins)"
 _PACE = r"(?:mosso|animato|lento|largo|presto|allegro|agitato|stretto|vite|lent|animé|schneller|langsamer)"

@@ -622,6 +622,15 @@ def test_impulses(name: str) -> None:
     assert score_of(dynamics(name) + note("C4", 4)).directions == (Direction("impulse", 0, 0, name, part=0),)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "found"),
+    [("ffp", "impulse", "ffp"), ("f", "dynamic", "f"), ("sempre pp", "dynamic", "pp"), ("?", "words", "?")],
+)
+def test_other_dynamics(text: str, kind: str, found: str) -> None:
+    other = direction(f"<dynamics><other-dynamics>{text}</other-dynamics></dynamics>")
+    assert [(d.kind, d.text) for d in score_of(other + note("C4", 4)).directions] == [(kind, found)]
+
+
 def test_dynamics_at_a_note() -> None:
     parsed = score_of(note("rest", 2) + note("C4", 2, staff=2, notations="<dynamics><f/></dynamics>"))
     assert parsed.directions == (Direction("dynamic", 2, 2, "f", part=0, staff=2),)

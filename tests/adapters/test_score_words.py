@@ -113,6 +113,7 @@ def test_tempo_resets(text: str) -> None:
         ("sempre fortissimo", {("dynamic", "ff")}),
         ("rinforz.", {("impulse", "rf")}),
         ("dolce", {("words", "")}),
+        ("Un poco più animato il tempo.", {("tempo", "")}),
         ("sans ralentir", {("words", "")}),
         ("attacca subito l'Allegro", {("words", "")}),
         ("m.d.", {("words", "")}),
