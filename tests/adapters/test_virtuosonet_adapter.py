@@ -17,6 +17,7 @@ from adapters.midi import performance_to_midi
 from adapters.musicxml import read_score
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, read_checkpoint
 from score_to_audio.plugins import Checkpoint, Renderer
+from score_to_audio.testing import Check, renderer_checks
 from score_to_audio.types import InputError, Performance
 from tests.renderers.virtuosonet_scores import attributes, document, four_quarters, note
 from tests.virtuosonet_checkpoint import checkpoint, write_checkpoint
@@ -43,6 +44,15 @@ def write(folder: Path, *parts: list[str]) -> Path:
 
 def test_it_is_a_renderer() -> None:
     assert isinstance(renderer(), Renderer)
+
+
+@pytest.mark.parametrize(
+    "check",
+    renderer_checks("virtuosonet", {"checkpoint": str(PUBLISHED)}),
+    ids=lambda check: check.__name__,
+)
+def test_conformance(check: Check) -> None:
+    check()
 
 
 def test_importing_it_is_light() -> None:
