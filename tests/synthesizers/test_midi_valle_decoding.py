@@ -1,0 +1,149 @@
+"""The networks and the loop: caches, batches, filters, draws, and that nothing depends on its company."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+
+from synthesizers.midi_valle.decoding import Request, first_codebooks, sampler
+from synthesizers.midi_valle.layers import ROW_TILE, positions
+from synthesizers.midi_valle.network import MidiValle, Sizes, parameter_shapes, sizes_of
+from synthesizers.midi_valle.sampling import Sampling, draw, filtered, probabilities, race
+from tests.synthesizers.midi_valle_checkpoints import TINY, random_model, random_tensors
+
+
+@cache
+def model(precision: Any = "float32") -> MidiValle:
+    return random_model(TINY, precision)
+
+
+def tokens_for(rows: int, seed: int) -> Tensor:
+    generator = Generator().manual_seed(seed)
+    columns = [torch.randint(4, size, (rows, 1), generator=generator) for size in TINY.field_rows]
+    return torch.cat(columns, dim=1)
+
+
+def request_for(index: int, *, frames: int = 40) -> Request:
+    generator = Generator().manual_seed(100 + index)
+    prompt = torch.randint(0, 2048, (30 + index, 4), generator=Generator().manual_seed(index))
+    length = frames + 3 * index
+    return Request(tokens_for(12 + 5 * index, index), prompt, generator, length, length)
+
+
+def generated(count: int, batch_size: int, precision: Any = "float32") -> dict[int, Tensor]:
+    requests = [request_for(index) for index in range(count)]
+    choose = sampler(Sampling(0.9, 200, 0.95))
+    return dict(first_codebooks(model(precision), requests, choose, batch_size=batch_size))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_same_codes_whatever_the_batch(precision: str) -> None:
+    alone = generated(11, 1, precision)
+    for batch_size in (2, 8, 16):
+        together = generated(11, batch_size, precision)
+        assert all(torch.equal(alone[index], together[index]) for index in range(11))
+
+
+def test_bounds_are_kept() -> None:
+    assert [len(frames) for _, frames in sorted(generated(3, 2).items())] == [40, 43, 46]
+
+
+def test_all_frames_are_reported_and_batches_refilled() -> None:
+    seen: list[int] = []
+    requests = [request_for(index, frames=5) for index in range(5)]
+    done = first_codebooks(
+        model(), requests, sampler(Sampling()), batch_size=2, on_frames=lambda frames: seen.append(frames)
+    )
+    total = sum(len(frames) for _, frames in done)
+    assert sum(seen) == total == sum(request.most_frames for request in requests)
+    assert max(seen) == 2
+
+
+def test_cached_steps_give_what_a_pass_over_everything_gives() -> None:
+    tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
+    whole = [model().start(tokens, frames[:end], 1)[0] for end in range(10, 26)]
+    logits, kept = model().start(tokens, frames[:10], 16)
+    stepped = [logits]
+    for place in range(10, 25):
+        rows, places = torch.zeros(ROW_TILE, dtype=torch.long), torch.zeros(ROW_TILE, dtype=torch.long)
+        rows[5], places[5] = frames[place], place
+        caches = [None] * 5 + [kept] + [None] * (ROW_TILE - 6)
+        stepped.append(model().step(rows, places, caches)[5])
+    torch.testing.assert_close(torch.stack(stepped), torch.stack(whole), atol=1e-4, rtol=0)
+
+
+def test_the_prompt_and_every_codebook_matter() -> None:
+    tokens, first = tokens_for(9, 1), torch.arange(12)
+    prompt = torch.randint(0, 2048, (20, 4), generator=Generator().manual_seed(0))
+    logits: list[Tensor] = []
+    for changed in (None, 0, 3):
+        other = prompt.clone()
+        if changed is not None:
+            other[:, changed] = 7
+        model().complete(tokens, other, first, lambda _, rows: logits.append(rows))
+    assert not torch.allclose(logits[0], logits[3])
+    assert not torch.allclose(logits[0], logits[6])
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    """Relative to the logits' spread; the figure at full size is in docs/midi-valle.md."""
+    tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
+    exact, rounded = (model(precision).start(tokens, frames, 1)[0] for precision in ("float32", "bfloat16"))
+    assert (exact - rounded).abs().max() < 0.05 * exact.std()
+
+
+@given(st.integers(1, 300))
+def test_positions_are_those_of_the_transformer(count: int) -> None:
+    table = positions(count, 8)
+    assert table.shape == (count, 8)
+    torch.testing.assert_close(table[0], torch.tensor([0.0, 1.0] * 4))
+    last = count - 1
+    torch.testing.assert_close(table[last, 2], torch.tensor(last * 1e-1).sin(), atol=1e-4, rtol=0)
+
+
+def test_sizes_are_read_from_the_checkpoint() -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in random_tensors(TINY).items()}
+    assert sizes_of(shapes) == TINY
+    assert sizes_of(parameter_shapes(Sizes())) == Sizes()
+    with pytest.raises(ValueError, match="feat_emb"):
+        sizes_of({"weight": (3, 3)})
+
+
+# ------------------------------------------------------------------------------------------ sampling
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_draws_are_those_of_multinomial(seed: int, count: int) -> None:
+    chances = torch.rand(1, 50, generator=Generator().manual_seed(seed)).softmax(-1)
+    ours, torchs = Generator().manual_seed(seed), Generator().manual_seed(seed)
+    for _ in range(count):
+        drawn = draw(chances, race(50, ours)[None])
+        assert drawn.item() == torch.multinomial(chances, 1, generator=torchs).item()
+
+
+@settings(deadline=None)
+@given(st.floats(0.1, 3), st.integers(0, 60), st.floats(0.05, 1), st.integers(0, 1000))
+def test_filters(temperature: float, top_k: int, top_p: float, seed: int) -> None:
+    logits = 3 * torch.randn(2, 40, generator=Generator().manual_seed(seed))
+    sampling = Sampling(temperature, top_k, top_p)
+    kept = filtered(logits, sampling).isfinite()
+    assert kept.gather(-1, logits.argmax(-1, keepdim=True)).all(), "the likeliest always stays"
+    if top_k:
+        assert (kept.sum(-1) <= top_k).all()
+    assert torch.allclose(probabilities(logits, sampling).sum(-1), torch.ones(2))
+    smallest_kept = logits.masked_fill(~kept, float("inf")).amin(-1)
+    largest_gone = logits.masked_fill(kept, float("-inf")).amax(-1)
+    assert (smallest_kept >= largest_gone).all(), "what goes is never likelier than what stays"
+
+
+def test_top_k_of_one_is_greedy() -> None:
+    logits = torch.randn(5, 30, generator=Generator().manual_seed(0))
+    chances = probabilities(logits, Sampling(top_k=1))
+    races = torch.stack([race(30, Generator().manual_seed(seed)) for seed in range(5)])
+    assert torch.equal(draw(chances, races), logits.argmax(-1))

@@ -1,0 +1,285 @@
+"""The synthesizer as a whole, on a small checkpoint with arbitrary weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adapters import midi_valle as adapter
+from adapters.midi_valle import MidiValleParameters, MidiValleSynthesizer, default_prompt, load_model
+from score_to_audio import progress, testing
+from score_to_audio.plugins import Checkpoint, Prompt
+from score_to_audio.types import InputError, Performance, Waveform
+from synthesizers.midi_valle.layers import Dense
+from synthesizers.midi_valle.network import parameter_shapes
+from tests.synthesizers.midi_valle_checkpoints import TINY, random_tensors, write_codec, write_model
+
+
+@cache
+def checkpoints(folder: Path) -> dict[str, Checkpoint]:
+    return {"checkpoint": write_model(folder / "model.pt"), "codec": write_codec(folder / "codec.bin")}
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MidiValleSynthesizer]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def synthesizer(**options: Any) -> MidiValleSynthesizer:
+        parameters = MidiValleParameters(**{"precision": "float32", "segment_length": 4.0, **options})
+        return MidiValleSynthesizer(parameters, checkpoints=checkpoints(folder), device="cpu")
+
+    return synthesizer
+
+
+def piece(seconds: float = 12.0) -> Performance:
+    onset = np.arange(0.2, seconds - 1, 0.4)
+    count = len(onset)
+    return Performance(onset, onset + 0.35, 50 + np.arange(count) % 30, np.full(count, 64))
+
+
+def codes_of(synthesizer: MidiValleSynthesizer, performance: Performance, seed: int = 0) -> list[np.ndarray]:
+    encoded = synthesizer._encode(default_prompt())
+    return list(synthesizer._codes(synthesizer._takes(performance, encoded), encoded, seed))
+
+
+def test_the_sound_does_not_depend_on_the_batch(make: Callable[..., MidiValleSynthesizer]) -> None:
+    alone, together = (codes_of(make(batch_size=size), piece()) for size in (1, 8))
+    assert len(alone) == len(together) > 2
+    assert all(map(np.array_equal, alone, together))
+
+
+def test_another_seed_plays_otherwise(make: Callable[..., MidiValleSynthesizer]) -> None:
+    assert not np.array_equal(codes_of(make(), piece(), 0)[0], codes_of(make(), piece(), 1)[0])
+
+
+def test_every_take_begins_at_its_sample(make: Callable[..., MidiValleSynthesizer]) -> None:
+    """The sound is that of the codes of all takes as one sequence, each at its frame."""
+    synthesizer = make()
+    performance = piece()
+    encoded = synthesizer._encode(default_prompt())
+    takes = synthesizer._takes(performance, encoded)
+    codes = codes_of(synthesizer, performance)
+    assert [len(part) for part in codes[:-1]] == [take.most_frames for take in takes[:-1]]
+    joined = torch.from_numpy(np.concatenate(codes).T.astype(np.int64))[None]
+    whole = synthesizer._codec.decode(joined)[0].numpy()
+    blocks = list(synthesizer._continuous(takes, iter(codes), performance.end))
+    sound = np.concatenate(blocks, axis=1)
+    assert sound.shape == whole.shape
+    fade = round(0.02 * 32_000)
+    np.testing.assert_allclose(sound[:, :-fade], whole[:, :-fade], atol=1e-5)
+    assert sound[0, -1] == 0.0
+
+
+def test_rests_are_silent_and_keep_their_length(make: Callable[..., MidiValleSynthesizer]) -> None:
+    onset = np.array([0.5, 40.0])
+    performance = Performance(onset, onset + 0.5, np.array([60, 62]), np.array([80, 80]))
+    sound = make().synthesize(performance, prompt=None, seed=0).samples[0]
+    assert np.abs(sound[10 * 32_000 : 35 * 32_000]).max() == 0.0
+    assert np.abs(sound[: 2 * 32_000]).max() > 0.01
+    assert np.abs(sound[round(39.9 * 32_000) :]).max() > 0.01
+
+
+def test_an_interrupted_run_goes_on_where_it_was(make: Callable[..., MidiValleSynthesizer]) -> None:
+    synthesizer, performance = make(batch_size=1), piece()
+    whole = synthesizer.synthesize(performance, prompt=None, seed=0).samples
+    kept: dict[str, Any] = {}
+    made: list[str] = []
+
+    def keep(name: str, make_arrays: Callable[[], Any]) -> Any:
+        if name not in kept:
+            kept[name] = make_arrays()
+            made.append(name)
+            if len(made) == 2:
+                raise KeyboardInterrupt
+        return kept[name]
+
+    with progress.keeping(keep), pytest.raises(KeyboardInterrupt):
+        synthesizer.synthesize(performance, prompt=None, seed=0)
+    assert made == ["take 0", "take 1"]
+    with progress.keeping(keep):
+        resumed = synthesizer.synthesize(performance, prompt=None, seed=0).samples
+    assert np.array_equal(resumed, whole)
+    assert made[:3] == ["take 0", "take 1", "take 2"], "finished segments are not generated again"
+    assert len(made) == len(set(made))
+
+
+def test_progress_reaches_its_end(make: Callable[..., MidiValleSynthesizer]) -> None:
+    reports: list[tuple[float, float, str]] = []
+    with progress.listening(lambda *report: reports.append(report)):
+        make(batch_size=2).synthesize(piece(), prompt=None, seed=0)
+    done = [report[0] for report in reports]
+    assert done == sorted(done)
+    assert reports[-1][0] == reports[-1][1]
+    assert "segments done" in reports[-1][2]
+
+
+def test_continuations_hear_what_came_before(make: Callable[..., MidiValleSynthesizer]) -> None:
+    plain, continued = (codes_of(make(continuation=value), piece()) for value in (False, True))
+    assert [len(part) for part in plain] == [len(part) for part in continued]
+    assert np.array_equal(plain[0], continued[0])
+    assert not np.array_equal(plain[1], continued[1])
+
+
+@pytest.mark.parametrize("joining", ["naive", "crossfade", "fade", "concat"])
+def test_published_joins(make: Callable[..., MidiValleSynthesizer], joining: str) -> None:
+    performance = piece()
+    sound = make(joining=joining).synthesize(performance, prompt=None, seed=0)
+    continuous = make().synthesize(performance, prompt=None, seed=0)
+    assert np.abs(sound.samples).max() > 0.01
+    if joining == "naive":
+        assert sound.samples.shape == continuous.samples.shape
+    else:
+        assert sound.samples.shape[1] < continuous.samples.shape[1]
+
+
+def test_official_compatibility_plays_what_the_published_program_plays(
+    make: Callable[..., MidiValleSynthesizer],
+) -> None:
+    synthesizer = make(compatibility="official", top_k=1)
+    sound = synthesizer.synthesize(piece(18.5), prompt=None, seed=0)
+    frames = sound.samples.shape[1] / 640
+    assert frames == int(frames)
+    assert make(compatibility="official").synthesize(piece(10), prompt=None, seed=0).samples.shape == (1, 0)
+
+
+def test_a_prompt_without_notes_is_refused(make: Callable[..., MidiValleSynthesizer]) -> None:
+    prompt = Prompt(default_prompt().audio, None, "")
+    with pytest.raises(InputError, match="notes of its prompt"):
+        make().synthesize(piece(), prompt=prompt, seed=0)
+
+
+def test_a_prompt_that_does_not_agree_is_reported(
+    make: Callable[..., MidiValleSynthesizer], caplog: pytest.LogCaptureFixture
+) -> None:
+    notes = default_prompt().performance
+    assert notes is not None
+    moved = Performance(notes.onset + 0.15, notes.offset + 0.15, notes.pitch, notes.velocity)
+    make()._encode(Prompt(default_prompt().audio, moved, ""))
+    assert "ms after its MIDI" in caplog.text
+    caplog.clear()
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, 96_000)).astype(np.float32)
+    make()._encode(Prompt(Waveform(noise, 32_000), notes, ""))
+    assert "heard where its MIDI has them" in caplog.text
+
+
+def test_a_long_prompt_leaves_room(make: Callable[..., MidiValleSynthesizer]) -> None:
+    sound = np.tile(default_prompt().audio.samples, (1, 10))
+    notes = default_prompt().performance
+    assert notes is not None
+    encoded = make()._encode(Prompt(Waveform(sound, default_prompt().audio.sample_rate), notes, ""))
+    assert 75 <= len(encoded.codes) <= 300
+
+
+# ------------------------------------------------------------------------------------------- loading
+
+
+def test_checkpoints_under_model_and_with_module_names(tmp_path: Path) -> None:
+    tensors = random_tensors(TINY)
+    torch.save({"model": {f"module.{name}": tensor for name, tensor in tensors.items()}}, tmp_path / "a.pt")
+    torch.save(tensors, tmp_path / "b.pt")
+    tokens, prompt = torch.full((5, 6), 5), torch.arange(20)
+    one, other = (load_model(tmp_path / name, "float32", "cpu") for name in ("a.pt", "b.pt"))
+    assert torch.equal(one.start(tokens, prompt, 1)[0], other.start(tokens, prompt, 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tensors: tensors.pop("ar_decoder.norm.bias"), "lacks ar_decoder.norm.bias"),
+        (lambda tensors: tensors.update(extra=torch.zeros(1)), "unknown extra"),
+        (
+            lambda tensors: tensors.update({"ar_text_position.alpha": torch.zeros(2)}),
+            r"alpha as \(2,\), not \(1,\)",
+        ),
+        (lambda tensors: tensors.pop("ar_predict_layer.weight"), "ar_predict_layer"),
+        (lambda tensors: tensors.update(step=3), "not a table of tensors"),
+    ],
+)
+def test_other_checkpoints_are_refused(tmp_path: Path, change: Callable[[Any], Any], says: str) -> None:
+    tensors: dict[str, Any] = random_tensors(TINY)
+    change(tensors)
+    torch.save(tensors, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=says):
+        load_model(tmp_path / "model.pt", "float32", "cpu")
+
+
+def test_a_codec_of_another_size_is_refused(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "m.pt", TINY.__class__(width=64, heads=1, layers=1, codes=100))
+    codec = write_codec(tmp_path / "c.bin")
+    with pytest.raises(InputError, match="codebooks"):
+        MidiValleSynthesizer(
+            MidiValleParameters(), checkpoints={"checkpoint": model, "codec": codec}, device="cpu"
+        )
+
+
+def test_tied_tensors_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audio embeddings 2 and 3 are the predict layers 0 and 1, whichever name the file's values differ in."""
+    tensors = random_tensors(TINY)
+    tensors["nar_audio_embeddings.2.word_embeddings.weight"] = torch.full((2048, 64), torch.nan)
+    from synthesizers.midi_valle.network import MidiValle
+
+    model = MidiValle(
+        TINY, lambda start: {name: one for name, one in tensors.items() if name.startswith(start)},
+        precision="float32",
+    )  # fmt: skip
+    codes = model.complete(torch.full((5, 6), 5), torch.zeros(4, 4, dtype=torch.long), torch.arange(6))
+    assert codes.shape == (6, 4)
+    assert set(parameter_shapes(TINY)) == set(tensors)
+
+
+def test_dense_layers_are_linear_layers() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, bias, rows = (torch.randn(*shape, generator=generator) for shape in ((24, 16), (24,), (8, 16)))
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.1)):
+        expected = torch.nn.functional.linear(rows, weight, bias)
+        plain, rectified = (Dense(weight, bias, dtype, "cpu", relu=relu)(rows) for relu in (False, True))
+        torch.testing.assert_close(plain.float(), expected, atol=tolerance, rtol=0)
+        torch.testing.assert_close(rectified.float(), expected.relu(), atol=tolerance, rtol=0)
+
+
+# --------------------------------------------------------------------------------------- conformance
+
+
+@pytest.fixture
+def registered(make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The conformance checks with this synthesizer, whatever checkpoints this machine has."""
+    monkeypatch.setattr(testing, "plugin", lambda kind, name: MidiValleSynthesizer)
+    monkeypatch.setattr(testing, "_prepared", lambda kind, name, options, seed=0: options)
+    monkeypatch.setattr(testing, "build", lambda options: make(**options))
+    return
+
+
+CHECKS = [
+    testing._check_spec,
+    *(
+        partial(check, prompt=None)
+        for check in (
+            testing._check_sound,
+            testing._check_synthesizer_seed,
+            testing._check_stream,
+            testing._check_silence,
+        )
+    ),
+]
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: getattr(check, "func", check).__name__)
+def test_conformance(check: Callable[..., None]) -> None:
+    check("synthesizer", "midi-valle", {})
+
+
+def test_importing_the_adapter_is_light() -> None:
+    modules = (*testing.HEAVY_MODULES, "yaml")
+    code = f"import sys, adapters.midi_valle; print(*[m for m in {modules!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.strip()
+    assert adapter.MidiValleSynthesizer.spec.uses_prompt
