@@ -179,16 +179,21 @@ class Runner:
         )
 
     def denoise(self, x: Tensor, condition: Condition, step: Tensor, trace: Trace | None = None) -> Tensor:
-        """x [B, T, 5], its condition, step projections [layers, B or 1, 1, C] -> noise [B, T, 5]."""
+        """x [B, T, 5], its condition, step projections [layers, B or 1, 1, C] -> noise [B, T, 5].
+
+        A condition of k B windows gives k B results: x under each of k conditions. What does not depend on
+        the condition is then computed once.
+        """
         dtype = self.input_weight.dtype
+        copies = condition.projected.shape[1] // len(x)
         hidden = functional.relu(functional.linear(x.to(dtype), self.input_weight, self.input_bias))
+        convolved = self._convolved(hidden, 0, step).repeat(copies, 1, 1)
+        hidden = hidden.repeat(copies, 1, 1)
         skips = torch.zeros_like(hidden)
         for index, layer in enumerate(self.layers):
-            gate, content = (
-                functional.linear(_shifted(hidden + step[index], layer.dilation), layer.convolution)
-                .add_(condition.projected[index])
-                .chunk(2, dim=-1)
-            )
+            if index:
+                convolved = self._convolved(hidden, index, step)
+            gate, content = convolved.add_(condition.projected[index]).chunk(2, dim=-1)
             gated = torch.sigmoid(gate).mul_(torch.tanh(content))
             residual, skip = functional.linear(gated, layer.output, layer.output_bias).chunk(2, dim=-1)
             hidden = (hidden + residual).mul_(1 / math.sqrt(2))
@@ -198,6 +203,11 @@ class Runner:
                 trace.skip.append(skip.transpose(1, 2))
         hidden = functional.relu(functional.linear(skips, self.skip_weight, self.skip_bias))
         return functional.linear(hidden, self.output_weight, self.output_bias).float()
+
+    def _convolved(self, hidden: Tensor, index: int, step: Tensor) -> Tensor:
+        """The dilated convolution of a layer, without its bias (which the condition brings)."""
+        layer = self.layers[index]
+        return functional.linear(_shifted(hidden + step[index], layer.dilation), layer.convolution)
 
 
 def _bias(convolution: nn.Conv1d) -> Tensor:

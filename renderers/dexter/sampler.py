@@ -64,7 +64,7 @@ def guided(network: Denoiser, condition: Tensor, *, weight: float, steps: list[i
     """
     both = _with_nothing(network, condition)
     denoise = _at_steps(network, steps, condition.device)
-    return lambda x, step: _guide(denoise(torch.cat([x, x]), both, step), weight)
+    return lambda x, step: _guide(denoise(x, both, step), weight)
 
 
 def guided_with_dropout(
@@ -80,7 +80,7 @@ def guided_with_dropout(
 
     def predict(x: Tensor, step: int) -> Tensor:
         mask = torch.cat([next(masks), next(masks)])[None, :, None, None]
-        return _guide(denoise(torch.cat([x, x]), Condition(torch.where(mask, dropped, both)), step), weight)
+        return _guide(denoise(x, Condition(torch.where(mask, dropped, both)), step), weight)
 
     return predict
 
