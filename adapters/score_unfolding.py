@@ -287,7 +287,7 @@ class _OpenTies:
             begun.append(heapq.heappop(waiting))
         due = [(end, head) for end, head in begun if end >= onset - self._tolerance]
         own = [(end, head) for end, head in begun if self._voice(head) == note.voice]
-        held = [(end, head) for end, head in own if end >= onset - self._widest_gap]
+        held = [(end, head) for end, head in own if end >= onset - self._widest_gap and not note.grace]
         chosen = next(iter([*(found for found in due if found in own), *due, *held]), None)
         for candidate in begun:
             if candidate != chosen and candidate[0] >= onset - self._widest_gap:
