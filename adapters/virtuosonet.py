@@ -259,7 +259,7 @@ def read_notes(score: Score, compatibility: Literal["none", "official"] = "none"
     """
     from adapters.musicxml import _partitura_source
     from adapters.score_musicxml import part_names
-    from renderers.virtuosonet.musicxml import PlayedMeasure
+    from renderers.virtuosonet.notation import PlayedMeasure
     from renderers.virtuosonet.score import read_score
 
     name = str(score.path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from renderers.virtuosonet import vocabulary
 from renderers.virtuosonet.lookup import probing_index
-from renderers.virtuosonet.musicxml import Direction, Document, Note
+from renderers.virtuosonet.notation import Direction, Document, Note
 from renderers.virtuosonet.words import has_keyword, regularised
 
 WEDGES = ("crescendo", "diminuendo")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from renderers.virtuosonet.lookup import probing_index
-from renderers.virtuosonet.musicxml import Compatibility, Document, Measure, TimeSignature
+from renderers.virtuosonet.notation import Compatibility, Document, Measure, TimeSignature
 
 COMPOUND_BEATS = {6: 2, 9: 3, 12: 4, 18: 3, 24: 4}
 """Numerator -> beats felt in a measure; other numerators count every unit."""

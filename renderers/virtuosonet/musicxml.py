@@ -11,20 +11,31 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from renderers.virtuosonet.notation import (
+    Compatibility,
+    Direction,
+    Document,
+    Measure,
+    Note,
+    Part,
+    PlayedMeasure,
+    Tempo,
+    TimeSignature,
+)
 from score_to_audio.types import InputError
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-Compatibility = Literal["official", "none"]
-"""Whether what is plainly wrong in the published code is done all the same."""
-
 MAX_UNROLLED_MEASURES = 20_000
 """Longer than any piano piece with its repeats; ends what would otherwise run without end."""
+
+MAX_DIVISIONS = 10**9
+"""Of a quarter note; positions in a piece stay exact in float64."""
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Above C, per step."""
@@ -39,146 +50,6 @@ OTHER_DYNAMICS = {
     "Z": "z",
 }
 """Names of SMuFL glyphs in <other-dynamics> (``<sym>dynamicPiano</sym>``) -> letters."""
-
-
-@dataclass(slots=True)
-class Note:
-    """A note or a rest (``pitch`` None). Positions and durations in divisions."""
-
-    xml_id: str = ""
-    """As in the file; "" where it has none."""
-    play: int = 1
-    """Which time it is that its measure is played, from 1."""
-    position: float = 0
-    duration: float = 0
-    divisions: int = 1
-    pitch: int | None = None
-    step: str = ""
-    alter: int = 0
-    fifths: int = 0
-    """Key signature in force."""
-    voice: int = 1
-    staff: int = 1
-    measure_number: int = 0
-    """1-based index of its measure in playing order."""
-    chord_index: int = 0
-    is_grace: bool = False
-    is_slash: bool = False
-    is_cue: bool = False
-    is_hidden: bool = False
-    is_trill: bool = False
-    trill_alter: int | None = None
-    """Alteration of the upper neighbour where an accidental stands at the trill."""
-    is_tenuto: bool = False
-    is_accent: bool = False
-    is_staccato: bool = False
-    is_fermata: bool = False
-    is_arpeggiate: bool = False
-    is_strong_accent: bool = False
-    beam_start: bool = False
-    beam_continue: bool = False
-    beam_stop: bool = False
-    tied_start: bool = False
-    tied_stop: bool = False
-    slurs: list[tuple[str, str]] = field(default_factory=list)
-    """(type, number)"""
-    wavy_lines: list[tuple[str, str]] = field(default_factory=list)
-    """(type, number)"""
-
-    # Filled in when the notes of a part are put together (notes.py).
-    qpm: float = 0.0
-    time_position: float = 0.0
-    seconds: float = 0.0
-    grace_order: int = 0
-    num_grace: int = 0
-    preceded_by_grace: bool = False
-    is_overlapped: bool = False
-    following_rest_duration: float = 0
-    followed_by_fermata_rest: bool = False
-    is_slur_start: bool = False
-    is_slur_continue: bool = False
-    is_slur_stop: bool = False
-
-    @property
-    def end(self) -> float:
-        return self.position + self.duration
-
-
-@dataclass(slots=True)
-class Direction:
-    """The first <direction-type> of a <direction>."""
-
-    position: float
-    kind: str
-    """"dynamic", "words", "crescendo", "diminuendo", or another element name."""
-    content: str
-    """Dynamic mark or text; "start" or "stop" of a wedge."""
-    number: str = ""
-    staff: int = 1
-    placement: str = ""
-    end: float | None = None
-    """Where it stops to hold; set when directions are interpreted (directions.py)."""
-
-
-@dataclass(slots=True)
-class Tempo:
-    """A tempo as notated for playback."""
-
-    position: float
-    qpm: float
-    divisions: int
-
-
-@dataclass(slots=True)
-class TimeSignature:
-    position: float
-    numerator: int
-    denominator: int
-    divisions: int
-    """In force where it was read."""
-    seconds: float
-    """Running time of the part at that point."""
-
-
-@dataclass(slots=True)
-class Measure:
-    start: float
-    written_index: int
-    is_implicit: bool = False
-    notes: list[Note] = field(default_factory=list)
-    directions: list[Direction] = field(default_factory=list)
-    tempos: list[Tempo] = field(default_factory=list)
-    time_signature: TimeSignature | None = None
-    repeat: str = ""
-    first_ending_starts: bool = False
-    first_ending_stops: bool = False
-    is_dacapo: bool = False
-    is_fine: bool = False
-
-
-@dataclass(frozen=True)
-class PlayedMeasure:
-    """Which measure is played when."""
-
-    written: int
-    """Index in the written score."""
-    onset: float
-    """Quarter notes from the start of the unrolled score."""
-
-
-@dataclass(slots=True)
-class Part:
-    measures: list[Measure]
-    """In playing order; a repeated measure is read once per pass, at its new position."""
-
-
-@dataclass(slots=True)
-class Document:
-    parts: list[Part]
-    last_qpm: float
-    """Tempo in force at the end of the document."""
-    last_divisions: int
-    composer: str
 
 
 @dataclass(slots=True)
@@ -232,7 +103,11 @@ def read_document(
             f"{name}: holds <{root.tag}> instead of <score-partwise>; export it as MusicXML again"
         )
     parts = root.findall("part")
-    state = _State(common_divisions=_common_divisions(parts, compatibility))
+    try:
+        common_divisions = _common_divisions(parts, compatibility)
+    except ValueError as error:
+        raise InputError(f"{name}: its divisions cannot be used ({error}); export the score again") from error
+    state = _State(common_divisions=common_divisions)
     reader = _Reader(name, compatibility)
     unrolled = []
     for part in parts:
@@ -242,12 +117,7 @@ def read_document(
         unrolled.append(Part(measures))
     if not any(note.pitch is not None for part in unrolled for m in part.measures for note in m.notes):
         raise InputError(f"{name}: has no notes with a pitch; is it the right file?")
-    composer = " ".join(
-        creator.text or ""
-        for creator in root.iter("creator")
-        if creator.get("type", "composer") == "composer"
-    )
-    return Document(unrolled, state.qpm, state.divisions, composer)
+    return Document(unrolled, state.qpm, state.divisions)
 
 
 def _number_plays(measures: Sequence[Measure]) -> None:
@@ -268,7 +138,10 @@ def _common_divisions(parts: list[Element], compatibility: Compatibility) -> int
     written = {_divisions(element) for part in parts for element in part.iter("divisions")}
     if len(written) <= 1 or (len(parts) == 1 and compatibility == "official"):
         return None
-    return math.lcm(*written)
+    common = math.lcm(*written)
+    if common > MAX_DIVISIONS:
+        raise ValueError(f"the least common multiple of {len(written)} different ones is {common}")
+    return common
 
 
 def _divisions(element: Element) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from renderers.virtuosonet.lookup import binary_index
-from renderers.virtuosonet.musicxml import Compatibility, Document, Note, Part, Tempo
+from renderers.virtuosonet.notation import Compatibility, Document, Note, Part, Tempo
 
 VOICES_PER_PART = 10
 """Voice numbers of a part are moved up by this times the part's index."""

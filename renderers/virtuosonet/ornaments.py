@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.virtuosonet.musicxml import SEMITONES, Note
+from renderers.virtuosonet.musicxml import SEMITONES
+from renderers.virtuosonet.notation import Note
 
 TRILL_NOTE = 0.08
 """Seconds per note of a trill: about twelve notes per second, a common speed of pianists."""

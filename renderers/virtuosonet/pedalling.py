@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.virtuosonet.lookup import binary_index
-from renderers.virtuosonet.musicxml import Compatibility
+from renderers.virtuosonet.notation import Compatibility
 
 LEAD = 0.03
 """Seconds before an onset or a note's end at which the pedal takes its value; events closer are merged."""

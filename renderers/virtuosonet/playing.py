@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.virtuosonet import features as columns
-from renderers.virtuosonet.musicxml import Compatibility
+from renderers.virtuosonet.notation import Compatibility
 from renderers.virtuosonet.pedalling import PedalEvent, PedalledNotes, pedal_events
 from renderers.virtuosonet.score import NoteScore
 from renderers.virtuosonet.tempo_curve import TempoCurve, tempo_curve

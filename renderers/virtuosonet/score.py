@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from renderers.virtuosonet.directions import Marks, read_marks
 from renderers.virtuosonet.lookup import binary_index
 from renderers.virtuosonet.meter import Meter, measure_length, read_meter, without_gaps
-from renderers.virtuosonet.musicxml import Compatibility, Document, Note, PlayedMeasure, read_document
+from renderers.virtuosonet.musicxml import read_document
+from renderers.virtuosonet.notation import Compatibility, Document, Note, PlayedMeasure
 from renderers.virtuosonet.notes import read_notes
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ class NoteScore:
     """Divisions; of the last measure that of the one before."""
     section_positions: list[float]
     locations: Locations
-    composer: str
-    """As the score names it."""
 
     def column(self, name: str) -> NDArray[np.float64]:
         """[N] an attribute of the notes."""
@@ -70,7 +69,6 @@ def read_score(
         measure_lengths=_measure_lengths(document, meter),
         section_positions=sections,
         locations=_locations(notes, meter, sections),
-        composer=document.composer,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.virtuosonet.lookup import binary_index
-from renderers.virtuosonet.musicxml import Note
+from renderers.virtuosonet.notation import Note
 from renderers.virtuosonet.score import NoteScore
 
 FIRST_ONSET = 0.5

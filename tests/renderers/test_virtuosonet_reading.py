@@ -15,8 +15,8 @@ from lxml import etree
 from renderers.virtuosonet.features import beat_importance, composer_named, note_features
 from renderers.virtuosonet.lookup import binary_index, probing_index
 from renderers.virtuosonet.meter import without_gaps
-from renderers.virtuosonet.musicxml import PlayedMeasure
 from renderers.virtuosonet.normalisation import Statistics
+from renderers.virtuosonet.notation import PlayedMeasure
 from renderers.virtuosonet.score import NoteScore, read_score
 from score_to_audio.types import InputError
 from tests.renderers.virtuosonet_scores import attributes, direction, document, four_quarters, note, read

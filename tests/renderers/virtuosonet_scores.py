@@ -6,7 +6,7 @@ from typing import Any
 
 from lxml import etree
 
-from renderers.virtuosonet.musicxml import Compatibility, PlayedMeasure
+from renderers.virtuosonet.notation import Compatibility, PlayedMeasure
 from renderers.virtuosonet.score import NoteScore, read_score
 
 TIME = "<time><beats>4</beats><beat-type>4</beat-type></time>"
