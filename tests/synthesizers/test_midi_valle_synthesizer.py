@@ -39,7 +39,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MidiValleSyn
     return synthesizer
 
 
-def piece(seconds: float = 12.0) -> Performance:
+def piece(seconds: float = 10.0) -> Performance:
     onset = np.arange(0.2, seconds - 1, 0.4)
     count = len(onset)
     return Performance(onset, onset + 0.35, 50 + np.arange(count) % 30, np.full(count, 64))
