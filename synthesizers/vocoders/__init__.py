@@ -1,0 +1,1 @@
+"""Vocoders: spectra to sound."""
