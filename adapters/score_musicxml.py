@@ -8,19 +8,26 @@ follow the notes anyway, so that it reads the notes as well. partitura checks it
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from adapters.score_directions import MEASURE_END, TEMPO_KINDS, DirectionReader
+from adapters.score_musicxml_values import (
+    ending_numbers,
+    grace_kind,
+    key_signature,
+    marks_of,
+    number,
+    sounding_pitch,
+    ties,
+    time_signature,
+    transposition,
+)
 from adapters.score_ornaments import HiddenNote, mark_played_out
 from adapters.score_written import (
     ROUNDING_QUARTERS,
-    Grace,
-    Mode,
     Place,
     UniqueNames,
     WrittenMeasure,
@@ -31,7 +38,7 @@ from adapters.score_written import (
 from score_to_audio.types import InputError
 
 MAX_MEASURE_QUARTERS = 4000
-"""Longest measure that is believed, in quarter notes (Satie's longest unbarred pages stay far below)."""
+"""Longest measure that is believed, in quarter notes; the longest of the ASAP corpus has 21."""
 LONGEST_ID = 100
 """Characters of a note id that are kept."""
 MOST_KNOWN_DURATIONS = 1000
@@ -40,12 +47,6 @@ MOST_OPEN_SLURS = 16
 """Slurs of one number that may wait for their other end at a time."""
 MAX_TICKS_PER_QUARTER = 10**9
 """Finest common grid of all divisions; beyond it durations are rounded."""
-STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-"""Semitones above C."""
-_ALTERATIONS = {0: "", 1: "#", 2: "##", 3: "###", -1: "b", -2: "bb", -3: "bbb"}
-_NUMBER = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{0,9})?\s*")
-_SILENT_TECHNICAL = frozenset(["fingering", "pluck", "string", "fret", "handbell", "hole"])
-"""Technical marks that say how, not what is played."""
 
 _NOTICES = {
     "hidden": "left out {} hidden small notes{} that play out ornaments; the ornaments are marked",
@@ -79,7 +80,7 @@ def unify_divisions(root: Any, name: str) -> None:
             continue
         factor = Fraction(1)
         for element in part.iter("divisions", "duration", "offset"):
-            value = _number(element.text)
+            value = number(element.text)
             if element.tag == "divisions" and value:
                 factor = ticks / value
                 element.text = str(ticks)
@@ -182,7 +183,7 @@ def _common_ticks(root: Any, name: str) -> tuple[int, bool]:
     """Ticks per quarter note that all divisions of all parts divide; False where they had to be capped."""
     ticks = 1
     for text in {element.text for element in root.iterfind("part/measure/attributes/divisions")}:
-        value = _number(text)
+        value = number(text)
         if value is None or value <= 0:
             raise InputError(
                 f"{name} divides the quarter note into '{text}', which must be above 0; export it again"
@@ -191,32 +192,6 @@ def _common_ticks(root: Any, name: str) -> tuple[int, bool]:
         if ticks > MAX_TICKS_PER_QUARTER:
             return 2**8 * 3**4 * 5 * 7, False
     return ticks, True
-
-
-@lru_cache(maxsize=1024)
-def _number(text: str | None) -> Fraction | None:
-    """The number in an element's text; None where it is none, or has an absurd number of digits."""
-    if text is None or not _NUMBER.fullmatch(text):
-        return None
-    return Fraction(text.strip())
-
-
-@lru_cache(maxsize=1024)
-def _pitch(step: str, alter: str, octave: str, transposition: tuple[int, int]) -> tuple[int, str] | None:
-    """MIDI pitch as it sounds, and its spelling; None where the texts make no pitch."""
-    alteration = _number(alter)
-    if (
-        step not in STEPS
-        or not re.fullmatch(r"-?\d{1,2}", octave)
-        or alteration is None
-        or abs(alteration) > 3
-    ):
-        return None
-    semitones = round(alteration)
-    pitch = 12 * (int(octave) + 1) + STEPS[step] + semitones
-    if transposition != (0, 0):
-        return _transposed(step, int(octave), pitch, *transposition)
-    return pitch, f"{step}{_ALTERATIONS[semitones]}{int(octave)}"
 
 
 def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
@@ -367,11 +342,7 @@ class _PartReader:
         """Here, moved by an <offset> where it is meant for playback too."""
         offset = element.find("offset")
         position = self.position
-        if (
-            offset is not None
-            and offset.get("sound") == "yes"
-            and (value := _number(offset.text)) is not None
-        ):
+        if offset is not None and offset.get("sound") == "yes" and (value := number(offset.text)) is not None:
             position += round(value * self.ticks_per_division)
         return Place(self.index, max(0, position))
 
@@ -386,7 +357,7 @@ class _PartReader:
         text = element.findtext("duration")
         if text in self.known_durations:
             return self.known_durations[text]
-        value = _number(text)
+        value = number(text)
         if value is None or (value < 0 and tag != "note"):
             said = "has no duration" if text is None else f"has the duration '{text.strip()[:20]}'"
             raise self._error(f"a <{tag}> {said}; correct it, or export the score again")
@@ -403,16 +374,16 @@ class _PartReader:
         measure = self.measure
         for child in element:
             if child.tag == "divisions":
-                self.ticks_per_division = Fraction(self.score.ticks) / (_number(child.text) or 1)
+                self.ticks_per_division = Fraction(self.score.ticks) / (number(child.text) or 1)
                 self.known_durations = {}
             elif child.tag == "time":
-                if (signature := _time(child)) is not None:
+                if (signature := time_signature(child)) is not None:
                     _set_signature(measure.times, self.position, signature)
             elif child.tag == "key":
-                if (key := _key(child)) is not None:
+                if (key := key_signature(child)) is not None:
                     _set_signature(measure.keys, self.position, key)
             elif child.tag == "transpose":
-                self.transposition = _transposition(child)
+                self.transposition = transposition(child)
             elif child.tag == "measure-style" and child.find("measure-repeat") is not None:
                 self.counts["repeated"] += 1
 
@@ -429,7 +400,7 @@ class _PartReader:
             if child.tag == "repeat":
                 self._repeat(child, at_start)
             elif child.tag == "ending":
-                numbers = _ending_numbers(child.get("number") or "")
+                numbers = ending_numbers(child.get("number") or "")
                 if child.get("type") == "start" and at_start:
                     self.endings = numbers
                 elif child.get("type") == "start":
@@ -453,7 +424,7 @@ class _PartReader:
             measures[begins].repeat_start = True
             return
         ends = measures[self.index - 1 if at_start and self.index else self.index]
-        times = _number(element.get("times")) or Fraction(2)
+        times = number(element.get("times")) or Fraction(2)
         ends.repeat_end = max(ends.repeat_end, min(int(times), 10**6), 1)
         ends.repeat_after_jump = element.get("after-jump") == "yes"
 
@@ -504,18 +475,18 @@ class _PartReader:
             return
         self.counts["hidden"] += 1
         pitch, _ = self._pitch(children["pitch"])
-        marks = frozenset(_marks(element.findall("notations")))
+        marks = frozenset(marks_of(element.findall("notations")))
         voice, staff = self._voice(children), self._staff(children)
         self.hidden.append(HiddenNote(onset, duration, pitch, staff, voice, marks))
 
     def _pitched(self, element: Any, children: dict[str, Any], onset: int, duration: int, staff: int) -> None:
         pitch, spelling = self._pitch(children["pitch"])
         notations = element.findall("notations")
-        marks = _marks(notations)
+        marks = marks_of(notations)
         grace = children.get("grace")
         if grace is not None and "chord" in children:
             marks.add("chord")
-        started, stopped = _ties(element, notations)
+        started, stopped = ties(element, notations)
         index = len(self.score.notes)
         self.score.notes.append(
             WrittenNote(
@@ -528,7 +499,7 @@ class _PartReader:
                 spelling=spelling,
                 voice=self._voice(children),
                 staff=staff,
-                grace="" if grace is None else _grace_kind(grace),
+                grace="" if grace is None else grace_kind(grace),
                 tied_from=stopped,
                 tied_on=started,
                 marks=marks,
@@ -554,7 +525,7 @@ class _PartReader:
         step = (element.findtext("step") or "").strip()
         octave = (element.findtext("octave") or "").strip()
         alter = element.findtext("alter") or "0"
-        found = _pitch(step, alter, octave, self.transposition)
+        found = sounding_pitch(step, alter, octave, self.transposition)
         if found is None:
             raise self._error(
                 f"a note has the step '{step[:20]}', alter '{alter.strip()[:20]}', octave '{octave[:20]}'; "
@@ -590,107 +561,3 @@ def _set_signature(changes: list[tuple[int, Any]], offset: int, signature: Any) 
     if all(known != offset for known, _ in changes):
         changes.append((offset, signature))
         changes.sort(key=lambda change: change[0])
-
-
-def _time(element: Any) -> tuple[int, int] | None:
-    """(beats, beat type); sums such as 3+2 are added up, pairs brought to the smallest beat type."""
-    pairs: list[tuple[int, int]] = []
-    for beats, beat_type in zip(element.findall("beats"), element.findall("beat-type"), strict=False):
-        numbers = re.findall(r"\d{1,3}", beats.text or "")
-        kind = re.fullmatch(r"\s*(\d{1,3})\s*", beat_type.text or "")
-        if not numbers or kind is None or int(kind.group(1)) == 0:
-            return None
-        pairs.append((sum(map(int, numbers)), int(kind.group(1))))
-    if not pairs or any(beats == 0 for beats, _ in pairs):
-        return None
-    smallest = math.lcm(*(beat_type for _, beat_type in pairs))
-    return sum(beats * smallest // beat_type for beats, beat_type in pairs), smallest
-
-
-def _key(element: Any) -> tuple[int, Mode] | None:
-    fifths = _number(element.findtext("fifths"))
-    if fifths is None or abs(fifths) > 14:
-        return None
-    mode = (element.findtext("mode") or "").strip()
-    return int(fifths), "major" if mode == "major" else "minor" if mode == "minor" else ""
-
-
-def _transposition(element: Any) -> tuple[int, int]:
-    """(diatonic steps, semitones) from written to sounding pitch."""
-    diatonic, chromatic, octaves = (
-        int(_number(element.findtext(tag)) or 0) for tag in ("diatonic", "chromatic", "octave-change")
-    )
-    if element.find("double") is not None:
-        octaves -= 1
-    if not (abs(diatonic) < 50 and abs(chromatic) < 60 and abs(octaves) < 8):
-        return 0, 0
-    return diatonic + 7 * octaves, chromatic + 12 * octaves
-
-
-def _transposed(step: str, octave: int, pitch: int, diatonic: int, chromatic: int) -> tuple[int, str]:
-    sounding = pitch + chromatic
-    octaves, index = divmod("CDEFGAB".index(step) + diatonic, 7)
-    new_step = "CDEFGAB"[index]
-    alteration = sounding - (12 * (octave + octaves + 1) + STEPS[new_step])
-    return sounding, f"{new_step}{_ALTERATIONS.get(alteration, '')}{octave + octaves}"
-
-
-def _ending_numbers(text: str) -> frozenset[int]:
-    """{1, 2, 3} for "1, 2, 3", "1.2.3." and "1-3"; {1} where nothing is given."""
-    numbers: set[int] = set()
-    for first, last in re.findall(r"(\d{1,3})(?:\s*\.?\s*[-–]\s*(\d{1,3}))?", text):
-        numbers.update(range(int(first), min(int(last or first), int(first) + 99) + 1))
-    return frozenset(numbers or {1})
-
-
-def _grace_kind(element: Any) -> Grace:
-    """A slashed grace note, or one that takes its time from the note before, is an acciaccatura."""
-    if element.get("slash") == "yes" or element.get("steal-time-previous") is not None:
-        return "acciaccatura"
-    return "appoggiatura"
-
-
-def _ties(element: Any, notations: Sequence[Any]) -> tuple[bool, bool]:
-    """(a tie starts, a tie stops), from <tie>, or from <tied> where a file has only that."""
-    types = {tie.get("type") for tie in element.iterfind("tie")}
-    if not types:
-        types = {tied.get("type") for notation in notations for tied in notation.iterfind("tied")}
-    return "start" in types or "continue" in types, "stop" in types or "continue" in types
-
-
-def _marks(notations: Sequence[Any]) -> set[str]:
-    marks: set[str] = set()
-    for notation in notations:
-        for child in notation:
-            tag = child.tag
-            if tag == "articulations":
-                marks.update(mark.tag for mark in child)
-            elif tag == "ornaments":
-                marks.update(filter(None, map(_ornament, child)))
-            elif tag == "technical":
-                marks.update(mark.tag for mark in child if mark.tag not in _SILENT_TECHNICAL)
-            elif tag in ("fermata", "non-arpeggiate"):
-                marks.add(tag)
-            elif tag == "arpeggiate":
-                marks.add("arpeggiate-down" if child.get("direction") == "down" else tag)
-            elif tag in ("glissando", "slide") and child.get("type") == "start":
-                marks.add(tag)
-            elif tag == "tied" and child.get("type") == "let-ring":
-                marks.add("let-ring")
-    return marks
-
-
-def _ornament(element: Any) -> str | None:
-    """ "trill-mark", "tremolo-3", "accidental-mark-flat", ...; None for the end of a wavy line."""
-    tag = element.tag
-    if tag == "tremolo":
-        count = (element.text or "3").strip()
-        count = count if count in ("1", "2", "3", "4") else "3"
-        kind = element.get("type", "single")
-        return f"tremolo-{count}" if kind == "single" else f"tremolo-{kind}-{count}"
-    if tag == "wavy-line":
-        return tag if element.get("type") in ("start", "continue", None) else None
-    if tag == "accidental-mark":
-        side = "-below" if element.get("placement") == "below" else ""
-        return f"{tag}{side}-{(element.text or '').strip()}"
-    return str(tag)

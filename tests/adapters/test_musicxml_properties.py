@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.score_unfolding import playing_order, unfold
+from adapters.score_playing_order import playing_order
+from adapters.score_unfolding import unfold
 from adapters.score_words import meanings, plain_text
 from adapters.score_written import (
     Place,

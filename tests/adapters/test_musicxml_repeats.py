@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.score_unfolding import playing_order
+from adapters.score_playing_order import playing_order
 from adapters.score_written import WrittenMeasure
 from score_to_audio.types import Direction, InputError, Slur
 from tests.adapters.score_builder import (
