@@ -3,8 +3,8 @@
     python -m benchmarks.expression_report CORPUS [--split test] [--renderer NAME[:KEY=VALUE,...]]... [-o DIR]
 
 For every piece: correlation with the mean of the human performances, how far humans agree among themselves
-(the ceiling), and the spread within the piece relative to a human's. Only robust alignments count; pieces that
-have none are reported apart, from their other alignments, because these are wrong in places.
+(the ceiling), and the spread within the piece relative to a human's. Only robust alignments count; pieces
+that have none are reported apart, from their other alignments, because these are wrong in places.
 docs/evaluation.md defines the measures. Writes report.md and report.csv.
 """
 

@@ -36,7 +36,8 @@ def score_accents(reading: Reading, k: float = 1.0) -> Floats:
 def high_loud(reading: Reading, k: float = 1.0) -> Floats:
     """The higher the louder: (pitch - 60) / 4 dB, 3 dB per octave (Sundberg et al. 1983; Friberg 1991, DPC
     1A)."""
-    return k / 4.0 * (reading.notes.pitch - 60.0)
+    above: Floats = reading.notes.pitch - np.float64(60)
+    return k * above / 4.0
 
 
 def melody_high_loud(reading: Reading, k: float = 1.0) -> Floats:

@@ -13,7 +13,7 @@ CLOCK_NOISE = 0.012
 MOTOR_NOISE = 0.004
 """Seconds, standard deviation of a single onset at k = 1 (Wing & Kristofferson 1973)."""
 
-TOUCH_NOISE = 0.7
+TOUCH_NOISE = 0.4
 """dB, standard deviation of the loudness of a note at k = 1."""
 
 

@@ -151,8 +151,8 @@ def deep_bass(reading: Reading, k: float = 1.0) -> Floats:
 
 
 def agogic_accent(reading: Reading, k: float = 1.0) -> Floats:
-    """Accented notes are given time: 5 % per level of the accent (Riemann 1884)."""
-    return k * 0.05 * reading.share(reading.accent)
+    """Accented notes are given time: 5 % where all notes struck are accented (Riemann 1884)."""
+    return k * 0.05 * reading.share(np.minimum(reading.accent, 1.0))
 
 
 def thick_chords(reading: Reading, k: float = 1.0) -> Floats:

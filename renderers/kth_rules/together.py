@@ -10,8 +10,12 @@ MELODY_LEAD = 0.015
 """Seconds by which the melody precedes at k = 1. Hammers of louder notes arrive 20 to 30 ms earlier, fingers
 start together (Goebl 2001, JASA 110(1)); 15 ms are left for a melody of ordinary prominence."""
 
-CHORD_SPREAD = 0.01
-"""Seconds, standard deviation within a chord at k = 1 (Goebl, Bresin & Fujinaga 2014; Repp 1996)."""
+CHORD_SPREAD = 0.007
+"""Seconds, standard deviation within a chord at k = 1: chords spread over 10 to 20 ms (Repp 1996, JASA
+100(6); Goebl 2001)."""
+
+QUICK = 0.25
+"""Seconds to the next onset below which there is proportionally less time to be apart."""
 
 SLOWEST_SWING, FASTEST_SWING = 100.0, 320.0
 """Beats per minute between which the swing ratio falls from 3:1 to 1:1 (Friberg & Sundström 2002, Music
@@ -19,16 +23,26 @@ Perception 19(3))."""
 
 
 def melody_lead(reading: Reading, k: float = 1.0) -> Floats:
-    """The highest note precedes the others by ``MELODY_LEAD`` (Goebl 2001)."""
-    with_others = reading.struck[reading.slice_of] > 1
-    return np.where(reading.top & with_others & ~reading.grace, -k * MELODY_LEAD, 0.0)
+    """The highest note precedes the others by ``MELODY_LEAD`` (Goebl 2001), less in quick passages.
+
+    The chord as a whole stays on its time.
+    """
+    leads = np.where(reading.top & ~reading.grace, -k * MELODY_LEAD, 0.0)
+    return _within_chords(reading, leads)
 
 
 def chord_asynchrony(reading: Reading, generator: np.random.Generator, k: float = 1.0) -> Floats:
-    """Notes of a chord scatter by ``CHORD_SPREAD``; never more than twice that."""
+    """Notes of a chord scatter by ``CHORD_SPREAD``, at most twice that, less in quick passages; the chord as
+    a whole stays on its time."""
     scatter = np.clip(generator.standard_normal(len(reading.notes)), -2.0, 2.0)
-    with_others = reading.struck[reading.slice_of] > 1
-    return k * CHORD_SPREAD * scatter * with_others
+    return _within_chords(reading, k * CHORD_SPREAD * scatter)
+
+
+def _within_chords(reading: Reading, shifts: Floats) -> Floats:
+    """Shifts less their mean over the slice, scaled down where the next onset is near."""
+    centred = shifts - reading.share(shifts)[reading.slice_of]
+    scale = np.minimum(reading.slice_seconds / QUICK, 1.0)[reading.slice_of]
+    return np.where(reading.grace, 0.0, centred * scale)
 
 
 def swing(reading: Reading, k: float = 1.0) -> Floats:
