@@ -35,13 +35,14 @@ class InputError(ValueError):
 class ScoreNotes:
     """The notes of a score in playing order: one entry per sounding note, as columns of length N.
 
-    Repeats and leaps are unfolded, ties are merged, cue notes and rests are left out. Sorted by
+    Repeats and leaps are unfolded, ties are merged, hidden cue notes and rests are left out. Sorted by
     (onset, grace notes first, pitch). Times are in quarter notes from the start of the first measure
     (a pickup measure starts at 0).
     """
 
     id: tuple[str, ...]
-    """Stable and unique; a note of a repeated passage has the suffix -1, -2, ... of its pass."""
+    """Stable and unique: the file's id with the suffix -1, -2, ... of its pass, as in partitura's unfolded
+    scores and in match files; without the suffix where repeats are not played."""
     onset: NDArray[np.float64]
     """[N] quarter notes; a grace note has the onset of its main note."""
     duration: NDArray[np.float64]
@@ -66,7 +67,7 @@ class ScoreNotes:
     "fermata", "trill-mark", "shake", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn",
     "delayed-inverted-turn", "accidental-mark-..." (with the accidental's name), "tremolo-1" ... "tremolo-4"
     (single note), "tremolo-start-N", "tremolo-stop-N" (between two), "wavy-line", "arpeggiate",
-    "arpeggiate-down", "non-arpeggiate"; "chord" on a grace note struck together with the one before."""
+    "arpeggiate-down", "non-arpeggiate", "glissando", "slide", "let-ring"; "chord" on a grace note struck together with the one before."""
 
     def __len__(self) -> int:
         return len(self.id)
@@ -87,7 +88,7 @@ class Direction:
     kind and text:
       "tempo"            a new tempo: text as written ("Allegro"), value in quarter notes per minute if given
       "tempo-change"     gradual: "ritardando", "accelerando", ... as written; ``end`` where it stops
-      "tempo-reset"      "a tempo", "tempo primo"
+      "tempo-reset"      "a tempo", "tempo primo"; of both, value is the file's own playback tempo there
       "dynamic"          a level that holds until the next: "ppp" ... "fff"
       "impulse"          for one onset: "sfz", "fp", "rf", ...
       "hairpin"          "crescendo" or "diminuendo", onset to end (from a wedge or from words)
