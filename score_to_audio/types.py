@@ -67,7 +67,8 @@ class ScoreNotes:
     "fermata", "trill-mark", "shake", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn",
     "delayed-inverted-turn", "accidental-mark-..." (with the accidental's name), "tremolo-1" ... "tremolo-4"
     (single note), "tremolo-start-N", "tremolo-stop-N" (between two), "wavy-line", "arpeggiate",
-    "arpeggiate-down", "non-arpeggiate", "glissando", "slide", "let-ring"; "chord" on a grace note struck together with the one before."""
+    "arpeggiate-down", "non-arpeggiate", "glissando", "slide", "let-ring"; "chord" on a grace note struck
+    together with the one before."""
 
     def __len__(self) -> int:
         return len(self.id)

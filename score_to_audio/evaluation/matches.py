@@ -82,7 +82,9 @@ def read_match(path: Path) -> Performance:
 
     Raises ``InputError`` for a file that is missing or not a match file.
     """
-    import partitura
+    from adapters.score_partitura import import_partitura
+
+    partitura = import_partitura()
 
     try:
         with warnings.catch_warnings():

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from adapters.score_partitura import import_partitura
 from tools.typeset import DIVISIONS, musicxml
 from tools.typeset_pieces import PIECES
 from tools.typeset_pieces.notation import Piece, measure
@@ -380,8 +381,8 @@ def test_the_phrases_of_the_a_major_prelude_share_their_rhythm() -> None:
 
 
 def test_partitura_reads_the_same_notes(piece: Piece, score: Any) -> None:
-    import partitura
-    from partitura import score as parts
+    partitura = import_partitura()
+    parts = partitura.score
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -433,8 +434,8 @@ def test_another_typesetting_has_the_same_notes(
 
 
 def notes_by_partitura(path: Path) -> Counter[str]:
-    import partitura
-    from partitura import score as parts
+    partitura = import_partitura()
+    parts = partitura.score
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
