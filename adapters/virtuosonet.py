@@ -139,10 +139,13 @@ class VirtuosoNet:
         """The score as the network plays it. Raises ``InputError`` for a score that cannot be read."""
         from renderers.virtuosonet.performance import performance
         from renderers.virtuosonet.playing import play
+        from renderers.virtuosonet.recurrence import one_thread
 
         options = self._parameters
         notes = read_notes(score, options.compatibility)
-        played = play(notes, self._features(score, notes, seed), options.compatibility)
+        with one_thread():
+            features = self._features(score, notes, seed)
+        played = play(notes, features, options.compatibility)
         return performance(
             notes,
             played,

@@ -20,7 +20,7 @@ from renderers.virtuosonet.network import (
     EncodedScore,
     PerformanceDecoder,
 )
-from renderers.virtuosonet.recurrence import Floats, GruStepper, gru_cell
+from renderers.virtuosonet.recurrence import Floats, GruStepper, gru_cell, product
 
 ABSENT = -1e10
 """Similarity given to outputs that are exactly zero, so that they get no attention."""
@@ -174,9 +174,9 @@ class _NoteWeights:
         """[T, 3, 1, H]. Beats, measures and style are projected once and looked up per note."""
         widths = (score.note.shape[1], score.beat.shape[1], measure.shape[1])
         of_note, of_beat, of_measure, of_style = np.split(self.cell.input_weights, np.cumsum(widths))
-        gates: Floats = score.note.numpy() @ of_note
-        gates += (score.beat.numpy() @ of_beat)[score.places.beat.numpy()]
-        gates += (measure @ of_measure)[score.places.measure.numpy()]
+        gates = product(score.note.numpy(), of_note)
+        gates += product(score.beat.numpy(), of_beat)[score.places.beat.numpy()]
+        gates += product(measure, of_measure)[score.places.measure.numpy()]
         gates += style @ of_style + self.cell.input_bias
         return gates.reshape(len(gates), 3, 1, -1)
 

@@ -2,12 +2,15 @@
 
 The hidden states here are small (256), so a step is one matrix-vector product and a handful of short vector
 operations; numpy needs half of the time that ``torch.nn.GRU`` takes for them. A second thread only adds
-barriers, so every product stays below the size from which OpenBLAS would use one.
+barriers, at which a busy machine makes the first one wait: products of all steps together go through PyTorch,
+whose threads can be limited (``one_thread``), and those of a step stay below the size from which numpy's
+OpenBLAS would use several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -26,6 +29,23 @@ SMP_THRESHOLD_MIN times GEMM_MULTITHREAD_THRESHOLD)."""
 RunGru = Callable[[nn.GRU, Tensor, Sequence[Tensor] | None], Tensor]
 """Runs a bidirectional GRU over rows [T, features] -> [T, 2 H]. Row indices of several sequences side by side
 that together hold every row once; None for all rows as one."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch computes on one thread within the block, in the whole process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def product(rows: Floats, weights: Floats) -> Floats:
+    """[T, inputs] times [inputs, outputs], by PyTorch."""
+    result: Floats = (torch.from_numpy(rows) @ torch.from_numpy(weights)).numpy()
+    return result
 
 
 def torch_gru(gru: nn.GRU, inputs: Tensor, sequences: Sequence[Tensor] | None = None) -> Tensor:
@@ -60,7 +80,9 @@ class GruCell:
 
     def project(self, inputs: Floats) -> Floats:
         """[T, inputs] -> [T, 3 H]: what the inputs contribute to the gates, of all steps at once."""
-        return inputs @ self.input_weights + self.input_bias
+        projected = product(inputs, self.input_weights)
+        projected += self.input_bias
+        return projected
 
     def split_inputs(self, first: int, count: int) -> tuple[GruCell, Floats]:
         """The cell without ``count`` of its inputs from ``first`` on, and their weights [count, 3 H]."""

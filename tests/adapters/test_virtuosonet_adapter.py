@@ -133,6 +133,12 @@ def test_entities_are_not_expanded(tmp_path: Path) -> None:
         render(path)
 
 
+def test_the_number_of_threads_is_left_as_it_was() -> None:
+    before = torch.get_num_threads()
+    render()
+    assert torch.get_num_threads() == before
+
+
 # -------------------------------------------------------------------------------------------- options
 
 
@@ -171,6 +177,7 @@ def test_a_style_that_is_no_file() -> None:
 # ----------------------------------------------------------------------------------------------- style
 
 
+@pytest.mark.slow
 def test_style_from_a_performance(tmp_path: Path) -> None:
     pytest.importorskip("parangonar", reason="needs the extra `align`")
     styles = []
