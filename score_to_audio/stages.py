@@ -206,7 +206,7 @@ def _checked(stream: AudioStream, prepared: Prepared, source: str) -> AudioStrea
 
 def encode(audio: Artifact, wanted: AudioFormat, store: Store) -> Made:
     """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
-    from adapters.audio import read_audio, stream_of, write_audio
+    from adapters.audio import stream_audio, write_audio
 
     started = time.perf_counter()
     if wanted == "wav":
@@ -228,9 +228,7 @@ def encode(audio: Artifact, wanted: AudioFormat, store: Store) -> Made:
         name=f"audio.{wanted}",
         media_type=MEDIA_TYPES[wanted],
         provenance=provenance,
-        make=lambda destination: write_audio(
-            stream_of(read_audio(store.path(audio))), destination, format=wanted
-        ),
+        make=lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=wanted),
     )
     return Made(artifact, cached, time.perf_counter() - started)
 

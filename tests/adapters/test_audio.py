@@ -20,6 +20,7 @@ from adapters.audio import (
     collect,
     read_audio,
     resample,
+    stream_audio,
     stream_of,
     write_audio,
 )
@@ -204,3 +205,12 @@ def test_resampling_keeps_pitch_and_place() -> None:
 
 def test_every_format_has_an_encoding() -> None:
     assert set(ENCODINGS) == set(FORMATS)
+
+
+def test_a_stream_from_a_file_holds_the_samples_of_the_file(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 150_000)).astype(np.float32)
+    write_audio(stream_of(Waveform(samples, 32000)), tmp_path / "x.wav", format="wav")
+    streamed = collect(stream_audio(tmp_path / "x.wav"))
+    read = read_audio(tmp_path / "x.wav")
+    assert streamed.sample_rate == read.sample_rate
+    np.testing.assert_array_equal(streamed.samples, read.samples)
