@@ -65,16 +65,53 @@ class Layer:
 
 
 class KeyValueCache:
-    """The keys and values of one sequence, in memory that is reserved once."""
+    """The keys and values of one sequence, in memory that is reserved once, and attention to them.
+
+    Values lie in blocks with the positions innermost, so that both products of a single query are many short
+    dot products over contiguous memory. On a CPU that reads twice as fast as fused attention does, and for a
+    single query reading is all there is.
+    """
 
     def __init__(self, layers: int, heads: int, head_width: int, capacity: int) -> None:
-        self.data = torch.zeros(layers, 2, heads, capacity, head_width)
+        blocks = -(-capacity // VALUE_BLOCK)
+        self.keys = torch.zeros(layers, heads, capacity, head_width)
+        self.values = torch.zeros(layers, blocks, heads, head_width, VALUE_BLOCK)
         self.length = 0
-        """Positions filled."""
+        """Positions filled in every layer."""
 
-    def fill(self, layer: int, keys_and_values: Tensor) -> None:
-        """Store [2, heads, positions, head width] from the first position on."""
-        self.data[layer, :, :, : keys_and_values.shape[2]] = keys_and_values
+    def fill(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Store [heads, positions, head width] from the first position on."""
+        heads, count, width = keys.shape
+        self.keys[layer, :, :count] = keys
+        blocks = functional.pad(values, (0, 0, 0, -count % VALUE_BLOCK)).view(heads, -1, VALUE_BLOCK, width)
+        self.values[layer, : blocks.shape[1]] = blocks.permute(1, 0, 3, 2)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Store the next position's key and value [heads, head width], and give what its query [heads, head
+        width] finds: [heads, head width]. The position counts once ``length`` does."""
+        place, count = self.length, self.length + 1
+        heads, width = query.shape
+        self.keys[layer, :, place] = key
+        self.values[layer, place // VALUE_BLOCK, :, :, place % VALUE_BLOCK] = value
+        scores = _dot_products(self.keys[layer, :, :count], query * width**-0.5)
+        blocks = -(-count // VALUE_BLOCK)
+        weights = functional.pad(scores.softmax(dim=-1), (0, -count % VALUE_BLOCK))
+        weights = weights.view(heads, blocks, VALUE_BLOCK).transpose(0, 1).reshape(-1, VALUE_BLOCK)
+        parts = _dot_products(self.values[layer, :blocks].view(-1, width, VALUE_BLOCK), weights)
+        return parts.view(blocks, heads, width).sum(dim=0)
+
+
+VALUE_BLOCK = 64
+"""Positions."""
+
+
+def _dot_products(rows: Tensor, vectors: Tensor) -> Tensor:
+    """Of rows [batch, n, width] with a vector [batch, width] each: [batch, n].
+
+    The vectors have to look like columns to the matrix product: laid out as rows they send it down a path that
+    is four times slower (torch 2.13, MKL).
+    """
+    return torch.bmm(rows, vectors[:, None].transpose(1, 2))[:, :, 0]
 
 
 class Transformer:
@@ -109,7 +146,7 @@ class Transformer:
             projected = layer.project_in(_normed(rows, layer.norm1[stage])).float()
             query, key, value = projected.view(count, 3, self.heads, -1).permute(1, 2, 0, 3)
             if cache is not None:
-                cache.fill(index, torch.stack([key, value]))
+                cache.fill(index, key, value)
             if index == len(self.layers) - 1:
                 rows, query = rows[needed_from:], query[:, needed_from:]
                 mask = None if mask is None else mask[needed_from:]
@@ -127,15 +164,12 @@ class Transformer:
         on nothing but its own sequence.
         """
         active = [(row, cache) for row, cache in enumerate(caches) if cache is not None]
-        attended = torch.zeros_like(rows).view(len(rows), self.heads, 1, -1)
+        attended = torch.zeros_like(rows).view(len(rows), self.heads, -1)
         for index, layer in enumerate(self.layers):
             projected = layer.project_in(_normed(rows, layer.norm1[0])).float()
-            projected = projected.view(len(rows), 3, self.heads, 1, -1)
+            projected = projected.view(len(rows), 3, self.heads, -1)
             for row, cache in active:
-                end = cache.length + 1
-                entry = cache.data[index, :, :, :end]
-                entry[:, :, cache.length :] = projected[row, 1:]
-                attended[row] = _attention(projected[row, 0], entry[0], entry[1], None)
+                attended[row] = cache.attend(index, *projected[row])
             rows = rows + layer.project_out(attended.view(len(rows), -1))
             rows = rows + layer.feed_out(layer.feed_in(_normed(rows, layer.norm2[0])))
         for _, cache in active:
