@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +122,7 @@ def _write_blocks(stream: AudioStream, file: object, path: Path, format: AudioFo
         try:
             file.write(block.T)  # type: ignore[attr-defined]
         except AssertionError as error:  # what soundfile raises for a short write
-            raise OSError(f"{path}: the disk is full") from error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def _equal_blocks(stream: AudioStream) -> Iterator[NDArray[np.float32]]:
