@@ -1,7 +1,7 @@
 """From the encoder's memory to a spectrum, step by step, many segments at once.
 
-The decoder is fed its own last frame through a prenet whose dropout of 0.99 stays active at inference. Two ways
-of drawing its masks:
+The decoder is fed its own last frame through a prenet whose dropout of 0.99 stays active at inference. Two
+ways of drawing its masks:
 
 "frame"  one mask per frame, kept for all later steps. That is the distribution of training, where a sequence
          passes the decoder once. All keys and values can be cached.
@@ -24,8 +24,8 @@ from synthesizers.m2a.network import AcousticConfig, AcousticModel, KeysValues
 
 Redraw = Literal["frame", "step"]
 Masks = Callable[[int], Sequence[Tensor]]
-"""Step, from 1 -> per prenet layer the factors [B, frames, units]: of the step's newest frame for "frame", of all
-frames so far for "step"."""
+"""Step, from 1 -> per prenet layer the factors [B, frames, units]: of the step's newest frame for "frame", of
+all frames so far for "step"."""
 
 STOP_THRESHOLD = 0.5
 LONGEST = 10.0
@@ -34,8 +34,8 @@ LONGEST = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """When a segment may stop, in steps: not before ``least``, whatever the stop rule says; at ``most`` at the
-    latest. ``least`` wins where the two contradict each other."""
+    """When a segment may stop, in steps: not before ``least``, whatever the stop rule says; at ``most`` at
+    the latest. ``least`` wins where the two contradict each other."""
 
     least: int
     most: int
@@ -134,7 +134,10 @@ class _State:
     ) -> None:
         config, batch = model.config, len(memory)
         self.model, self.source_mask, self.redraw = model, source_mask, redraw
-        self.sources = [layer.src_attn.keys_values(memory) for layer in model.decoder.layers()]
+        self.sources: list[KeysValues] = []
+        for layer in model.decoder.layers():
+            keys, values = layer.src_attn.keys_values(memory)
+            self.sources.append((keys.contiguous(), values.contiguous()))  # else copied at every step
         shape = (batch, config.heads, most, config.width // config.heads)
         self.past: list[KeysValues] = [
             (memory.new_empty(shape), memory.new_empty(shape)) for _ in range(config.decoder_layers)
@@ -143,7 +146,8 @@ class _State:
         """The frames fed so far: one of silence, then the last of each step."""
 
     def advance(self, step: int, masks: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """(frames before the postnet [B, r, bins], stop probabilities [B, r], weights [layers, B, heads, T])."""
+        """(frames before the postnet [B, r, bins], stop probabilities [B, r], source weights
+        [layers, B, heads, T])."""
         model, decoder = self.model, self.model.decoder
         first = step - 1 if self.redraw == "frame" else 0
         masks = [mask.to(self.inputs) for mask in masks]

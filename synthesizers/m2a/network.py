@@ -1,8 +1,8 @@
 """The acoustic model: a Transformer from piano rolls to spectra (Li et al., Neural Speech Synthesis with
 Transformer Network, AAAI 2019, as ESPnet 0.10.3 builds it). Names of parameters are the checkpoint's.
 
-Training-time dropout is left out, but for that of the prenet, which the model needs at inference: its masks are
-given from outside (``synthesizers.m2a.decoding``).
+Training-time dropout is left out, but for that of the prenet, which the model needs at inference: its masks
+are given from outside (``synthesizers.m2a.decoding``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +68,9 @@ class Attention(nn.Module):
         """[B, T, width] -> what later queries attend to."""
         return self._split(self.linear_k(x)), self._split(self.linear_v(x))
 
-    def forward(self, x: Tensor, keys_values: KeysValues, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, keys_values: KeysValues, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Queries [B, Q, width] -> (result of the same shape, weights [B, heads, Q, T]).
 
         ``mask``: added to the scores, 0 or minus infinity.
@@ -171,8 +175,7 @@ class Prenet(nn.Module):
         super().__init__()
         widths = [config.feature_bins] + [config.prenet_units] * config.prenet_layers
         self.prenet = nn.ModuleList(
-            nn.Sequential(nn.Linear(before, after), nn.ReLU())
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            nn.Sequential(nn.Linear(before, after), nn.ReLU()) for before, after in pairwise(widths)
         )
 
     def forward(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
@@ -224,8 +227,9 @@ class Decoder(nn.Module):
 
     def embedded(self, frames: Tensor, masks: Sequence[Tensor], first: int = 0) -> Tensor:
         """Frames [B, T, feature_bins] at positions ``first``, ... -> [B, T, width]."""
-        (prenet, projection), position = self.embed[0], self.embed[1]  # type: ignore[misc]
-        embedded: Tensor = position(projection(prenet(frames, masks)), first)
+        inner: Any = self.embed[0]
+        prenet, projection = inner
+        embedded: Tensor = self.embed[1](projection(prenet(frames, masks)), first)
         return embedded
 
     def layers(self) -> list[DecoderLayer]:

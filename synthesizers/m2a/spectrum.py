@@ -1,7 +1,7 @@
-"""The acoustic model's spectrum: 128 bands, one per MIDI note, log amplitude, 12 ms apart (X. Shi et al., 2023).
+"""The acoustic model's spectrum: 128 bands, one per MIDI note, log amplitude, 12 ms apart (Shi et al., 2023).
 
-Synthesis needs none of this: the model gives normalised spectra and the vocoder takes them. It is what the model
-was trained on, and what its output means.
+Synthesis needs none of this: the model gives normalised spectra and the vocoder takes them. It is what the
+model was trained on, and what its output means.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LEAST_POWER, LEAST_AMPLITUDE = 1e-10, 1e-5
 
 @cache
 def filter_bank(bins: int = TRANSFORM // 2 + 1) -> NDArray[np.float32]:
-    """[128, bins] triangles from each MIDI note's lower neighbour to its upper one, of equal area; the last row
-    is constant. Bin k is taken to lie at k * 12000 / bins Hz."""
+    """[128, bins] triangles from each MIDI note's lower neighbour to its upper one, of equal area; the last
+    row is constant. Bin k is taken to lie at k * 12000 / bins Hz."""
     frequency = np.arange(bins) * (SAMPLE_RATE / 2) / bins
     notes = 440.0 * 2.0 ** ((np.arange(BANDS) - 69) / 12)
     centre, upper = notes[:-1, None], notes[1:, None]

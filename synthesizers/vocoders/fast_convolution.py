@@ -1,10 +1,10 @@
 """Convolution with fewer multiplications: short blocks, each through a discrete Fourier transform.
 
 A block of n samples gives m = n - r + 1 outputs of a kernel of r taps (overlap-save; Stockham, 1966). Between
-channels, a convolution becomes one product per frequency; a complex product costs three real ones (Karatsuba).
-So the whole is bilinear, outputs = C [(G kernel) * (A block)], with constant matrices A, G, C that are computed
-in float64, and everything large is a matrix product. For r = 11 and n = 32 this takes 47 / 22 = 2.1
-multiplications per output, pair of channels and sample, instead of 11.
+channels, a convolution becomes one product per frequency; a complex product costs three real ones
+(Karatsuba). So the whole is bilinear, outputs = C [(G kernel) * (A block)], with constant matrices A, G, C
+that are computed in float64, and everything large is a matrix product. For r = 11 and n = 32 this takes
+47 / 22 = 2.1 multiplications per sample and pair of channels instead of 11.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class FastConvolution:
         return ordered.reshape(count * outputs * self.dilation, -1)[:length]
 
     def _blocks(self, x: Tensor, count: int, outputs: int) -> Tensor:
-        """[phase of the dilation, count, sample of the block, C]: overlapping views of the activated input."""
+        """[phase of the dilation, count, sample, C]: overlapping views of the activated input."""
         length, channels = x.shape
         dilation, span = self.dilation, (self.taps - 1) * self.dilation
         before = span // 2
@@ -136,7 +136,7 @@ class DirectConvolution:
 
 
 class FastUpsampling:
-    """A transposed convolution [L, C] -> [L * scale, C'] as one matrix product, the same as the generator's."""
+    """A transposed convolution [L, C] -> [L * scale, C'] as one matrix product."""
 
     def __init__(self, weight: Tensor, bias: Tensor, scale: int, padding: int) -> None:
         """``weight``: [C, C', kernel]."""
@@ -145,7 +145,9 @@ class FastUpsampling:
         padded = functional.pad(weight, (0, self.taps * scale - kernel))
         # Output block t takes input t - taps + 1, ..., t; the newest meets the kernel's first ``scale`` taps.
         split = padded.view(channels, out_channels, self.taps, scale).flip(2)
-        self.weight = split.permute(2, 0, 3, 1).reshape(self.taps * channels, scale * out_channels).contiguous()
+        self.weight = (
+            split.permute(2, 0, 3, 1).reshape(self.taps * channels, scale * out_channels).contiguous()
+        )
         self.bias = bias.repeat(scale)
 
     def __call__(self, x: Tensor) -> Tensor:

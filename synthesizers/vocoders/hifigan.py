@@ -49,7 +49,9 @@ class GeneratorConfig:
     def context(self) -> int:
         """Frames on either side that a sample depends on."""
         samples = (self.kernel_size - 1) // 2
-        for scale, kernel in zip(reversed(self.upsample_scales), reversed(self.upsample_kernel_sizes), strict=True):
+        for scale, kernel in zip(
+            reversed(self.upsample_scales), reversed(self.upsample_kernel_sizes), strict=True
+        ):
             samples = ceil((samples + self.reach()) / scale) + ceil(kernel / scale)
         return samples + (self.kernel_size - 1) // 2
 
@@ -59,10 +61,10 @@ def fold_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     The norm is taken over all dimensions but the first (Salimans and Kingma, 2016; torch's ``dim=0``).
     """
-    folded = {name: tensor for name, tensor in tensors.items() if not name.endswith(("weight_g", "weight_v"))}
-    for name, v in tensors.items():
-        if name.endswith("weight_v"):
-            g = tensors[f"{name.removesuffix('v')}g"]
+    folded = dict(tensors)
+    for name in tensors:
+        if name.endswith("weight_v") and f"{name.removesuffix('v')}g" in tensors:
+            v, g = folded.pop(name), folded.pop(f"{name.removesuffix('v')}g")
             norm = v.norm(dim=tuple(range(1, v.ndim)), keepdim=True)
             folded[name.removesuffix("_v")] = v * (g / norm)
     return folded

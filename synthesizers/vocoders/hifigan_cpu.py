@@ -1,8 +1,8 @@
 """The HiFi-GAN generator on a CPU: the same sums as ``hifigan.Generator``, in another order.
 
-A plain generator already runs at the processor's peak rate of multiplications, so that only fewer of them help:
-wide residual blocks go through ``FastConvolution``, upsampling through one matrix product, and every stage in
-tiles that stay in the cache.
+A plain generator already runs at the processor's peak rate of multiplications, so that only fewer of them
+help: wide residual blocks go through ``FastConvolution``, upsampling through one matrix product, and every
+stage in tiles that stay near the cache.
 """
 
 from __future__ import annotations
@@ -83,6 +83,4 @@ def _upsampling(layer: nn.Module) -> FastUpsampling:
     plain = layer[1]
     assert isinstance(plain, nn.ConvTranspose1d)
     assert plain.bias is not None
-    return FastUpsampling(
-        plain.weight.detach(), plain.bias.detach(), plain.stride[0], int(plain.padding[0])
-    )
+    return FastUpsampling(plain.weight.detach(), plain.bias.detach(), plain.stride[0], int(plain.padding[0]))

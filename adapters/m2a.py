@@ -1,0 +1,392 @@
+"""The synthesizer ``m2a``: performance -> piano roll -> acoustic model -> vocoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
+from score_to_audio.progress import keep, report
+from score_to_audio.types import SUSTAIN, AudioStream, InputError, Performance, Waveform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from synthesizers.m2a.decoding import Redraw
+    from synthesizers.m2a.network import AcousticConfig, AcousticModel
+    from synthesizers.m2a.piano_roll import Losses, Notes
+    from synthesizers.vocoders.hifigan import Generator, GeneratorConfig
+
+    Samples = NDArray[np.float32]
+
+SAMPLE_RATE = 24_000
+"""Hz."""
+SEGMENTS_AT_ONCE = 16
+"""Bounds the memory of a long piece; beyond it a batch gains no speed."""
+BLOCK_FRAMES = 1600
+"""Frames that the vocoder takes at once, 19 s; the 16 on either side that it needs besides cost 2 %."""
+TAIL = 1.5
+"""Seconds after the last release: the roll of the published scripts ends with it, and cuts the sound off."""
+LAST_FADE = 0.05
+"""Seconds over which the recorded room goes silent at the end."""
+LONGEST = 4 * 3600.0
+"""Seconds; a roll of that length takes 0.3 GB and its spectrum 0.6 GB."""
+DECODING = 0.1
+"""Share of the work that is done when all spectra are there."""
+EARLY_STOP = 4
+"""Cells (0.2 s) before its segment's end from which a firing stop rule counts as early."""
+CONFIG_FILE, MAX_CONFIG_SIZE = "config.yaml", 2**20
+
+log = logging.getLogger(__name__)
+
+
+class M2AParameters(Parameters):
+    """Options of the synthesizer ``m2a``."""
+
+    checkpoint: CheckpointName = Field("m2a", description="Weights: a name of the table, or a file.")
+    performer: int = Field(
+        0, ge=0, description="Number of the performer to sound like, 0: unknown (needs `m2a-baseline`)."
+    )
+    environment: int = Field(
+        0, ge=0, description="Number of the recording environment, 0: unknown (needs `m2a-baseline`)."
+    )
+    dropout: Literal["frame", "step"] = Field(
+        "frame",
+        description="The prenet's dropout: one mask per frame, as in training, or new masks for all frames "
+        "at every step, as published (slower).",
+    )
+    compatibility: Literal["none", "official"] = Field(
+        "none",
+        description="official: the piano roll, stop rule, dropout and joins of the published scripts, with "
+        "what they lose.",
+    )
+
+
+class M2A:
+    """A Transformer from piano rolls to spectra and a HiFi-GAN, trained together; 24 kHz, mono."""
+
+    spec: ClassVar[Spec] = Spec(
+        name="m2a",
+        version="1",
+        summary="M2A: Transformer-TTS and HiFi-GAN on piano rolls; the concert recordings of ATEPP.",
+        parameters=M2AParameters,
+        paper="Tang et al., Towards an Integrated Approach for Expressive Piano Performance Synthesis from "
+        "Music Scores, ICASSP 2025, arXiv 2501.10222; Shi et al., ICASSP 2023",
+        code_licence="Apache-2.0 (re-implemented from the papers)",
+        weights_licence="CC BY 4.0",
+        limits="sees keys on a grid of 48 ms, no onsets: fast repeated notes merge; 24 kHz, mono",
+        uses_seed=True,
+        runs_on_gpu=True,
+    )
+
+    def __init__(
+        self, parameters: M2AParameters, *, checkpoints: Mapping[str, Checkpoint], device: str
+    ) -> None:
+        checkpoint = checkpoints["checkpoint"]
+        model, generator = read_model(checkpoint.files)
+        _check_table("performer", parameters.performer, model.config.performers, checkpoint)
+        _check_table("environment", parameters.environment, model.config.environments, checkpoint)
+        self._parameters = parameters
+        self._device = device
+        self._model = model.to(device)
+        self._hop = generator.config.hop
+        self._context = generator.config.context()
+        self._vocode = vocoder(generator, device)
+
+    def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
+        from adapters.audio import collect
+
+        return collect(self.stream(performance, prompt=prompt, seed=seed))
+
+    def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
+        """The same samples as ``synthesize``, in blocks. Raises ``InputError`` for hours of playing."""
+        from adapters.audio import stream_of
+        from synthesizers.limiter import limited
+
+        if performance.end > LONGEST:
+            raise InputError(
+                f"a performance of {performance.end / 3600:.1f} hours; m2a takes up to {LONGEST / 3600:.0f}, "
+                "cut it into pieces"
+            )
+        if not len(performance):
+            silence = np.zeros((1, int(SAMPLE_RATE * (performance.end + TAIL))), np.float32)
+            return stream_of(Waveform(silence, SAMPLE_RATE))
+        if self._parameters.compatibility == "official":
+            return stream_of(Waveform(self._official(performance, seed)[None], SAMPLE_RATE))
+        return AudioStream(SAMPLE_RATE, 1, limited(self._blocks(performance, seed), SAMPLE_RATE))
+
+    # ---------------------------------------------------------------------------------------- default
+
+    def _blocks(self, performance: Performance, seed: int) -> Iterator[Samples]:
+        """[1, samples] each: cells -> overlapping segments -> one spectrum -> one sound."""
+        from synthesizers.m2a.joining import joined_spectra, overlapping_segments
+        from synthesizers.m2a.piano_roll import cells_until, clear_cells, encoder_input, losses
+
+        notes = notes_of(performance)
+        cells = clear_cells(notes, cells_until(performance.end + TAIL))
+        _report_losses(losses(cells, notes))
+        segments = overlapping_segments(len(cells))
+        inputs = [encoder_input(cells[segment.start : segment.end]) for segment in segments]
+        total = len(cells) * 4 * self._hop / SAMPLE_RATE
+        decoded = self._decoded(inputs, seed, share=_part(0, DECODING, total))
+        _report_stops([int(one["first_stop"]) for one in decoded], [len(rows) for rows in inputs])
+        spectrum = joined_spectra([one["frames"] for one in decoded], segments)
+        yield from self._sound(spectrum, share=_part(DECODING, 1, total))
+
+    def _sound(self, spectrum: Samples, share: Callable[[float], None]) -> Iterator[Samples]:
+        """Spectrum [F, bins] -> [1, F * hop] in blocks, faded out."""
+        for start in range(0, len(spectrum), BLOCK_FRAMES):
+            end = min(start + BLOCK_FRAMES, len(spectrum))
+            first = max(0, start - self._context)
+            window = spectrum[first : end + self._context]
+            whole = keep(f"sound-{start}", partial(self._vocoded, window))["samples"]
+            block = whole[(start - first) * self._hop : (end - first) * self._hop]
+            share(end / len(spectrum))
+            yield (_faded_out(block) if end == len(spectrum) else block)[None]
+
+    # --------------------------------------------------------------------------------------- official
+
+    def _official(self, performance: Performance, seed: int) -> Samples:
+        """[samples]: as the published scripts, segment by segment through 16-bit files."""
+        from synthesizers.m2a.joining import as_pcm, published_join
+        from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, losses, published_roll, published_segments
+
+        notes = notes_of(performance)
+        roll = published_roll([notes], performance.end)
+        _report_losses(losses(roll[::FRAMES_PER_CELL], notes))
+        inputs = published_segments(roll)
+        if not inputs:
+            return np.zeros(0, np.float32)
+        total = len(roll) * self._hop / SAMPLE_RATE
+        decoded = self._decoded(inputs, seed, share=_part(0, DECODING, total))
+        waves, share = [], _part(DECODING, 1, total)
+        for index, one in enumerate(decoded):
+            wave = keep(f"sound-{index}", partial(self._vocoded, one["frames"]))
+            waves.append(as_pcm(wave["samples"]))
+            share((index + 1) / len(decoded))
+        try:
+            return as_pcm(published_join(waves))
+        except ValueError as error:
+            log.warning("m2a: %s, where the published script fails; put the segments end to end", error)
+            return np.concatenate(waves)
+
+    # ------------------------------------------------------------------------------------ the networks
+
+    def _decoded(
+        self, inputs: Sequence[Samples], seed: int, share: Callable[[float], None]
+    ) -> list[dict[str, NDArray[Any]]]:
+        """Per encoder input [rows, bins] its ``frames`` [S r, bins] and ``first_stop`` (a step, 0: never)."""
+        found: list[dict[str, NDArray[Any]]] = []
+        for first in range(0, len(inputs), SEGMENTS_AT_ONCE):
+            batch = range(first, min(first + SEGMENTS_AT_ONCE, len(inputs)))
+            kept = keep(f"spectra-{first}", partial(self._decode, inputs, batch, seed))
+            found += [{name: kept[f"{name}-{index}"] for name in ("frames", "first_stop")} for index in batch]
+            share(batch.stop / len(inputs))
+        return found
+
+    def _decode(self, inputs: Sequence[Samples], batch: range, seed: int) -> dict[str, NDArray[Any]]:
+        import torch
+
+        from synthesizers.m2a import decoding
+
+        model, official = self._model, self._parameters.compatibility == "official"
+        redraw: Redraw = "step" if official else self._parameters.dropout
+        with torch.inference_mode():
+            memories = [self._memory(inputs[index]) for index in batch]
+            limits = [
+                decoding.published_limits(len(inputs[index]), model.config)
+                if official
+                else decoding.exactly(len(inputs[index]))
+                for index in batch
+            ]
+            masks = decoding.drawn_masks(
+                model.config, decoding.generators(seed, batch), [limit.most for limit in limits], redraw
+            )
+            decoded = decoding.decode(model, memories, masks, limits, redraw=redraw)
+        r = model.config.reduction_factor
+        kept: dict[str, NDArray[Any]] = {}
+        for index, one in zip(batch, decoded, strict=True):
+            kept[f"frames-{index}"] = one.frames.cpu().numpy()
+            kept[f"first_stop-{index}"] = np.array(one.first_stop(r) or 0)
+        return kept
+
+    def _memory(self, rows: Samples) -> Tensor:
+        import torch
+
+        options = self._parameters
+        roll = torch.from_numpy(rows).to(self._device)[None]
+        return self._model.memory(roll, options.performer, options.environment)[0]
+
+    def _vocoded(self, spectrum: Samples) -> dict[str, Samples]:
+        import torch
+
+        with torch.inference_mode():
+            samples = self._vocode(torch.from_numpy(spectrum).to(self._device))
+        return {"samples": samples.cpu().numpy()}
+
+
+def _part(start: float, end: float, seconds: float) -> Callable[[float], None]:
+    """What takes the share done, 0 to 1, of this part of the work and reports it as seconds of sound."""
+    return lambda done: report((start + (end - start) * done) * seconds, seconds, "seconds of sound")
+
+
+def _faded_out(samples: Samples) -> Samples:
+    count = min(len(samples), int(LAST_FADE * SAMPLE_RATE))
+    fade = np.linspace(1, 0, count, dtype=np.float32)
+    return np.concatenate([samples[: len(samples) - count], samples[len(samples) - count :] * fade])
+
+
+def notes_of(performance: Performance) -> Notes:
+    from synthesizers.m2a.piano_roll import Notes
+
+    sustain = performance.controls.number == SUSTAIN
+    return Notes(
+        onset=performance.onset,
+        offset=performance.offset,
+        pitch=performance.pitch,
+        velocity=performance.velocity,
+        pedal_time=performance.controls.time[sustain],
+        pedal_value=performance.controls.value[sustain],
+    )
+
+
+def _report_losses(lost: Losses) -> None:
+    if lost.vanished or lost.merged:
+        log.warning(
+            "m2a: of %d notes %d vanish between the piano roll's cells of 48 ms and %d merge with the sound "
+            "before them",
+            lost.notes,
+            lost.vanished,
+            lost.merged,
+        )
+
+
+def _report_stops(stops: Sequence[int], ends: Sequence[int]) -> None:
+    """The roll says where a segment ends; the model's own stop rule is only listened to. Steps, 0: never."""
+    never = sum(stop == 0 for stop in stops)
+    early = sum(0 < stop < end - EARLY_STOP for stop, end in zip(stops, ends, strict=True))
+    if never or early:
+        log.warning(
+            "m2a: in %d of %d segments the stop rule did not fire, in %d it fired early; all were taken to "
+            "the end of their piano roll",
+            never,
+            len(stops),
+            early,
+        )
+
+
+def vocoder(generator: Generator, device: str) -> Callable[[Tensor], Tensor]:
+    """Spectrum [T, bins] -> samples [T * hop], the fastest way that the device has."""
+    if device == "cpu":
+        from synthesizers.vocoders.hifigan_cpu import CpuGenerator
+
+        return CpuGenerator(generator)
+    on_device = generator.to(device)
+    return lambda spectrum: on_device(spectrum.t()[None])[0]
+
+
+def _check_table(option: str, value: int, rows: int, checkpoint: Checkpoint) -> None:
+    if not rows and value:
+        raise InputError(
+            f"synthesizer.{option}: checkpoint {checkpoint.name!r} knows no {option}s; leave it 0, or use "
+            "synthesizer.checkpoint=m2a-baseline"
+        )
+    if rows and value >= rows:
+        raise InputError(
+            f"synthesizer.{option}: checkpoint {checkpoint.name!r} knows 0 to {rows - 1} (got {value})"
+        )
+
+
+# ---------------------------------------------------------------------------------------- checkpoint
+
+
+def read_model(files: Mapping[str, Path]) -> tuple[AcousticModel, Generator]:
+    """The networks of an ESPnet checkpoint, ready for inference on the CPU.
+
+    ``files``: "weights", and where they are there "config" (else ``config.yaml`` beside the weights, else
+    the released configuration) and "statistics". Raises ``InputError``.
+    """
+    from score_to_audio.weights import load_checkpoint, load_strictly
+    from synthesizers.m2a import espnet
+    from synthesizers.m2a.network import AcousticModel
+    from synthesizers.vocoders.hifigan import Generator, fold_weight_norm
+
+    weights = files["weights"]
+    content = load_checkpoint(weights)
+    settings = read_config(files.get("config", weights.with_name(CONFIG_FILE)))
+    try:
+        acoustic, vocoder_tensors = espnet.generator_tensors(content if isinstance(content, Mapping) else {})
+        model = AcousticModel(espnet.acoustic_config(acoustic, settings.get("text2mel_params") or {}))
+        generator = Generator(espnet.vocoder_config(vocoder_tensors, settings.get("vocoder_params") or {}))
+    except ValueError as error:
+        raise InputError(f"{weights}: not a checkpoint of M2A (it {error})") from error
+    _check_fit(model.config, generator.config, weights)
+    load_strictly(model, acoustic, source=f"{weights} (acoustic model)")
+    load_strictly(generator, fold_weight_norm(vocoder_tensors), source=f"{weights} (vocoder)")
+    if "statistics" in files:
+        _check_statistics(files["statistics"], content)
+    return model.eval().requires_grad_(False), generator.eval().requires_grad_(False)
+
+
+def _check_fit(acoustic: AcousticConfig, vocoder: GeneratorConfig, weights: Path) -> None:
+    from synthesizers.m2a import piano_roll, spectrum
+
+    found = (acoustic.roll_bins, acoustic.feature_bins, acoustic.reduction_factor, vocoder.hop)
+    known = (piano_roll.KEYS, vocoder.in_channels, piano_roll.FRAMES_PER_CELL, spectrum.HOP)
+    if found != known:
+        raise InputError(
+            f"{weights}: has keys, bands, frames per step and samples per frame {found}; m2a needs {known}"
+        )
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """``tts_conf`` of ESPnet's ``config.yaml``; empty where there is no such file. Raises ``InputError``."""
+    import yaml  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_CONFIG_SIZE:
+        raise InputError(
+            f"{path}: larger than {MAX_CONFIG_SIZE >> 20} MB; is it the checkpoint's {CONFIG_FILE}?"
+        )
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable YAML file; get it again") from error
+    settings = content.get("tts_conf") if isinstance(content, Mapping) else None
+    if not isinstance(settings, Mapping):
+        raise InputError(f"{path}: has no tts_conf; give the {CONFIG_FILE} that came with the checkpoint")
+    return settings
+
+
+def read_statistics(path: Path) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [bins] of ESPnet's ``feats_stats.npz``. Raises ``InputError``."""
+    from synthesizers.m2a import espnet
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return espnet.statistics(archive)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path}: not a readable feats_stats.npz ({error}); get it again") from error
+
+
+def _check_statistics(path: Path, content: Mapping[str, Any]) -> None:
+    """The weights hold the same numbers; other ones belong to another training."""
+    import torch
+
+    for name, ours in zip(("normalize.mean", "normalize.std"), read_statistics(path), strict=True):
+        theirs = content.get(name)
+        if isinstance(theirs, torch.Tensor) and not _same(theirs, ours):
+            raise InputError(f"{path}: does not belong to these weights ({name} differs); get both again")
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one - other).abs() <= 1e-4 + 1e-3 * other.abs()).all())
