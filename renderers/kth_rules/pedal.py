@@ -25,6 +25,9 @@ PRESS_SHARE, PRESS_SECONDS = 0.3, 0.5
 STEPS = 6
 """Controller values on the way down."""
 
+CHORD_BEATS = 2
+"""Beats on either side of a beat that are compared for a change of harmony."""
+
 WRITTEN_DEPTH = 0.3
 """How much deeper the pedal is where the score writes it."""
 
@@ -53,22 +56,33 @@ def depth(reading: Reading, k: Mapping[str, float]) -> Floats:
 def clearing(reading: Reading, k: Mapping[str, float]) -> Floats:
     """[B] how much of the pedal is lifted at the start of each beat, 0..1; 0 where nothing is struck there.
 
-    ``k``: "harmony" times one minus the cosine similarity of the pitch classes of this beat and the one
-    before, plus "bass" for a new bass note, plus "barline" at the start of a measure; 1 where the score
-    writes a pedal's start or end.
+    ``k``: "harmony" times the change of harmony, plus "bass" for a new bass note, plus "barline" at the start
+    of a measure; 1 where the score writes a pedal's start or end.
     """
-    weights = reading.beat_pitch_classes
-    norm = np.linalg.norm(weights, axis=1)
-    product = norm[1:] * norm[:-1]
-    similar = (weights[1:] * weights[:-1]).sum(axis=1) / np.where(product > 0, product, 1.0)
-    change = np.r_[1.0, 1.0 - similar]
-    raw = k["harmony"] * change + k["bass"] * reading.new_bass + k["barline"] * reading.beat_on_barline
+    raw = (
+        k["harmony"] * harmonic_change(reading)
+        + k["bass"] * reading.new_bass
+        + k["barline"] * reading.beat_on_barline
+    )
     struck = np.isin(np.arange(len(raw)), reading.beat_of_slice[reading.metrical_level > 0])
     changed = np.zeros(len(raw), dtype=bool)
     starts = [place for mark in _marks(reading) for place in mark]
     at = np.searchsorted(reading.beats, np.array(starts) + SAME, side="right") - 1
     changed[at[(at >= 0) & (at < len(raw))]] = True
     return np.where(changed, 1.0, np.clip(raw, 0.0, 1.0) * struck)
+
+
+def harmonic_change(reading: Reading) -> Floats:
+    """[B] one minus the cosine similarity of the pitch classes in the ``CHORD_BEATS`` before and after the
+    start of each beat: broken chords need more than one beat to be heard as what they are."""
+    weights = reading.beat_pitch_classes
+    total = np.concatenate([np.zeros((1, 12)), np.cumsum(weights, axis=0)])
+    beat = np.arange(len(weights))
+    before = total[beat] - total[np.maximum(beat - CHORD_BEATS, 0)]
+    after = total[np.minimum(beat + CHORD_BEATS, len(weights))] - total[beat]
+    norm = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    change: Floats = 1.0 - (before * after).sum(axis=1) / np.where(norm > 0, norm, 1.0)
+    return change
 
 
 def movement(beat_times: Floats, depths: Floats, clearings: Floats, end: float) -> Controls:

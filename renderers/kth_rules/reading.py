@@ -240,6 +240,12 @@ class Reading:
         found = np.searchsorted(self.beats, self.slice_onset + SAME, side="right") - 1
         return np.clip(found, 0, len(self.beats) - 2)
 
+    @cached_property
+    def last_beat_of_slice(self) -> Ints:
+        """[S] the beat in which a slice ends."""
+        found = np.searchsorted(self.beats, self.slice_end - SAME, side="right") - 1
+        return np.clip(found, 0, len(self.beats) - 2)
+
     def mean_of_beats(self, values: Floats, reach: int) -> Floats:
         """[B] mean of a column [B] over ``reach`` beats on either side and the beat itself."""
         total = np.r_[0.0, np.cumsum(values)]

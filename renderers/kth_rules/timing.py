@@ -39,7 +39,7 @@ def final_ritard(reading: Reading, k: float = 1.0) -> Floats:
 
 
 def last_beats(reading: Reading, k: float = 1.0) -> Floats:
-    """The last notes are held 10 % longer, from three beats before the end."""
+    """The notes of the last three beats are held 10 % longer."""
     start = reading.beats[max(len(reading.beats) - 4, 0)]
     return k * np.where(reading.slice_onset >= start - SAME, 0.1, 0.0)
 
@@ -128,7 +128,7 @@ def phrase_start(reading: Reading, k: float = 1.0) -> Floats:
 
 def phrase_end(reading: Reading, k: float = 1.0) -> Floats:
     """The last beat before a boundary is lengthened: 10 % times its strength (phrase-final lengthening)."""
-    return k * 0.1 * reading.beat_boundary[reading.beat_of_slice]
+    return k * 0.1 * reading.beat_boundary[reading.last_beat_of_slice]
 
 
 def legato_flow(reading: Reading, k: float = 1.0) -> Floats:
