@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import ceil, log2, prod
 from types import ModuleType
@@ -109,7 +110,8 @@ class Codec(nn.Module):
     @torch.inference_mode()
     def embed(self, sound: Tensor) -> Tensor:
         """Sound [B, channels, samples] -> continuous latent [B, dimension, ceil(samples / hop length)]."""
-        latent: Tensor = self.encoder(sound)
+        with _exact_convolutions():
+            latent: Tensor = self.encoder(sound)
         return latent
 
     @torch.inference_mode()
@@ -131,7 +133,8 @@ class Codec(nn.Module):
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes [B, codebooks, frames] -> sound [B, channels, frames * hop length], not bounded."""
-        sound: Tensor = self.decoder(self.latent(codes))
+        with _exact_convolutions():
+            sound: Tensor = self.decoder(self.latent(codes))
         return sound
 
     # The layers before, at and after the LSTM: convolutions look a few frames ahead and behind, so that
@@ -145,9 +148,9 @@ class Codec(nn.Module):
         config, layers = self.config, self.encoder.model
         hop, lstm = config.hop_length, _lstm_position(layers)
         sound = regular_blocks(blocks, frames * hop)
-        features = windowed(sound, layers[:lstm], context=config.context, unit_in=hop, unit_out=1)
+        features = windowed(sound, _exact(layers[:lstm]), context=config.context, unit_in=hop, unit_out=1)
         states = _recurrent(features, layers[lstm])
-        for latent in windowed(states, layers[lstm + 1 :], context=config.last_kernel_size // 2):
+        for latent in windowed(states, _exact(layers[lstm + 1 :]), context=config.last_kernel_size // 2):
             yield self.quantize(latent)
 
     def decode_blocks(self, blocks: Iterable[Tensor], frames: int = BLOCK_FRAMES) -> Iterator[Tensor]:
@@ -158,9 +161,27 @@ class Codec(nn.Module):
         config, layers = self.config, self.decoder.model
         lstm = _lstm_position(layers)
         latents = (self.latent(codes) for codes in regular_blocks(blocks, frames))
-        features = windowed(latents, layers[:lstm], context=config.kernel_size // 2)
+        features = windowed(latents, _exact(layers[:lstm]), context=config.kernel_size // 2)
         states = _recurrent(features, layers[lstm])
-        yield from windowed(states, layers[lstm + 1 :], context=config.context, unit_out=config.hop_length)
+        upsampling = _exact(layers[lstm + 1 :])
+        yield from windowed(states, upsampling, context=config.context, unit_out=config.hop_length)
+
+
+def _exact_convolutions() -> AbstractContextManager[None]:
+    """On a GPU: float32 proper, where the default rounds inputs to 10 bits (TF32), and repeatable."""
+    context: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, deterministic=True, allow_tf32=False
+    )
+    return context
+
+
+def _exact(layers: nn.Module) -> Callable[[Tensor], Tensor]:
+    def apply(values: Tensor) -> Tensor:
+        with _exact_convolutions():
+            output: Tensor = layers(values)
+        return output
+
+    return apply
 
 
 def _lstm_position(layers: nn.Sequential) -> int:
@@ -171,7 +192,7 @@ def _recurrent(blocks: Iterable[Tensor], layer: nn.Module) -> Iterator[Tensor]:
     """The LSTM with its shortcut over blocks [B, channels, frames], its state carried along."""
     state = None
     for block in blocks:
-        with torch.inference_mode():
+        with torch.inference_mode(), _exact_convolutions():
             sequence = block.permute(2, 0, 1)
             output, state = layer.lstm(sequence, state)  # type: ignore[operator]
             yield (output + sequence).permute(1, 2, 0)

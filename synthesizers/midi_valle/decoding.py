@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from synthesizers.midi_valle.layers import ROW_TILE, KeyValueCache
 from synthesizers.midi_valle.network import MidiValle
 from synthesizers.midi_valle.sampling import Sampling, draw, probabilities, race
+from synthesizers.midi_valle.slots import Slots, slots_for
 
 OFFICIAL_FRAMES_PER_ROW = 16
 """The published program stops a segment after this many frames per row of tokens, and one."""
@@ -34,19 +34,23 @@ class Request:
     most_frames: int
     """It ends there at the latest."""
 
+    @property
+    def longest(self) -> int:
+        """Positions that the sequence can come to."""
+        return len(self.tokens) + len(self.prompt) + self.most_frames + 1
+
     @staticmethod
     def official(tokens: Tensor, prompt: Tensor, generator: Generator) -> Request:
         """With the published program's bounds."""
         return Request(tokens, prompt, generator, 0, OFFICIAL_FRAMES_PER_ROW * len(tokens) + 1)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Sequence:
     """A segment while its first codebook is written."""
 
     index: int
     request: Request
-    cache: KeyValueCache
     logits: Tensor
     """[codes + 1] of the next frame."""
     frames: list[int] = field(default_factory=list)
@@ -82,37 +86,38 @@ def first_codebooks(
 
     Up to ``batch_size`` are written at a time; where one ends, the next begins.
     """
-    slots: list[_Sequence | None] = [None] * (-(-batch_size // ROW_TILE) * ROW_TILE)
+    if not requests:
+        return
+    slots = slots_for(model, batch_size, max(request.longest for request in requests))
+    rows: list[_Sequence | None] = [None] * slots.count
     waiting = list(range(len(requests)))[::-1]
-    while waiting or any(slots):
-        _seat(model, requests, waiting, slots, batch_size)
-        active = [sequence for sequence in slots if sequence]
+    while waiting or any(rows):
+        while waiting and sum(row is not None for row in rows) < batch_size:
+            # The row of its index, if that is free, so that it meets the same kernels in every run.
+            row = waiting[-1] % slots.count
+            if rows[row]:
+                break
+            index = waiting.pop()
+            rows[row] = _begun(slots, row, index, requests[index])
+        active = [sequence for sequence in rows if sequence]
         ended = _extend(model, active, choose)
         if on_frames:
             on_frames(len(active) - len(ended))
         for sequence in ended:
-            slots[slots.index(sequence)] = None
+            row = rows.index(sequence)
+            rows[row] = None
+            slots.free(row)
             yield sequence.index, torch.tensor(sequence.frames, dtype=torch.long, device=model.device)
-        _advance(model, slots)
+        if any(rows):
+            logits = slots.step([sequence.frames[-1] if sequence else None for sequence in rows])
+            for row, one in enumerate(rows):
+                if one:
+                    one.logits = logits[row]
 
 
-def _seat(
-    model: MidiValle,
-    requests: Sequence[Request],
-    waiting: list[int],
-    slots: list[_Sequence | None],
-    batch_size: int,
-) -> None:
-    """Begin waiting requests while there is room. A request always takes the row of its index, as far as it
-    is free, so that it meets the same rows of the same kernels in every run."""
-    while waiting and sum(slot is not None for slot in slots) < batch_size:
-        index = waiting[-1]
-        row = index % len(slots)
-        if slots[row] is not None:
-            return
-        request = requests[waiting.pop()]
-        logits, cache = model.start(request.tokens, request.prompt[:, 0], request.most_frames + 1)
-        slots[row] = _Sequence(index, request, cache, logits)
+def _begun(slots: Slots, row: int, index: int, request: Request) -> _Sequence:
+    logits = slots.start(row, request.tokens, request.prompt[:, 0], request.most_frames + 1)
+    return _Sequence(index, request, logits)
 
 
 def _extend(model: MidiValle, active: list[_Sequence], choose: Choose) -> list[_Sequence]:
@@ -130,18 +135,3 @@ def _extend(model: MidiValle, active: list[_Sequence], choose: Choose) -> list[_
         else:
             sequence.frames.append(token)
     return ended
-
-
-def _advance(model: MidiValle, slots: list[_Sequence | None]) -> None:
-    """Compute the logits of every sequence's next frame."""
-    if not any(slots):
-        return
-    frames = torch.tensor([slot.frames[-1] if slot else 0 for slot in slots], device=model.device)
-    places = torch.tensor(
-        [len(slot.request.prompt) + len(slot.frames) - 1 if slot else 0 for slot in slots],
-        device=model.device,
-    )
-    logits = model.step(frames, places, [slot.cache if slot else None for slot in slots])
-    for row, slot in enumerate(slots):
-        if slot:
-            slot.logits = logits[row]

@@ -1,11 +1,14 @@
-"""What the two decoders are made of, for inference: linear layers in the precision asked for, everything else
-(norms, attention on the CPU, sums) in float32."""
+"""What the two decoders are made of, for inference.
+
+Linear layers are in the precision asked for, norms and sums in float32; attention is in float32 on a CPU,
+which has nothing faster for it, and in the precision on a GPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +34,7 @@ class Dense:
         self._bias = None if bias is None else bias.to(device, dtype, copy=True)
         self._blocked = device == "cpu" and torch.backends.mkldnn.is_available()
         if self._blocked:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype), ROW_TILE)
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype), TYPICAL_ROWS)
         else:
             self._weight = weight.to(device, dtype, copy=True)
 
@@ -47,9 +50,8 @@ class Dense:
         return output.relu_() if self._relu else output
 
 
-ROW_TILE = 8
-"""Rows of a step are padded to a multiple of this, so that a row meets the same kernels whatever its company:
-one to eight segments give the same numbers, bit by bit, and on the processors measured more do, too."""
+TYPICAL_ROWS = 8
+"""That the blocked layout is chosen for; more or fewer rows work too."""
 
 
 @dataclass(frozen=True)
@@ -64,68 +66,30 @@ class Layer:
     feed_out: Dense
 
 
-class KeyValueCache:
-    """The keys and values of one sequence, in memory that is reserved once, and attention to them.
-
-    Values lie in blocks with the positions innermost, so that both products of a single query are many short
-    dot products over contiguous memory. On a CPU that reads twice as fast as fused attention does, and for a
-    single query reading is all there is.
-    """
-
-    def __init__(self, layers: int, heads: int, head_width: int, capacity: int) -> None:
-        blocks = -(-capacity // VALUE_BLOCK)
-        self.keys = torch.zeros(layers, heads, capacity, head_width)
-        self.values = torch.zeros(layers, blocks, heads, head_width, VALUE_BLOCK)
-        self.length = 0
-        """Positions filled in every layer."""
+class Cache(Protocol):
+    """Takes the keys and values of a sequence."""
 
     def fill(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Store [heads, positions, head width] from the first position on."""
-        heads, count, width = keys.shape
-        self.keys[layer, :, :count] = keys
-        blocks = functional.pad(values, (0, 0, 0, -count % VALUE_BLOCK)).view(heads, -1, VALUE_BLOCK, width)
-        self.values[layer, : blocks.shape[1]] = blocks.permute(1, 0, 3, 2)
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Store the next position's key and value [heads, head width], and give what its query [heads, head
-        width] finds: [heads, head width]. The position counts once ``length`` does."""
-        place, count = self.length, self.length + 1
-        heads, width = query.shape
-        self.keys[layer, :, place] = key
-        self.values[layer, place // VALUE_BLOCK, :, :, place % VALUE_BLOCK] = value
-        scores = _dot_products(self.keys[layer, :, :count], query * width**-0.5)
-        blocks = -(-count // VALUE_BLOCK)
-        weights = functional.pad(scores.softmax(dim=-1), (0, -count % VALUE_BLOCK))
-        weights = weights.view(heads, blocks, VALUE_BLOCK).transpose(0, 1).reshape(-1, VALUE_BLOCK)
-        parts = _dot_products(self.values[layer, :blocks].view(-1, width, VALUE_BLOCK), weights)
-        return parts.view(blocks, heads, width).sum(dim=0)
 
 
-VALUE_BLOCK = 64
-"""Positions."""
-
-
-def _dot_products(rows: Tensor, vectors: Tensor) -> Tensor:
-    """Of rows [batch, n, width] with a vector [batch, width] each: [batch, n].
-
-    The vectors have to look like columns to the matrix product: laid out as rows they send it down a path that
-    is four times slower (torch 2.13, MKL).
-    """
-    return torch.bmm(rows, vectors[:, None].transpose(1, 2))[:, :, 0]
+Attend = Callable[[int, Tensor], Tensor]
+"""For a layer's number and the projections [R, 3, heads, head width] (query, key, value) of the next position
+of R sequences: what they find in themselves, that position included, [R, heads, head width]."""
 
 
 class Transformer:
     """A stack of layers, with a forward pass for whole sequences and one for single positions."""
 
-    def __init__(self, layers: Sequence[Layer], norm: Tensor, heads: int) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], norm: Tensor, heads: int, attention_dtype: torch.dtype
+    ) -> None:
         self.layers, self.norm, self.heads = layers, norm, heads
+        self.attention_dtype = attention_dtype
 
     @property
-    def width(self) -> int:
-        return int(self.norm.shape[-1])
-
-    def new_cache(self, capacity: int) -> KeyValueCache:
-        return KeyValueCache(len(self.layers), self.heads, self.width // self.heads, capacity)
+    def head_width(self) -> int:
+        return int(self.norm.shape[-1]) // self.heads
 
     def whole(
         self,
@@ -133,7 +97,7 @@ class Transformer:
         *,
         stage: int = 0,
         mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: Cache | None = None,
         needed_from: int = 0,
     ) -> Tensor:
         """All positions at once: [N, width] -> [N - needed_from, width].
@@ -143,7 +107,7 @@ class Transformer:
         """
         count = len(rows)
         for index, layer in enumerate(self.layers):
-            projected = layer.project_in(_normed(rows, layer.norm1[stage])).float()
+            projected = layer.project_in(_normed(rows, layer.norm1[stage])).to(self.attention_dtype)
             query, key, value = projected.view(count, 3, self.heads, -1).permute(1, 2, 0, 3)
             if cache is not None:
                 cache.fill(index, key, value)
@@ -153,27 +117,15 @@ class Transformer:
             attended = _attention(query, key, value, mask)  # [heads, rows, head width]
             rows = rows + layer.project_out(attended.transpose(0, 1).reshape(len(rows), -1))
             rows = rows + layer.feed_out(layer.feed_in(_normed(rows, layer.norm2[stage])))
-        if cache is not None:
-            cache.length = count
         return _normed(rows, self.norm[stage])
 
-    def step(self, rows: Tensor, caches: Sequence[KeyValueCache | None]) -> Tensor:
-        """The next position of several sequences: [R, width] -> [R, width], R a multiple of ``ROW_TILE``.
-
-        Row r continues the sequence of ``caches[r]``; rows without one are padding. What a row gives depends
-        on nothing but its own sequence.
-        """
-        active = [(row, cache) for row, cache in enumerate(caches) if cache is not None]
-        attended = torch.zeros_like(rows).view(len(rows), self.heads, -1)
+    def step(self, rows: Tensor, attend: Attend) -> Tensor:
+        """The next position of several sequences: [R, width] -> [R, width]."""
         for index, layer in enumerate(self.layers):
-            projected = layer.project_in(_normed(rows, layer.norm1[0])).float()
-            projected = projected.view(len(rows), 3, self.heads, -1)
-            for row, cache in active:
-                attended[row] = cache.attend(index, *projected[row])
-            rows = rows + layer.project_out(attended.view(len(rows), -1))
+            projected = layer.project_in(_normed(rows, layer.norm1[0])).to(self.attention_dtype)
+            attended = attend(index, projected.view(len(rows), 3, self.heads, -1))
+            rows = rows + layer.project_out(attended.reshape(len(rows), -1))
             rows = rows + layer.feed_out(layer.feed_in(_normed(rows, layer.norm2[0])))
-        for _, cache in active:
-            cache.length += 1
         return _normed(rows, self.norm[0])
 
 

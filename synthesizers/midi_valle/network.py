@@ -14,8 +14,9 @@ from torch import Tensor
 
 from synthesizers.midi_valle.layers import (
     DTYPES,
+    Attend,
+    Cache,
     Dense,
-    KeyValueCache,
     Layer,
     Precision,
     Transformer,
@@ -160,29 +161,27 @@ class MidiValle:
     # ---------------------------------------------------------------------------- the first codebook
 
     @torch.inference_mode()
-    def start(self, tokens: Tensor, prompt: Tensor, capacity: int) -> tuple[Tensor, KeyValueCache]:
-        """Read the notes [X, 6] and the prompt's first codebook [P].
+    def start(self, tokens: Tensor, prompt: Tensor, cache: Cache | None = None) -> Tensor:
+        """Read the notes [X, 6] and the prompt's first codebook [P]: logits [codes + 1] of the next frame.
 
-        Returns the logits [codes + 1] of the next frame and a cache that holds ``capacity`` frames more.
+        ``cache`` takes the keys and values of all X + P positions.
         """
         text = self._placed("ar_text", self._ar_text(self._note_embedding(tokens)))
         audio = self._placed("ar_audio", self._ar_audio[prompt])
         notes, count = len(text), len(text) + len(audio)
         mask = torch.ones(count, count, dtype=torch.bool, device=self.device).tril()
         mask[:notes, :notes] = True
-        cache = self.ar_decoder.new_cache(count + capacity)
         output = self.ar_decoder.whole(
             torch.cat([text, audio]), mask=mask, cache=cache, needed_from=count - 1
         )
-        return self._ar_predict(output)[0], cache
+        return self._ar_predict(output)[0]
 
     @torch.inference_mode()
-    def step(self, frames: Tensor, places: Tensor, caches: list[KeyValueCache | None]) -> Tensor:
+    def step(self, frames: Tensor, places: Tensor, attend: Attend) -> Tensor:
         """Logits [R, codes + 1] after the frames [R], which stand at ``places`` [R] of their sequences
-        (prompt included)."""
-        alpha = self._alpha["ar_audio"]
-        rows = self._ar_audio[frames] + alpha * self._position_rows(int(places.max()) + 1)[places]
-        return self._ar_predict(self.ar_decoder.step(rows, caches))
+        (prompt included, reserved); ``attend`` holds what came before."""
+        rows = self._ar_audio[frames] + self._alpha["ar_audio"] * self._positions[places]
+        return self._ar_predict(self.ar_decoder.step(rows, attend))
 
     # ------------------------------------------------------------------------------ the other codebooks
 
@@ -220,12 +219,13 @@ class MidiValle:
 
     def _placed(self, name: str, rows: Tensor) -> Tensor:
         """Rows [N, width] with their positions from 0 on."""
-        return rows + self._alpha[name] * self._position_rows(len(rows))[: len(rows)]
+        self.reserve(len(rows))
+        return rows + self._alpha[name] * self._positions[: len(rows)]
 
-    def _position_rows(self, count: int) -> Tensor:
+    def reserve(self, count: int) -> None:
+        """Have positions for sequences of ``count`` frames; few are longer than what is there."""
         if count > len(self._positions):
             self._positions = positions(2 * count, self.sizes.width).to(self.device)
-        return self._positions
 
 
 class _Builder:
@@ -243,9 +243,9 @@ class _Builder:
 
     def transformer(self, name: str, stages: list[Tensor] | None) -> Transformer:
         layers = [self._layer(f"{name}.layers.{index}.", stages) for index in range(self._sizes.layers)]
-        return Transformer(
-            layers, _norm(self._read(f"{name}.norm."), f"{name}.norm", stages), self._sizes.heads
-        )
+        norm = _norm(self._read(f"{name}.norm."), f"{name}.norm", stages).to(self._device)
+        attention_dtype = torch.float32 if self._device == "cpu" else self._dtype
+        return Transformer(layers, norm, self._sizes.heads, attention_dtype)
 
     def _layer(self, prefix: str, stages: list[Tensor] | None) -> Layer:
         found = self._read(prefix)
@@ -260,10 +260,10 @@ class _Builder:
             )
 
         return Layer(
-            norm1=_norm(found, f"{prefix}norm1", stages),
+            norm1=_norm(found, f"{prefix}norm1", stages).to(self._device),
             project_in=dense("self_attn.in_proj", "_weight", "_bias"),
             project_out=dense("self_attn.out_proj"),
-            norm2=_norm(found, f"{prefix}norm2", stages),
+            norm2=_norm(found, f"{prefix}norm2", stages).to(self._device),
             feed_in=dense("linear1", relu=True),
             feed_out=dense("linear2"),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from synthesizers.midi_valle.decoding import Request, first_codebooks, sampler
-from synthesizers.midi_valle.layers import ROW_TILE, positions
+from synthesizers.midi_valle.layers import positions
 from synthesizers.midi_valle.network import MidiValle, Sizes, parameter_shapes, sizes_of
 from synthesizers.midi_valle.sampling import Sampling, draw, filtered, probabilities, race
+from synthesizers.midi_valle.slots import SeparateSlots, SharedSlots, Slots
 from tests.synthesizers.midi_valle_checkpoints import TINY, random_model, random_tensors
 
 
@@ -65,17 +67,36 @@ def test_all_frames_are_reported_and_batches_refilled() -> None:
     assert max(seen) == 2
 
 
-def test_cached_steps_give_what_a_pass_over_everything_gives() -> None:
+@pytest.mark.parametrize("kind", [SeparateSlots, partial(SharedSlots, longest=60)])
+def test_cached_steps_give_what_a_pass_over_everything_gives(kind: Callable[..., Slots]) -> None:
+    """The caches of CPU and GPU alike, with another sequence that comes and goes beside."""
     tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
-    whole = [model().start(tokens, frames[:end], 1)[0] for end in range(10, 26)]
-    logits, kept = model().start(tokens, frames[:10], 16)
-    stepped = [logits]
+    whole = [model().start(tokens, frames[:end]) for end in range(10, 26)]
+    slots = kind(model(), 8)
+    stepped = [slots.start(5, tokens, frames[:10], 16)]
     for place in range(10, 25):
-        rows, places = torch.zeros(ROW_TILE, dtype=torch.long), torch.zeros(ROW_TILE, dtype=torch.long)
-        rows[5], places[5] = frames[place], place
-        caches = [None] * 5 + [kept] + [None] * (ROW_TILE - 6)
-        stepped.append(model().step(rows, places, caches)[5])
+        extension: list[int | None] = [None] * slots.count
+        extension[5] = int(frames[place])
+        if place == 13:
+            slots.start(2, tokens_for(9, 1), frames[:4], 20)
+        if place == 20:
+            slots.free(2)
+        if 13 <= place < 20:
+            extension[2] = 7
+        stepped.append(slots.step(extension)[5])
     torch.testing.assert_close(torch.stack(stepped), torch.stack(whole), atol=1e-4, rtol=0)
+
+
+def test_a_row_can_be_used_again() -> None:
+    tokens, prompt = tokens_for(17, 3), torch.arange(10)
+    for slots in (SeparateSlots(model(), 8), SharedSlots(model(), 8, 60)):
+        results = []
+        for _ in range(2):
+            slots.start(1, tokens, prompt, 5)
+            extension = [None, 3] + [None] * (slots.count - 2)
+            results.append(torch.stack([slots.step(extension)[1].clone() for _ in range(3)]))
+            slots.free(1)
+        torch.testing.assert_close(results[0], results[1])
 
 
 def test_the_prompt_and_every_codebook_matter() -> None:
@@ -94,7 +115,7 @@ def test_the_prompt_and_every_codebook_matter() -> None:
 def test_bfloat16_stays_near_float32() -> None:
     """Relative to the logits' spread; the figure at full size is in docs/midi-valle.md."""
     tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
-    exact, rounded = (model(precision).start(tokens, frames, 1)[0] for precision in ("float32", "bfloat16"))
+    exact, rounded = (model(precision).start(tokens, frames) for precision in ("float32", "bfloat16"))
     assert (exact - rounded).abs().max() < 0.05 * exact.std()
 
 
