@@ -90,14 +90,14 @@ def _blended(left: Samples, right: Samples) -> Samples:
     similarity = np.correlate(left[-OVERLAP:], right[:OVERLAP], "same")
     lag = int(similarity.argmax()) - OVERLAP // 2
     overlap = OVERLAP - lag
-    window = np.hanning(2 * overlap).astype(np.float32)
-    blended = np.zeros(2 * BUFFER - overlap, np.float32)
+    window = np.hanning(2 * overlap)
+    blended = np.zeros(2 * BUFFER - overlap)
     blended[:BUFFER] = left
     blended[BUFFER - overlap : BUFFER] *= window[overlap:]
     blended[-BUFFER:] += np.concatenate([right[:overlap] * window[:overlap], right[overlap:]])
-    return np.asarray(blended, np.float32)
+    return blended.astype(np.float32)
 
 
 def as_pcm(samples: Samples) -> Samples:
     """Samples as they come back from a 16-bit file: floor(32768 x) / 32768, clipped."""
-    return np.clip(np.floor(samples * 32768), -32768, 32767).astype(np.float32) / 32768
+    return np.asarray(np.clip(np.floor(samples * 32768), -32768, 32767) / 32768, np.float32)
