@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from synthesizers.sampled_piano.instrument import Instrument, Recordings
 
-GAIN = 0.4
+GAIN = 0.28
 """On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
 DECLICK = 19
 """Samples (0.4 ms) over which a recording is faded in after the silence that the codec was given."""
@@ -117,7 +117,6 @@ def bundled_instrument() -> Instrument:
         seconds=table("seconds"),
         levels=table("level"),
         coherence=table("coherence_with_next")[:, :-1],
-        strength_levels=np.array(index["strength_levels"]),
         key_levels=np.array(index["key_levels"]),
         noise_gains=np.array([noise["gain"] for noise in noises]),
         noise_seconds=np.array([noise["seconds"] for noise in noises]),

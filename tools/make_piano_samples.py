@@ -3,9 +3,9 @@
     python tools/make_piano_samples.py [--packages FOLDER]
 
 Fetches five npm packages (needs npm), or takes them unpacked from FOLDER/<package name without scope>.
-Of the 16 recorded strengths four are kept, 5.6 dB apart in the middle; of every third semitone one recording
-per strength. Each is brought to the hammer's blow, in phase with the other strengths of its key, faded out by
-10 s, and its level measured; ``index.json`` records what the synthesizer needs to know about it.
+Of the 16 recorded strengths four are kept. Each recording is brought to the hammer's blow, in phase with the
+others of its key, faded out by 10 s, and its level measured; ``index.json`` records what the synthesizer needs
+to know about it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from adapters.audio import fix_ogg_serial
 from synthesizers.levels import k_weighted
 
 SCOPE = "@audio-samples"
-STRENGTHS = (2, 5, 11, 16)
-"""Of 16 recorded: median levels -16.7, -11.0, -5.7 and 0 dB."""
-REFERENCE = 11
+STRENGTHS = (1, 4, 10, 16)
+"""Of 16 recorded: from the softest to the strongest, 6 to 8 dB apart."""
+REFERENCE = 10
 """The strength that the others are aligned with: clear of noise, and not as bright as 16."""
 RATE = 48000
 """Hz; that of the source files."""
@@ -43,11 +43,12 @@ BLOW = 10 ** (-20 / 20)
 CUT, ONSET = 10 ** (-26 / 20), 10 ** (-28 / 20)
 """Of the attack's peak: what counts as the start of the sound, when cutting away the key's noise before it
 and when checking what was written (the codec shifts the level a little)."""
-ONSET_LIMIT = 0.001
-"""Seconds from the start of a sample within which its sound starts; checked on what was written."""
+ONSET_LIMIT = 0.0009
+"""Seconds from the start of a sample within which its sound starts; checked on what was written. A semitone
+further down that becomes 0.95 ms."""
 FADE_INS = (0.002, 0.0014, 0.001, 0.0007, 0.0004)
 """Seconds; of these a sample gets the longest with which it still sounds in time."""
-LEAD = 0.0008
+LEAD = 0.0007
 """Seconds from a sample's start up to which it sounds, and after the shortest fade-in."""
 CODEC_LEAD = 2048
 """Samples of silence written before each sample, to be skipped: Vorbis extrapolates what it takes to lie

@@ -11,13 +11,16 @@ from score_to_audio.types import LOWEST_PITCH
 from synthesizers.sampled_piano.instrument import FULL_SCALE, Instrument
 
 MAX_VELOCITY = 127
-DYNAMIC_RANGE = 41.0
-"""dB between velocity 1 and 127. With it the curve below puts the recorded strengths 2, 5 and 11 of 16 at the
-velocities 31, 54 and 84; the instrument's own mapping has them at 27..34, 44..46 and 81..88."""
-KEY_TILT, MIDDLE = -0.075, 60
-"""dB per semitone from middle C on: the microphones hung 12 cm above the strings, where the treble is louder
-than at a listener's place. Chosen on the validation split, so that a transcriber trained on recordings from
-further away hears the same velocity in every register."""
+DYNAMIC_RANGE = 50.0
+"""dB between velocity 1 and 127."""
+STRENGTH_VELOCITIES = (36.0, 57.0, 83.0, 110.0)
+"""Velocities at which the four recorded strengths sound alone, softest first; the curve below puts them at
+-20, -13, -7 and -2.5 dB, and they were recorded at -21, -13, -7 and 0 dB."""
+MIDDLE, BASS_RISE, TREBLE_FALL = 60, 0.12, 0.03
+"""MIDI pitch, and dB per semitone below and above it: a change of the recorded balance, since the microphones
+hung 12 cm above the strings, where the bass is weaker than at a listener's place."""
+# These, and the way of the dampers in pedals.py, were chosen on the validation split so that a transcriber
+# hears the velocities and pedals that were played (docs/sampled-piano.md).
 SOFT_PEDAL_VELOCITY = 0.85
 """Factor on the velocity with the soft pedal fully down: about 2 dB and a duller tone."""
 
@@ -28,20 +31,15 @@ def level(velocity: NDArray[np.float64]) -> NDArray[np.float64]:
     The amplitude is the square of a line through the velocity, which is what R. Dannenberg, "The
     interpretation of MIDI velocity" (ICMC 2006), found most instruments to follow.
     """
-    slope, intercept = _line()
-    return np.asarray(40 * np.log10(slope * np.asarray(velocity) + intercept))
-
-
-def velocity_of(level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse of ``level``."""
-    slope, intercept = _line()
-    return np.asarray((10 ** (level / 40) - intercept) / slope)
-
-
-def _line() -> tuple[float, float]:
     softest = 10 ** (-DYNAMIC_RANGE / 40)
     slope = (1 - softest) / (MAX_VELOCITY - 1)
-    return slope, 1 - MAX_VELOCITY * slope
+    return np.asarray(40 * np.log10(1 - slope * (MAX_VELOCITY - np.asarray(velocity))))
+
+
+def register_balance(pitch: NDArray[np.int64]) -> NDArray[np.float64]:
+    """dB that a key gets beyond its recorded level."""
+    above = pitch - MIDDLE
+    return np.asarray(np.where(above < 0, -BASS_RISE, -TREBLE_FALL) * above)
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,13 @@ def blend(instrument: Instrument, pitch: NDArray[np.int64], velocity: NDArray[np
     The two strengths are in phase, so their amplitudes are blended linearly; what little their waves cancel
     is made up for with the measured correlation.
     """
-    anchors = velocity_of(instrument.strength_levels)
+    anchors = np.array(STRENGTH_VELOCITIES)
     softer = np.clip(np.searchsorted(anchors, velocity, side="right") - 1, 0, len(anchors) - 2)
     part = np.clip((velocity - anchors[softer]) / (anchors[softer + 1] - anchors[softer]), 0, 1)
     key = instrument.nearest_key(pitch)
     correlation = instrument.coherence[key, softer]
     loudness = np.sqrt((1 - part) ** 2 + part**2 + 2 * part * (1 - part) * correlation)
-    wanted = level(velocity) + instrument.key_levels[pitch - LOWEST_PITCH] + KEY_TILT * (pitch - MIDDLE)
+    wanted = level(velocity) + instrument.key_levels[pitch - LOWEST_PITCH] + register_balance(pitch)
     stored = np.stack([instrument.levels[key, softer], instrument.levels[key, softer + 1]], axis=1)
     shares = np.stack([1 - part, part], axis=1) / loudness[:, None]
     gain = shares * 10 ** ((wanted[:, None] - stored) / 20) / FULL_SCALE

@@ -31,8 +31,6 @@ class Instrument:
     """[K, S] dB, K-weighted level of the first 0.4 s of the recording as it is stored."""
     coherence: NDArray[np.float64]
     """[K, S - 1] correlation between a strength and the next, over the same window."""
-    strength_levels: NDArray[np.float64]
-    """[S] dB relative to the strongest: how much softer the strengths were played; ascending."""
     key_levels: NDArray[np.float64]
     """[88] dB, level of each key at the strongest blow."""
     noise_gains: NDArray[np.float64]

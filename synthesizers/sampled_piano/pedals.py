@@ -11,7 +11,7 @@ from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls
 
 FIRST_UNDAMPED_PITCH = 89
 """F6: from here up the sampled piano has no dampers (the instrument's definition file)."""
-DAMPERS_DOWN, DAMPERS_UP = 50.0, 78.0
+DAMPERS_DOWN, DAMPERS_UP = 54.0, 76.0
 """CC64 values up to which the dampers lie on the strings with full weight, and from which they are free."""
 HALF_PEDAL_POWER = 3.0
 """How fast the damping weakens while the dampers rise: they lose most of their grip early."""

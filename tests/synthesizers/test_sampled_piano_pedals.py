@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls, Performance
-from synthesizers.sampled_piano.dynamics import level, velocity_of
+from synthesizers.sampled_piano.dynamics import level
 from synthesizers.sampled_piano.pedals import (
     DAMPERS_DOWN,
     DAMPERS_UP,
@@ -39,11 +39,6 @@ def test_level_rises_strictly_and_smoothly() -> None:
     assert (steps > 0.1).all()
     assert (np.diff(steps) < 0).all()
     assert levels[-1] == pytest.approx(0)
-
-
-@given(st.floats(1, 127))
-def test_velocity_is_the_inverse_of_level(velocity: float) -> None:
-    assert velocity_of(level(np.array([velocity])))[0] == pytest.approx(velocity)
 
 
 def test_damping_falls_smoothly_from_full_to_none() -> None:

@@ -16,7 +16,7 @@ from adapters.sampled_piano import SampledPiano, SampledPianoParameters, bundled
 from score_to_audio.testing import example_performance, no_performance
 from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls, Performance, Waveform
 from synthesizers.levels import integrated_loudness, k_weighted, true_peak
-from synthesizers.sampled_piano.dynamics import KEY_TILT, MIDDLE, level
+from synthesizers.sampled_piano.dynamics import level, register_balance
 from synthesizers.sampled_piano.instrument import pitch_ratio
 from synthesizers.sampled_piano.mixing import BLOCK, play
 
@@ -119,7 +119,7 @@ def test_level_follows_velocity_strictly_across_the_seams(pitch: int) -> None:
 @pytest.mark.parametrize("velocity", [40, 80])
 def test_neighbouring_keys_are_equally_loud(velocity: int) -> None:
     levels = np.array([attack_level(pitch, velocity) for pitch in range(21, 109)])
-    wanted = bundled_recordings().instrument.key_levels + KEY_TILT * (np.arange(21, 109) - MIDDLE)
+    wanted = bundled_recordings().instrument.key_levels + register_balance(np.arange(21, 109))
     unevenness = (levels - levels.mean()) - (wanted - wanted.mean())
     assert np.abs(unevenness).max() < 1.0
 
