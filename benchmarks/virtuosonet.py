@@ -5,8 +5,8 @@
 Without a checkpoint the weights of the published size are filled with arbitrary values, which takes the same
 time. Seconds are processor time on one thread, the smallest of several runs; loading the model is not part of
 them. "plain" is the network alone written as the published code computes it (``encode`` and ``generate``
-together take its place), so that the machine and its load cancel out. ``--grow`` repeats the first score up to
-that many notes and reports seconds per thousand notes.
+together take its place), so that the machine and its load cancel out. ``--grow`` repeats the first score up
+to that many notes and reports seconds per thousand notes.
 
 Published code on the machine of the fact sheet (one thread, median of three, wall time):
 beethoven_18-3, 1453 notes: features .24, network .97, post-processing .57, together 1.78 s.
