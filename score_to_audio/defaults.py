@@ -1,4 +1,4 @@
 """What is used where nothing is chosen; apart, so that the command line starts without importing stages."""
 
-RENDERER = "score"
+RENDERER = "kth-rules"
 SYNTHESIZER = "sampled-piano"

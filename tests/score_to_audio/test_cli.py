@@ -79,7 +79,7 @@ def test_the_three_verbs(place: Path) -> None:
         (("run", "bad.musicxml", "-o", "out"), "bad.musicxml"),
         (("run", "nowhere.mxl", "-o", "out"), "nowhere.mxl"),
         (("run", "good.musicxml", "-o", "out", "-r", "skore"), "did you mean 'score'?"),
-        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'score'"),
+        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'kth-rules'"),
         (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
         (("run", "good.musicxml", "-o", "out", "-f", "aiff"), "known: wav, flac, mp3, ogg"),
         (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "no prompt 'hall'"),
