@@ -263,9 +263,18 @@ def _key(provenance: Provenance, **more: Any) -> str:
     description = asdict(provenance) | more | {"format": FORMAT_VERSIONS[provenance.stage]}
     del description["input_name"], description["parent"]
     description["parameters"] = {
-        name: value for name, value in provenance.parameters.items() if name not in provenance.checkpoints
+        name: _content(value)
+        for name, value in provenance.parameters.items()
+        if name not in provenance.checkpoints
     }
     return artifact_key(description)
+
+
+def _content(value: Any) -> Any:
+    """The value of an option; of one that names a file, the file's hash."""
+    if isinstance(value, str) and value and Path(value).expanduser().is_file():
+        return f"sha256:{sha256_of(Path(value).expanduser())}"
+    return value
 
 
 def _keeper(store: Store, key: str) -> progress.Keep:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from adapters.midi import read_performance
 from score_to_audio import (
@@ -28,7 +29,7 @@ from score_to_audio import (
 )
 from score_to_audio.registry import Prepared
 from score_to_audio.store import Store
-from score_to_audio.testing import example_score
+from score_to_audio.testing import example_performance, example_score
 
 
 class Noise:
@@ -116,6 +117,40 @@ def test_what_determines_the_result_determines_the_key(
     copy = tmp_path / "copy.musicxml"
     shutil.copy(score, copy)
     assert stages.render(copy, pipeline.renderer, store, score_options=pipeline.score_options).cached
+
+
+class FollowsParameters(Parameters):
+    source: str = Field("none", description="a file, or none")
+
+
+class Follows:
+    """A renderer with an option that names a file."""
+
+    spec = Spec(name="follows", version="1", summary="follows a file", parameters=FollowsParameters)
+
+    def __init__(
+        self, parameters: Parameters, *, checkpoints: Mapping[str, Checkpoint], device: str
+    ) -> None: ...
+
+    def render(self, score: Score, *, seed: int) -> Performance:
+        return example_performance()
+
+
+def test_a_file_named_by_an_option_counts_with_its_content(
+    score: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "plugin", _replacing("follows", Follows))
+    source = tmp_path / "source.mid"
+    source.write_bytes(b"one")
+    prepared = registry.prepare("renderer", "follows", {"source": str(source)})
+    options = stages.read_score_options({})
+
+    def cached() -> bool:
+        return stages.render(score, prepared, store, score_options=options).cached
+
+    assert [cached(), cached()] == [False, True]
+    source.write_bytes(b"other")
+    assert [cached(), cached()] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Speed, memory and level of the synthesizers that need no checkpoint.
 
-    python -m benchmarks.synthesizers [--synthesizer sampled-piano] [PERFORMANCE.mid ...]
+    python -m benchmarks.baseline_synthesizers [--synthesizer sampled-piano] [PERFORMANCE.mid ...]
 
 Each piece runs in a process of its own, so that loading and memory are counted afresh. Times are processor
 time of one core (other work on the machine matters little). Without files: a minute and half an hour of dense
@@ -40,7 +40,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "benchmarks.synthesizers",
+            "benchmarks.baseline_synthesizers",
             "--one",
             "--synthesizer",
             given.synthesizer,

@@ -1,6 +1,6 @@
 """Speed of the renderers that need no checkpoint: prints processor time per score size.
 
-python benchmarks/renderers.py
+python -m benchmarks.baseline_renderers
 """
 
 from __future__ import annotations
