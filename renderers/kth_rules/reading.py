@@ -27,6 +27,9 @@ SAME = 1e-6
 MELODY_WINDOW = 8.0
 """Quarter notes around a note over which a voice shows itself to be the melody."""
 
+MOST_SLICES = 256
+"""Slices through which a note is taken to sound."""
+
 SLUR_BOUNDARY, WRITTEN_BOUNDARY, BARLINE = 0.4, 1.0, 0.1
 """Strength of the boundary at the end of a slur of the melody; at a fermata, breath mark, caesura, change of
 key or metre, jump or rest of all voices; and what a barline adds. A long note or a leap has up to about 1
@@ -114,7 +117,8 @@ class Reading:
         main = np.flatnonzero(~self.grace)
         first = self.slice_of[main]
         last = np.searchsorted(self.slice_onset, self.note_end[main] - SAME)
-        count = np.maximum(last - first, 1)
+        # A tone has faded after so many onsets, and a hostile score would fill the memory with pairs.
+        count = np.clip(last - first, 1, MOST_SLICES)
         offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         return np.repeat(main, count), np.repeat(first, count) + offsets
 

@@ -90,8 +90,10 @@ def read_match(path: Path) -> Performance:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             performance, alignment = partitura.load_match(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
     except Exception as error:  # partitura raises whatever its parser stumbles over
-        raise InputError(f"{path} cannot be read as a match file ({error}); download it again") from error
+        raise InputError(f"{path} is no match file, or one without notes ({error}); leave it out") from error
     part = performance.performedparts[0]
     score_note = {one["performance_id"]: one["score_id"] for one in alignment if one["label"] == "match"}
     rows = sorted(
