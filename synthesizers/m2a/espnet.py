@@ -113,14 +113,15 @@ def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -
         for index, row in enumerate(dilations)
     ):
         raise ValueError(f"has other residual blocks than resblock_dilations = {dilations!r}")
+    kernels = tuple(_shape(tensors, f"upsamples.{stage}.1.weight_v", 3)[2] for stage in range(stages))
+    if kernels != tuple(2 * scale for scale in scales):
+        raise ValueError(f"has upsampling kernels of {kernels}; only twice the scale is known")
     return GeneratorConfig(
         in_channels=in_channels,
         channels=channels,
         kernel_size=kernel_size,
         upsample_scales=tuple(scales),
-        upsample_kernel_sizes=tuple(
-            _shape(tensors, f"upsamples.{stage}.1.weight_v", 3)[2] for stage in range(stages)
-        ),
+        upsample_kernel_sizes=kernels,
         kernel_sizes=tuple(
             _shape(tensors, f"blocks.{branch}.convs1.0.1.weight_v", 3)[2] for branch in range(branches)
         ),

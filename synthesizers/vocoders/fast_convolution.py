@@ -136,24 +136,19 @@ class DirectConvolution:
 
 
 class FastUpsampling:
-    """A transposed convolution [L, C] -> [L * scale, C'] as one matrix product."""
+    """A transposed convolution with a kernel of twice its scale: [L, C] -> [L * scale, C']."""
 
     def __init__(self, weight: Tensor, bias: Tensor, scale: int, padding: int) -> None:
-        """``weight``: [C, C', kernel]."""
-        channels, out_channels, kernel = weight.shape
-        self.scale, self.padding, self.taps = scale, padding, ceil(kernel / scale)
-        padded = functional.pad(weight, (0, self.taps * scale - kernel))
-        # Output block t takes input t - taps + 1, ..., t; the newest meets the kernel's first ``scale`` taps.
-        split = padded.view(channels, out_channels, self.taps, scale).flip(2)
-        self.weight = (
-            split.permute(2, 0, 3, 1).reshape(self.taps * channels, scale * out_channels).contiguous()
-        )
+        """``weight``: [C, C', 2 * scale]."""
+        channels, out_channels, _ = weight.shape
+        self.scale, self.padding = scale, padding
+        # ``scale`` outputs meet two inputs: the older one the kernel's second half, the newer one its first.
+        halves = weight.view(channels, out_channels, 2, scale).flip(2).permute(2, 0, 3, 1)
+        self.weight = halves.reshape(2 * channels, scale * out_channels).contiguous()
         self.bias = bias.repeat(scale)
 
     def __call__(self, x: Tensor) -> Tensor:
         length, channels = x.shape
-        rows = length + self.taps - 1
-        padded = functional.pad(x, (0, 0, self.taps - 1, self.taps - 1))
-        windows = padded.as_strided((rows, self.taps * channels), (channels, 1))
-        out = torch.addmm(self.bias, windows, self.weight).view(rows * self.scale, -1)
+        pairs = functional.pad(x, (0, 0, 1, 1)).as_strided((length + 1, 2 * channels), (channels, 1))
+        out = torch.addmm(self.bias, pairs, self.weight).view((length + 1) * self.scale, -1)
         return out[self.padding : self.padding + length * self.scale]
