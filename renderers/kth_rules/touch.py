@@ -15,6 +15,9 @@ from renderers.kth_rules.reading import Floats, Reading
 SHORT = 0.5
 """Seconds; notes shorter than this are held relatively longer."""
 
+PAUSE_SECONDS = 0.3
+"""Seconds; in longer notes what the hand needs to prepare the next stroke weighs proportionally less."""
+
 
 def score_staccato(reading: Reading, k: float = 1.0) -> Floats:
     """Staccato and its kin: the sounding part of the written value (see ``renderers.articulation``).
@@ -39,14 +42,14 @@ def short_notes(reading: Reading, k: float = 1.0) -> Floats:
 
 
 def repetition(reading: Reading, k: float = 1.0) -> Floats:
-    """A key that is struck again at once is released before: 20 % off (repetition articulation; Friberg 1991,
-    GMA 2A; Bresin & Widmer 2000, JNMR 29(3))."""
-    return k * np.log2(0.8) * reading.restruck
+    """A key that is struck again at once is released before: 20 % off, in long notes less (repetition
+    articulation; Friberg 1991, GMA 2A; Bresin & Widmer 2000, JNMR 29(3))."""
+    return k * np.log2(0.8) * _pause_share(reading) * reading.restruck
 
 
 def repeated_note(reading: Reading, k: float = 1.0) -> Floats:
-    """A note that its own voice repeats is released before, by 20 %."""
-    return k * np.log2(0.8) * reading.repeated
+    """A note that its own voice repeats is released before, by 20 %, in long notes less."""
+    return k * np.log2(0.8) * _pause_share(reading) * reading.repeated
 
 
 def punctuation(reading: Reading, k: float = 1.0) -> Floats:
@@ -73,8 +76,8 @@ def accompaniment_leap(reading: Reading, k: float = 1.0) -> Floats:
 
 
 def chords(reading: Reading, k: float = 1.0) -> Floats:
-    """Chords of one voice are released early: 0.1 per doubling of their notes."""
-    return -k * 0.1 * np.log2(reading.chord_size)
+    """Chords of one voice are released early: 0.1 per doubling of their notes, in long notes less."""
+    return -k * 0.1 * _pause_share(reading) * np.log2(reading.chord_size)
 
 
 def melody(reading: Reading, k: float = 1.0) -> Floats:
@@ -91,6 +94,11 @@ def busy(reading: Reading, k: float = 1.0) -> Floats:
 def metrical(reading: Reading, k: float = 1.0) -> Floats:
     """Notes on the beat are held 5 % longer than those between."""
     return k * np.log2(1.05) * (reading.metrical_level[reading.slice_of] >= 1)
+
+
+def _pause_share(reading: Reading) -> Floats:
+    """[N] 1 for notes up to ``PAUSE_SECONDS``, then falling as 1 / length."""
+    return np.minimum(1.0, PAUSE_SECONDS / np.maximum(reading.seconds, PAUSE_SECONDS))
 
 
 RULES: Mapping[str, Callable[[Reading, float], Floats]] = {

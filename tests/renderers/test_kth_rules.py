@@ -261,14 +261,17 @@ def test_short_notes_are_held_relatively_longer():
 
 
 def test_repeated_keys_are_released_before():
-    reading = read(melody(["C4", "C4", "D4"]))
-    np.testing.assert_allclose(touch.repetition(reading), [np.log2(0.8), 0, 0])
-    np.testing.assert_allclose(touch.repeated_note(reading), [np.log2(0.8), 0, 0])
+    # Quarters of 250 and of 600 ms: the pause weighs half as much in a note of twice 300 ms.
+    quick = read(melody(["C4", "C4", "D4"]), quarters_per_minute=240)
+    slow = read(melody(["C4", "C4", "D4"]), quarters_per_minute=100)
+    for rule in (touch.repetition, touch.repeated_note):
+        np.testing.assert_allclose(rule(quick), [np.log2(0.8), 0, 0])
+        np.testing.assert_allclose(rule(slow), [np.log2(0.8) / 2, 0, 0])
 
 
 def test_a_key_that_another_voice_strikes_is_released_too():
     score = parsed([N("C4", 0.0, 1.0), N("D4", 1.0), N("C4", 1.0, voice=2)])
-    reading = read(score)
+    reading = read(score, quarters_per_minute=240)
     assert touch.repetition(reading)[0] == pytest.approx(np.log2(0.8))
     assert touch.repeated_note(reading)[0] == 0
 
@@ -287,7 +290,7 @@ def test_hands_leave_early_before_a_leap():
 
 def test_chords_are_shorter_the_melody_longer():
     score = parsed([N("C4", 0.0), N("E4", 0.0), N("G4", 1.0)])
-    np.testing.assert_allclose(touch.chords(read(score)), [-0.1, -0.1, 0.0])
+    np.testing.assert_allclose(touch.chords(read(score, quarters_per_minute=240)), [-0.1, -0.1, 0.0])
     np.testing.assert_allclose(touch.melody(read(score)), np.log2(1.1) * np.array([0, 1, 1]))
 
 
