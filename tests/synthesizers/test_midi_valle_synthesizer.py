@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MidiValleSyn
     return synthesizer
 
 
-def piece(seconds: float = 10.0) -> Performance:
+def piece(seconds: float = 12.0) -> Performance:
     onset = np.arange(0.2, seconds - 1, 0.4)
     count = len(onset)
     return Performance(onset, onset + 0.35, 50 + np.arange(count) % 30, np.full(count, 64))
@@ -248,33 +248,15 @@ def test_dense_layers_are_linear_layers() -> None:
 # --------------------------------------------------------------------------------------- conformance
 
 
-@pytest.fixture
-def registered(make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The conformance checks with this synthesizer, whatever checkpoints this machine has."""
-    monkeypatch.setattr(testing, "plugin", lambda kind, name: MidiValleSynthesizer)
-    monkeypatch.setattr(testing, "_prepared", lambda kind, name, options, seed=0: options)
-    monkeypatch.setattr(testing, "build", lambda options: make(**options))
-    return
+CHECKS = testing.synthesizer_checks("midi-valle", trained=False)
 
 
-CHECKS = [
-    testing._check_spec,
-    *(
-        partial(check, prompt=None)
-        for check in (
-            testing._check_sound,
-            testing._check_synthesizer_seed,
-            testing._check_stream,
-            testing._check_silence,
-        )
-    ),
-]
-
-
-@pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: getattr(check, "func", check).__name__)
-def test_conformance(check: Callable[..., None]) -> None:
-    check("synthesizer", "midi-valle", {})
+@pytest.mark.parametrize("number", range(len(CHECKS)), ids=lambda number: CHECKS[number].__name__)
+def test_conformance(number: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "conformance"
+    folder.mkdir(exist_ok=True)
+    options = {role: str(one.weights) for role, one in checkpoints(folder).items()}
+    testing.synthesizer_checks("midi-valle", options | {"precision": "float32"}, trained=False)[number]()
 
 
 def test_importing_the_adapter_is_light() -> None:
