@@ -78,18 +78,11 @@ def test_an_imported_checkpoint_renders_and_is_synthesized(name: str, home: Path
     assert "from the store" in cli(home, "run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
 
 
-def test_midi_valle_synthesizes_from_imported_checkpoints(home: Path) -> None:
-    midi_valle_checkpoints.write_model(home / "best-valid-loss.pt")
+def test_an_imported_codec_encodes_and_decodes(home: Path) -> None:
     midi_valle_checkpoints.write_codec(home / "compression_32khz_new.bin")
-    cli(home, "models", "import", "midi-valle", "best-valid-loss.pt")
     cli(home, "models", "import", "piano-encodec", "compression_32khz_new.bin")
     cli(home, "models", "check", "piano-encodec")
-    cli(home, "render", "example.musicxml", "-o", "x.mid")
-    cli(home, "synthesize", "x.mid", "-o", "x.wav", "-s", "midi-valle", "--seed", "1")
-    first = (home / "x.wav").read_bytes()
-    cli(home, "store", "prune", "--all")
-    cli(home, "synthesize", "x.mid", "-o", "x.wav", "-s", "midi-valle", "--seed", "1")
-    assert (home / "x.wav").read_bytes() == first
-    cli(home, "codec", "encode", "x.wav", "-o", "x.npy")
+    cli(home, "run", "example.musicxml", "-o", "out")
+    cli(home, "codec", "encode", "out/example.wav", "-o", "x.npy")
     cli(home, "codec", "decode", "x.npy", "-o", "decoded.wav")
-    cli(home, "codec", "reconstruct", "x.wav", "-o", "reconstructed.flac")
+    cli(home, "codec", "reconstruct", "out/example.wav", "-o", "reconstructed.flac")
