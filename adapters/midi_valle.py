@@ -32,6 +32,8 @@ PROMPT_LENGTH = 3.0
 """Seconds of prompt: as in training (paper, section 4.3)."""
 LONGEST_PROMPT = 6.0
 """Seconds: longer ones are cut between notes."""
+TRANSCRIBED = 10.0
+"""Seconds of a recording without MIDI that are transcribed: more than a prompt takes."""
 POOR_AGREEMENT = 0.5
 """Part of the prompt's onsets that must be heard; below it a warning says so."""
 NOTABLE_LAG = 0.02
@@ -157,8 +159,9 @@ class MidiValleSynthesizer:
         from synthesizers.midi_valle.prompts import align, cut_point
         from synthesizers.midi_valle.segments import notes_between
 
-        performance = _performance_of(prompt)
-        notes, end = notes_of(performance), performance.end
+        prompt = _with_notes(prompt)
+        assert prompt.performance is not None
+        notes, end = notes_of(prompt.performance), prompt.performance.end
         config, sound = self._codec.config, prepared(self._codec, prompt.audio)
         if self._parameters.compatibility != "official":
             notes = _aligned(align(sound, config.sample_rate, notes), notes)
@@ -387,10 +390,12 @@ class _Counter:
 
 
 def alignment_of(prompt: Prompt) -> Alignment:
-    """How well a prompt's recording and its notes agree. Raises ``InputError`` where it has no notes."""
+    """How well a prompt's recording and its notes agree."""
     from synthesizers.midi_valle.prompts import align
 
-    notes = notes_of(_performance_of(prompt))
+    if prompt.performance is None:
+        raise ValueError("a prompt without notes cannot disagree")
+    notes = notes_of(prompt.performance)
     return align(prompt.audio.samples.mean(axis=0), prompt.audio.sample_rate, notes)
 
 
@@ -419,12 +424,26 @@ def _aligned(alignment: Alignment, notes: Notes) -> Notes:
     return Notes(onset, offset, notes.pitch, notes.velocity)
 
 
-def _performance_of(prompt: Prompt) -> Performance:
-    if prompt.performance is None:
+def _with_notes(prompt: Prompt) -> Prompt:
+    """The prompt; one without notes is transcribed, its beginning only. Raises ``InputError`` where that is
+    not possible."""
+    if prompt.performance is not None:
+        return prompt
+    from score_to_audio.evaluation.transcription import transcribe
+
+    audio = prompt.audio
+    beginning = Waveform(audio.samples[:, : round(TRANSCRIBED * audio.sample_rate)], audio.sample_rate)
+    try:
+        performance = transcribe(beginning)
+    except InputError as error:
         raise InputError(
-            "midi-valle needs the notes of its prompt: put a MIDI file of the same name beside the recording"
-        )
-    return prompt.performance
+            "midi-valle needs the notes of its prompt: put a MIDI file of the same name beside the recording "
+            f"({error})"
+        ) from error
+    if not len(performance):
+        raise InputError("no piano notes were heard in the prompt: choose another recording, or add its MIDI")
+    log.warning("the prompt has no MIDI; its notes were transcribed by transkun")
+    return Prompt(beginning, performance, prompt.sha256)
 
 
 PHRASE = (

@@ -219,8 +219,8 @@ def deviation(arguments: argparse.Namespace) -> None:
         same = (exact.argmax(-1) == rounded.argmax(-1)).float().mean()
         print(
             f"bfloat16 against float32, {name}: logits of standard deviation {exact.std():.2f} differ by "
-            f"{error.pow(2).mean().sqrt():.4f} (RMS), {error.max():.4f} at most; the likeliest is the same in "
-            f"{same:.1%}; divergence {divergence.mean():.1e}"
+            f"{error.pow(2).mean().sqrt():.4f} (RMS), {error.max():.4f} at most; the likeliest is the same "
+            f"in {same:.1%}; divergence {divergence.mean():.1e}"
         )
 
 

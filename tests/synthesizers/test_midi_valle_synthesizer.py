@@ -150,10 +150,40 @@ def test_official_compatibility_plays_what_the_published_program_plays(
     assert make(compatibility="official").synthesize(piece(10), prompt=None, seed=0).samples.shape == (1, 0)
 
 
-def test_a_prompt_without_notes_is_refused(make: Callable[..., MidiValleSynthesizer]) -> None:
-    prompt = Prompt(default_prompt().audio, None, "")
-    with pytest.raises(InputError, match="notes of its prompt"):
-        make().synthesize(piece(), prompt=prompt, seed=0)
+def test_a_prompt_without_notes_is_transcribed(
+    make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By transkun, which is not loaded here."""
+    bare = Prompt(default_prompt().audio, None, "")
+    heard: list[Waveform] = []
+
+    def transcribe(waveform: Waveform) -> Performance:
+        heard.append(waveform)
+        assert default_prompt().performance is not None
+        return default_prompt().performance
+
+    monkeypatch.setattr("score_to_audio.evaluation.transcription.transcribe", transcribe)
+    transcribed, given = (make()._encode(prompt) for prompt in (bare, default_prompt()))
+    assert len(heard) == 1
+    assert np.array_equal(transcribed.codes, given.codes)
+    assert np.array_equal(transcribed.notes.pitch, given.notes.pitch)
+
+
+def test_a_prompt_whose_notes_cannot_be_found_is_refused(
+    make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(waveform: Waveform) -> Performance:
+        raise InputError("transcription needs transkun")
+
+    bare = Prompt(default_prompt().audio, None, "")
+    monkeypatch.setattr("score_to_audio.evaluation.transcription.transcribe", missing)
+    with pytest.raises(InputError, match=r"beside the recording .*transkun"):
+        make().synthesize(piece(), prompt=bare, seed=0)
+    monkeypatch.setattr(
+        "score_to_audio.evaluation.transcription.transcribe", lambda waveform: testing.no_performance()
+    )
+    with pytest.raises(InputError, match="no piano notes"):
+        make().synthesize(piece(), prompt=bare, seed=0)
 
 
 def test_a_prompt_that_does_not_agree_is_reported(
