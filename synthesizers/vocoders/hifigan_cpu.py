@@ -1,8 +1,7 @@
 """The HiFi-GAN generator on a CPU: the same sums as ``hifigan.Generator``, in another order.
 
-A plain generator already runs at the processor's peak rate of multiplications, so that only fewer of them
-help: wide residual blocks go through ``FastConvolution``, upsampling through one matrix product, and every
-stage in tiles that stay near the cache.
+Channels come last everywhere, upsampling is one matrix product, the widest convolutions with the most taps go
+through ``FastConvolution``, which saves multiplications, and every stage runs in tiles that stay near the cache.
 """
 
 from __future__ import annotations
