@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Spec
+from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
 from score_to_audio.progress import report
 from score_to_audio.types import (
     HIGHEST_PITCH,
@@ -55,7 +55,7 @@ class DexterParameters(Parameters):
     joining: Literal["crossfade", "average"] = Field(
         "crossfade", description="How the overlap of two windows is joined; average is the published way."
     )
-    source: Path | None = Field(
+    source: Annotated[Path | None, InputFile()] = Field(
         None, description="Performance MIDI of the same score to start from (needs the extra `align`)."
     )
     change: float = Field(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Spec
+from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
 from score_to_audio.types import InputError, Performance, Score
 
 if TYPE_CHECKING:
@@ -81,13 +81,13 @@ class VirtuosoNetParameters(Parameters):
         le=400,
         description="Quarter notes per minute that the network is told for the start; none: as notated.",
     )
-    style: str = Field(
+    style: Annotated[str, InputFile()] = Field(
         "official",
         max_length=4096,
         description="Style vector: official (the published constant), zero, sampled (by the seed), or a "
         "performance MIDI file to take it from (needs the extra `align`).",
     )
-    style_score: str = Field(
+    style_score: Annotated[str, InputFile()] = Field(
         "",
         max_length=4096,
         description="The score that the performance of `style` plays; empty: the score that is rendered.",

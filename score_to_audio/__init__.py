@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from score_to_audio.plugins import (
         Checkpoint,
         CheckpointName,
+        InputFile,
         Parameters,
         Prompt,
         Renderer,
@@ -47,6 +48,7 @@ __all__ = [
     "Controls",
     "Direction",
     "InputError",
+    "InputFile",
     "KeySignature",
     "Measure",
     "Parameters",

@@ -29,12 +29,26 @@ class CheckpointRole:
 CheckpointName = Annotated[str, CheckpointRole()]
 
 
+class InputFile:
+    """Marks a parameter whose value may be the path of a file that the result is made from: the file's
+    content then counts in the artifact's key, and its place does not."""
+
+
 def checkpoint_roles(parameters: type[BaseModel]) -> tuple[str, ...]:
     """Names of the parameters that name a checkpoint."""
+    return _marked(parameters, CheckpointRole)
+
+
+def input_files(parameters: type[BaseModel]) -> tuple[str, ...]:
+    """Names of the parameters that may name a file to read."""
+    return _marked(parameters, InputFile)
+
+
+def _marked(parameters: type[BaseModel], marker: type) -> tuple[str, ...]:
     return tuple(
         name
         for name, info in parameters.model_fields.items()
-        if any(isinstance(entry, CheckpointRole) for entry in info.metadata)
+        if any(isinstance(entry, marker) for entry in info.metadata)
     )
 
 

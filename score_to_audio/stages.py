@@ -18,7 +18,7 @@ import numpy as np
 
 from score_to_audio import progress
 from score_to_audio.files import replace_atomically, sha256_of
-from score_to_audio.plugins import Prompt
+from score_to_audio.plugins import Prompt, input_files
 from score_to_audio.registry import Prepared, build, prepare, validated
 from score_to_audio.store import Store, artifact_key
 from score_to_audio.types import Artifact, AudioStream, InputError, Performance, Provenance
@@ -125,7 +125,7 @@ def render(path: Path, prepared: Prepared, store: Store, *, score_options: Score
     started = time.perf_counter()
     score = read_score(path, score_options)
     provenance = _provenance("render", prepared, input_hash=score.sha256, input_name=path.name)
-    key = _key(provenance, score=score_options.model_dump(mode="json"))
+    key = _key(provenance, input_files(prepared.spec.parameters), score=score_options.model_dump(mode="json"))
 
     def make(destination: Path) -> None:
         with _named_failures(prepared, path), progress.keeping(_keeper(store, key)):
@@ -164,7 +164,11 @@ def synthesize(
         "synthesize", prepared, input_hash=sha256_of(midi), input_name=name or midi.name, parent=parent
     )
     used_prompt = prompt if prepared.spec.uses_prompt else None
-    key = _key(provenance, prompt=used_prompt.sha256 if used_prompt else None)
+    key = _key(
+        provenance,
+        input_files(prepared.spec.parameters),
+        prompt=used_prompt.sha256 if used_prompt else None,
+    )
 
     def make(destination: Path) -> None:
         performance = read_performance(midi)
@@ -258,12 +262,12 @@ def _provenance(
     )
 
 
-def _key(provenance: Provenance, **more: Any) -> str:
+def _key(provenance: Provenance, file_options: Sequence[str] = (), **more: Any) -> str:
     """Of everything that determines the content: names and places of files do not, their hashes do."""
     description = asdict(provenance) | more | {"format": FORMAT_VERSIONS[provenance.stage]}
     del description["input_name"], description["parent"]
     description["parameters"] = {
-        name: _content(value)
+        name: _content(value) if name in file_options else value
         for name, value in provenance.parameters.items()
         if name not in provenance.checkpoints
     }
@@ -271,7 +275,7 @@ def _key(provenance: Provenance, **more: Any) -> str:
 
 
 def _content(value: Any) -> Any:
-    """The value of an option; of one that names a file, the file's hash."""
+    """The hash of the file that an option names; the value itself where there is no such file."""
     if isinstance(value, str) and value and Path(value).expanduser().is_file():
         return f"sha256:{sha256_of(Path(value).expanduser())}"
     return value

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from adapters.midi import read_performance
 from score_to_audio import (
     Checkpoint,
     InputError,
+    InputFile,
     Parameters,
     Performance,
     Prompt,
@@ -120,7 +121,8 @@ def test_what_determines_the_result_determines_the_key(
 
 
 class FollowsParameters(Parameters):
-    source: str = Field("none", description="a file, or none")
+    source: Annotated[str, InputFile()] = Field("none", description="a file, or none")
+    log: str = Field("", description="a file that is not read")
 
 
 class Follows:
@@ -151,6 +153,19 @@ def test_a_file_named_by_an_option_counts_with_its_content(
     assert [cached(), cached()] == [False, True]
     source.write_bytes(b"other")
     assert [cached(), cached()] == [False, True]
+
+
+def test_a_file_that_no_option_reads_does_not_count(
+    score: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "plugin", _replacing("follows", Follows))
+    log = tmp_path / "log"
+    prepared = registry.prepare("renderer", "follows", {"log": str(log)})
+    options = stages.read_score_options({})
+    log.write_text("once")
+    assert not stages.render(score, prepared, store, score_options=options).cached
+    log.write_text("twice")
+    assert stages.render(score, prepared, store, score_options=options).cached
 
 
 @pytest.mark.parametrize(

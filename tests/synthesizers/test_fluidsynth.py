@@ -131,7 +131,9 @@ def test_missing_pyfluidsynth_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters, checkpoints = FluidSynthParameters(), _checkpoints()
+    monkeypatch.setattr("adapters.fluidsynth.find_spec", lambda _name: object())
     monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
     monkeypatch.setattr("ctypes.util.find_library", lambda _name: None)
     with pytest.raises(InputError, match="apt install libfluidsynth3"):
-        FluidSynth(FluidSynthParameters(), checkpoints=_checkpoints(), device="cpu")
+        FluidSynth(parameters, checkpoints=checkpoints, device="cpu")
