@@ -121,9 +121,13 @@ def print_distances(network: Denoiser, condition: Tensor) -> None:
         many = few_steps_run(network, condition, name, 999, seed=1)
         print(f"{name + ' in 999 steps':<34}{distance(many, reference)}")
         for count in (20, 30, 50):
+            started = time.perf_counter()
             x = few_steps_run(network, condition, name, count, seed=1)
-            print(f"{f'{name} in {count}':<34}{distance(x, reference)}")
+            seconds = time.perf_counter() - started
+            print(f"{f'{name} in {count} ({seconds:.1f} s)':<34}{distance(x, reference)}")
             print(f"{'    from its own 999 steps':<34}{distance(x, many)}")
+            other = few_steps_run(network, condition, name, count, seed=2)
+            print(f"{'    from its other seed':<34}{distance(x, other)}")
             print(f"{'    standard deviation':<34}{spread(x)}")
 
 

@@ -23,7 +23,7 @@ class Dense:
     ) -> None:
         self._dtype, self._relu = dtype, relu
         self._bias = None if bias is None else bias.detach().to(device, dtype, copy=True)
-        self._blocked = device == "cpu" and torch.backends.mkldnn.is_available()
+        self._blocked = device == "cpu" and _has_blocked_products(dtype)
         if self._blocked:
             blocked = torch.ops.mkldnn._reorder_linear_weight
             self._weight = blocked(weight.detach().to(dtype).contiguous(), TYPICAL_ROWS)
@@ -40,3 +40,10 @@ class Dense:
             return output
         output = functional.linear(rows, self._weight, self._bias)
         return output.relu_() if self._relu else output
+
+
+def _has_blocked_products(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available():
+        return False
+    supported: bool = dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported
