@@ -36,6 +36,10 @@ SHORTEST_NOTE = 0.03
 """Seconds; grace notes have no notated length, and a model may predict none."""
 BEAT_PERIODS = (0.08, 8.0)
 """Seconds per beat: 750 to 7.5 beats per minute. Beyond these a prediction is not a tempo."""
+TIMINGS = (-4.0, 4.0)
+"""Seconds before and after the beat; six standard deviations of the data."""
+ARTICULATIONS = (-8.0, 8.0)
+"""Powers of two of the notated length; six standard deviations of the data."""
 PEDAL_STEP = 4
 """Smallest change of controller 64 that is written: a value per note would say the same many times over."""
 
@@ -116,6 +120,7 @@ class Dexter:
             raise InputError(f"{score.path}: has no notes to play")
         with torch.inference_mode():
             codec = self._sample(columns, self._source_codec(columns, score), seed)
+        codec = within_limits(codec, score)
         if official:
             return _official_performance(codec, columns)
         return performance(self._with_tempo(codec, columns), columns)
@@ -317,6 +322,22 @@ def official_columns(score: Score) -> ScoreColumns:
         duration_beat=notes["duration_beat"],
         ids=tuple(notes["id"].tolist()),
     )
+
+
+def within_limits(codec: NDArray[np.float32], score: Score) -> NDArray[np.float32]:
+    """The codec without what no clock can hold, whatever the weights. Raises ``InputError`` for NaN."""
+    from renderers.dexter.performance_codec import ARTICULATION, PEDAL, TIMING, VELOCITY
+
+    if np.isnan(codec).any():
+        raise InputError(
+            f"{score.path}: the network gives no numbers for it; is the checkpoint whole "
+            "(`score-to-audio models check dexter`)?"
+        )
+    limited = codec.copy()
+    limited[:, TIMING] = codec[:, TIMING].clip(*TIMINGS)
+    limited[:, ARTICULATION] = codec[:, ARTICULATION].clip(*ARTICULATIONS)
+    limited[:, [VELOCITY, PEDAL]] = codec[:, [VELOCITY, PEDAL]].clip(0, 1)
+    return limited
 
 
 def decoded(codec: NDArray[np.float32], columns: ScoreColumns) -> DecodedNotes:

@@ -107,50 +107,63 @@ def plain_step_time(network: Denoiser, condition: Tensor, device: str) -> float:
     return median_time(lambda: (one_pass(x, condition), one_pass(x, torch.zeros_like(condition))), device)
 
 
+SOLVERS = {"ddim": sampler.ddim, "dpm-solver++": sampler.dpm_solver}
+
+
 def print_distances(network: Denoiser, condition: Tensor) -> None:
     """Root mean square distance from the full run per column, against that between two seeds; one window."""
-    s = sampler.schedule()
-    device = condition.device
-    stds = torch.tensor(DATASET_STDS)
-
-    def noise(seed: int, draws: int) -> Tensor:
-        drawn = [sampler.window_noise(seed, window, (200, 5), draws) for window in range(len(condition))]
-        return torch.stack(drawn, dim=1).to(device)
-
-    def full(seed: int, step_noise_seed: int) -> Tensor:
-        steps = sampler.ddpm_steps(s)
-        start, later = noise(seed, 1)[0], noise(step_noise_seed, 1000)
-        predict = sampler.guided(network, condition, weight=1.2, steps=steps)
-        *_, x = sampler.ddpm(start, predict, s, lambda step: later[step], steps)
-        return x
-
-    def few(solver: Callable[..., object], count: int, seed: int) -> tuple[Tensor, int]:
-        steps = sampler.few_steps(s, count)
-        predict = sampler.guided(network, condition, weight=1.2, steps=steps)
-        *_, x = solver(noise(seed, 1)[0], predict, s, steps)  # type: ignore[misc]
-        return x, len(steps)
-
-    def spread(x: Tensor) -> str:
-        values = x.flatten(0, 1).std(0).cpu() * stds
-        return "".join(f"{value:>14.4f}" for value in values)
-
-    def distance(a: Tensor, b: Tensor) -> str:
-        values = ((a - b) ** 2).flatten(0, 1).mean(0).sqrt().cpu() * stds
-        return "".join(f"{value:>14.4f}" for value in values)
-
-    reference = full(1, 11)
+    reference = full_run(network, condition, seed=1, step_seed=11)
     print(f"\n{'in units of the codec':<34}{''.join(f'{name:>14}' for name in COLUMNS)}")
     print(f"{'standard deviation, full run':<34}{spread(reference)}")
-    print(f"{'full run, other seed':<34}{distance(full(2, 12), reference)}")
-    print(f"{'full run, other step noise':<34}{distance(full(1, 12), reference)}")
-    for name, solver in (("ddim", sampler.ddim), ("dpm-solver++", sampler.dpm_solver)):
-        many, _ = few(solver, 999, 1)
+    print(f"{'full run, other seed':<34}{distance(full_run(network, condition, 2, 12), reference)}")
+    print(f"{'full run, other step noise':<34}{distance(full_run(network, condition, 1, 12), reference)}")
+    for name in SOLVERS:
+        many = few_steps_run(network, condition, name, 999, seed=1)
         print(f"{name + ' in 999 steps':<34}{distance(many, reference)}")
         for count in (20, 30, 50):
-            x, taken = few(solver, count, 1)
-            print(f"{f'{name} in {taken}':<34}{distance(x, reference)}")
+            started = time.perf_counter()
+            x = few_steps_run(network, condition, name, count, seed=1)
+            seconds = time.perf_counter() - started
+            print(f"{f'{name} in {count} ({seconds:.1f} s)':<34}{distance(x, reference)}")
             print(f"{'    from its own 999 steps':<34}{distance(x, many)}")
+            other = few_steps_run(network, condition, name, count, seed=2)
+            print(f"{'    from its other seed':<34}{distance(x, other)}")
             print(f"{'    standard deviation':<34}{spread(x)}")
+
+
+def full_run(network: Denoiser, condition: Tensor, seed: int, step_seed: int) -> Tensor:
+    """The published sampler: 999 steps from one seed's start with another's noise in each step."""
+    s = sampler.schedule()
+    steps = sampler.ddpm_steps(s)
+    later = noise(condition, step_seed, 1000)
+    predict = sampler.guided(network, condition, weight=1.2, steps=steps)
+    *_, x = sampler.ddpm(noise(condition, seed, 1)[0], predict, s, lambda step: later[step], steps)
+    return x
+
+
+def few_steps_run(network: Denoiser, condition: Tensor, solver: str, count: int, seed: int) -> Tensor:
+    s = sampler.schedule()
+    steps = sampler.few_steps(s, count)
+    predict = sampler.guided(network, condition, weight=1.2, steps=steps)
+    *_, x = SOLVERS[solver](noise(condition, seed, 1)[0], predict, s, steps)
+    return x
+
+
+def noise(condition: Tensor, seed: int, draws: int) -> Tensor:
+    """[draws, windows, notes, 5]"""
+    windows, notes, _ = condition.shape
+    drawn = [sampler.window_noise(seed, window, (notes, 5), draws) for window in range(windows)]
+    return torch.stack(drawn, dim=1).to(condition.device)
+
+
+def spread(x: Tensor) -> str:
+    values = x.flatten(0, 1).std(0).cpu() * torch.tensor(DATASET_STDS)
+    return "".join(f"{value:>14.4f}" for value in values)
+
+
+def distance(a: Tensor, b: Tensor) -> str:
+    values = ((a - b) ** 2).flatten(0, 1).mean(0).sqrt().cpu() * torch.tensor(DATASET_STDS)
+    return "".join(f"{value:>14.4f}" for value in values)
 
 
 if __name__ == "__main__":

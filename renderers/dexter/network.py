@@ -1,8 +1,7 @@
 """The denoiser: a stack of dilated convolutions over the notes of a window (DiffWave, Kong et al., ICLR 2021,
 as DExter uses it). Names of parameters are the checkpoint's.
 
-Everything runs channels last, [windows, notes, channels]: 1x1 convolutions are then one matrix product each,
-and a dilated convolution is one over three shifted copies.
+Everything runs channels last, [windows, notes, channels]: 1x1 convolutions are then one matrix product each.
 """
 
 from __future__ import annotations
@@ -15,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-KERNEL_SIZE = 3
+from renderers.dexter.dilated_convolution import TAPS, DilatedConvolution
+from score_to_audio.dense import Dense
+
 STEP_FREQUENCIES = 64
 STEP_WIDTH = 512
 
@@ -86,21 +87,18 @@ class ResidualLayer(nn.Module):
         super().__init__()
         c = config.channels
         self.dilation = dilation
-        self.dilated_conv = nn.Conv1d(c, 2 * c, KERNEL_SIZE, padding=dilation, dilation=dilation)
+        self.dilated_conv = nn.Conv1d(c, 2 * c, TAPS, padding=dilation, dilation=dilation)
         self.diffusion_projection = nn.Linear(STEP_WIDTH, c)
         self.conditioner_projection = nn.Conv1d(config.score_columns, 2 * c, 1)
         self.output_projection = nn.Conv1d(c, 2 * c, 1)
 
 
 @dataclass(frozen=True)
-class _LayerWeights:
-    """A layer's weights in the layout of the products that use them."""
+class _Layer:
+    """A residual layer laid out for repeated use."""
 
-    dilation: int
-    convolution: Tensor
-    """[2C, 3C]: for the three shifted copies side by side."""
-    output: Tensor
-    output_bias: Tensor
+    convolution: DilatedConvolution
+    output: Dense
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,10 @@ class Denoiser(nn.Module):
     def condition(self, condition: Tensor) -> Condition:
         """Normalised condition [B, T, 4] -> what each layer adds for it."""
         layers = [self._layer(index) for index in range(self.config.layers)]
-        weight = torch.stack([layer.conditioner_projection.weight[:, :, 0] for layer in layers])
+        weight = torch.stack([layer.conditioner_projection.weight[:, :, 0] for layer in layers]).float()
         bias = torch.stack(
             [_bias(layer.conditioner_projection) + _bias(layer.dilated_conv) for layer in layers]
-        )
+        ).float()
         projected = torch.einsum("btk,lck->lbtc", condition.to(weight), weight) + bias[:, None, None]
         return Condition(projected)
 
@@ -144,7 +142,7 @@ class Denoiser(nn.Module):
         """[S] int64 -> [layers, S, 1, C]: what each layer adds at a diffusion step."""
         embedded = self.diffusion_embedding(steps)
         layers = (self._layer(index) for index in range(self.config.layers))
-        return torch.stack([layer.diffusion_projection(embedded) for layer in layers])[:, :, None]
+        return torch.stack([layer.diffusion_projection(embedded) for layer in layers]).float()[:, :, None]
 
     def runner(self) -> Runner:
         """The network ready for many passes."""
@@ -157,26 +155,16 @@ class Denoiser(nn.Module):
 
 
 class Runner:
-    """The denoiser with its weights laid out for repeated use; holds no gradients."""
+    """The denoiser with its weights laid out for repeated use; holds no gradients.
+
+    Linear layers and the products of convolutions are in the precision of the weights, all else in float32.
+    """
 
     def __init__(self, network: Denoiser) -> None:
-        self.config = network.config
-        self.input_weight = network.input_projection.weight[:, :, 0]
-        self.input_bias = network.input_projection.bias
-        self.layers = [self._laid_out(network._layer(index)) for index in range(self.config.layers)]
-        self.skip_weight = network.skip_projection.weight[:, :, 0] / math.sqrt(self.config.layers)
-        self.skip_bias = network.skip_projection.bias
-        self.output_weight = network.output_projection.weight[:, :, 0]
-        self.output_bias = network.output_projection.bias
-
-    @staticmethod
-    def _laid_out(layer: ResidualLayer) -> _LayerWeights:
-        return _LayerWeights(
-            dilation=layer.dilation,
-            convolution=layer.dilated_conv.weight.transpose(1, 2).flatten(1).contiguous(),
-            output=layer.output_projection.weight[:, :, 0].contiguous(),
-            output_bias=_bias(layer.output_projection),
-        )
+        self.layers = [_laid_out(network._layer(index)) for index in range(network.config.layers)]
+        self.input = _dense(network.input_projection, relu=True)
+        self.skip = _dense(network.skip_projection, relu=True)
+        self.output = _dense(network.output_projection)
 
     def denoise(self, x: Tensor, condition: Condition, step: Tensor, trace: Trace | None = None) -> Tensor:
         """x [B, T, 5], its condition, step projections [layers, B or 1, 1, C] -> noise [B, T, 5].
@@ -184,39 +172,46 @@ class Runner:
         A condition of k B windows gives k B results: x under each of k conditions. What does not depend on
         the condition is then computed once.
         """
-        dtype = self.input_weight.dtype
         copies = condition.projected.shape[1] // len(x)
-        hidden = functional.relu(functional.linear(x.to(dtype), self.input_weight, self.input_bias))
-        convolved = self._convolved(hidden, 0, step).repeat(copies, 1, 1)
+        hidden = self.input(x).float()
+        convolved = self.layers[0].convolution(hidden, step[0]).repeat(copies, 1, 1)
         hidden = hidden.repeat(copies, 1, 1)
         skips = torch.zeros_like(hidden)
         for index, layer in enumerate(self.layers):
             if index:
-                convolved = self._convolved(hidden, index, step)
-            gate, content = convolved.add_(condition.projected[index]).chunk(2, dim=-1)
-            gated = torch.sigmoid(gate).mul_(torch.tanh(content))
-            residual, skip = functional.linear(gated, layer.output, layer.output_bias).chunk(2, dim=-1)
-            hidden = (hidden + residual).mul_(1 / math.sqrt(2))
+                convolved = layer.convolution(hidden, step[index])
+            residual, skip = layer.output(_gated(convolved.add_(condition.projected[index]))).chunk(2, dim=-1)
+            hidden = hidden.add_(residual).mul_(1 / math.sqrt(2))
             skips += skip
             if trace:
-                trace.x.append(hidden.transpose(1, 2))
+                trace.x.append(hidden.transpose(1, 2).clone())
                 trace.skip.append(skip.transpose(1, 2))
-        hidden = functional.relu(functional.linear(skips, self.skip_weight, self.skip_bias))
-        return functional.linear(hidden, self.output_weight, self.output_bias).float()
+        return self.output(self.skip(skips.mul_(1 / math.sqrt(len(self.layers))))).float()
 
-    def _convolved(self, hidden: Tensor, index: int, step: Tensor) -> Tensor:
-        """The dilated convolution of a layer, without its bias (which the condition brings)."""
-        layer = self.layers[index]
-        return functional.linear(_shifted(hidden + step[index], layer.dilation), layer.convolution)
+
+def _gated(convolved: Tensor) -> Tensor:
+    """sigmoid(first half of the channels) * tanh(other half); ``convolved`` is used up.
+
+    tanh(x) = 2 sigmoid(2x) - 1: the sigmoid is several times faster.
+    """
+    gate, content = convolved.chunk(2, dim=-1)
+    content.mul_(2)
+    gate, content = convolved.sigmoid_().chunk(2, dim=-1)
+    return content.mul(2).sub_(1).mul_(gate)
+
+
+def _laid_out(layer: ResidualLayer) -> _Layer:
+    return _Layer(
+        DilatedConvolution(layer.dilated_conv.weight, layer.dilation), _dense(layer.output_projection)
+    )
+
+
+def _dense(pointwise: nn.Conv1d, *, relu: bool = False) -> Dense:
+    """A convolution of one tap as a linear layer."""
+    weight = pointwise.weight[:, :, 0]
+    return Dense(weight, _bias(pointwise), weight.dtype, str(weight.device), relu=relu)
 
 
 def _bias(convolution: nn.Conv1d) -> Tensor:
     assert convolution.bias is not None
     return convolution.bias
-
-
-def _shifted(x: Tensor, dilation: int) -> Tensor:
-    """[B, T, C] -> [B, T, 3C]: at each note the values ``dilation`` before, at, and after it, 0 outside."""
-    padded = functional.pad(x, (0, 0, dilation, dilation))
-    notes = x.shape[1]
-    return torch.cat([padded[:, start : start + notes] for start in (0, dilation, 2 * dilation)], dim=-1)

@@ -82,10 +82,10 @@ class Generator:
         note_gates = self._notes.project(score, measure, style)
         tempos, notes = self._tempos, self._notes
         outputs = np.zeros((len(beat_of_note), OUTPUTS), np.float32)
-        tempo_hidden = np.zeros((1, tempos.cell.size), np.float32)
-        hidden = np.zeros((1, notes.cell.size), np.float32)
+        tempo_hidden = np.zeros((1, 1, tempos.cell.size), np.float32)
+        hidden = np.zeros((1, 1, notes.cell.size), np.float32)
         previous = np.zeros(OUTPUTS, np.float32)
-        tempo_stepper, stepper = GruStepper(tempos.cell), GruStepper(notes.cell)
+        tempo_stepper, stepper = GruStepper([tempos.cell]), GruStepper([notes.cell])
         before = np.intp(0)
         for beat, (start, end) in enumerate(zip(starts, [*starts[1:], len(outputs)], strict=True)):
             previous[1:], own = tempos.summary(outputs[before : max(start, 1), 1:]), previous[1:].copy()
@@ -115,14 +115,14 @@ class _MeasureWeights:
         inputs = np.concatenate([measure, np.tile(style, (count, 1)), residuals], axis=1)
         gates = self.cell.project(inputs)
         outputs = np.zeros((count, MEASURE_OUTPUTS), np.float32)
-        hidden = np.zeros((1, self.cell.size), np.float32)
+        hidden = np.zeros((1, 1, self.cell.size), np.float32)
         previous = np.zeros(MEASURE_OUTPUTS, np.float32)
-        stepper = GruStepper(self.cell)
+        stepper = GruStepper([self.cell])
         for step in range(count):
             now = gates[step]
             now += previous @ self.feedback
-            stepper.step(now.reshape(3, 1, -1), hidden, hidden)
-            previous = hidden[0] @ self.weights + self.bias
+            stepper.step(now.reshape(3, 1, 1, -1), hidden, hidden)
+            previous = hidden[0, 0] @ self.weights + self.bias
             outputs[step] = previous
         return outputs
 
@@ -140,9 +140,9 @@ class _TempoWeights:
         self.context: Floats = attention.context_vector.detach().numpy().reshape(-1)
 
     def project(self, beat: Floats, measure: Floats, style: Floats) -> Floats:
-        """[B, 3, 1, H] from beats [B, ...] and the measures of their first notes [B, ...]."""
+        """[B, 3, 1, 1, H] from beats [B, ...] and the measures of their first notes [B, ...]."""
         inputs = np.concatenate([beat, measure, np.tile(style, (len(beat), 1))], axis=1)
-        return self.cell.project(inputs).reshape(len(beat), 3, 1, -1)
+        return self.cell.project(inputs).reshape(len(beat), 3, 1, 1, -1)
 
     def summary(self, played: Floats) -> Floats:
         """[10] an average over the outputs of the notes of a beat [n, 10]."""
@@ -153,12 +153,12 @@ class _TempoWeights:
         return summary
 
     def step(self, stepper: GruStepper, gates: Floats, previous: Floats, hidden: Floats) -> None:
-        """Move ``hidden`` [1, H] on; ``previous`` [11]: tempo and summary of the beat before."""
+        """Move ``hidden`` [1, 1, H] on; ``previous`` [11]: tempo and summary of the beat before."""
         gates += (previous @ self.feedback).reshape(gates.shape)
         stepper.step(gates, hidden, hidden)
 
     def tempo(self, hidden: Floats) -> np.float32:
-        return np.float32((hidden[0] @ self.weights + self.bias)[0])
+        return np.float32((hidden[0, 0] @ self.weights + self.bias)[0])
 
 
 class _NoteWeights:
@@ -169,21 +169,25 @@ class _NoteWeights:
         first = rnn.input_size - OUTPUTS - decoder.sizes.encoder
         self.cell, self.feedback = gru_cell(rnn).split_inputs(first, OUTPUTS)
         self.weights, self.bias = _linear(decoder.fc)
+        sizes = decoder.sizes
+        widths = (2 * (sizes.note + sizes.voice), 2 * sizes.beat, 2 * sizes.measure + MEASURE_OUTPUTS)
+        of_note, of_beat, of_measure, self._of_style = np.split(self.cell.input_weights, np.cumsum(widths))
+        self._of_note, self._of_beat, self._of_measure = (
+            product(weights) for weights in (of_note, of_beat, of_measure)
+        )
 
     def project(self, score: EncodedScore, measure: Floats, style: Floats) -> Floats:
-        """[T, 3, 1, H]. Beats, measures and style are projected once and looked up per note."""
-        widths = (score.note.shape[1], score.beat.shape[1], measure.shape[1])
-        of_note, of_beat, of_measure, of_style = np.split(self.cell.input_weights, np.cumsum(widths))
-        gates = product(score.note.numpy(), of_note)
-        gates += product(score.beat.numpy(), of_beat)[score.places.beat.numpy()]
-        gates += product(measure, of_measure)[score.places.measure.numpy()]
-        gates += style @ of_style + self.cell.input_bias
-        return gates.reshape(len(gates), 3, 1, -1)
+        """[T, 3, 1, 1, H]. Beats, measures and style are projected once and looked up per note."""
+        gates = self._of_note(score.note.numpy())
+        gates += self._of_beat(score.beat.numpy())[score.places.beat.numpy()]
+        gates += self._of_measure(measure)[score.places.measure.numpy()]
+        gates += style @ self._of_style + self.cell.input_bias
+        return gates.reshape(len(gates), 3, 1, 1, -1)
 
     def step(self, stepper: GruStepper, gates: Floats, previous: Floats, hidden: Floats) -> None:
-        """Move ``hidden`` [1, H] on and put the note's outputs into ``previous[1:]``."""
+        """Move ``hidden`` [1, 1, H] on and put the note's outputs into ``previous[1:]``."""
         gates += (previous @ self.feedback).reshape(gates.shape)
         stepper.step(gates, hidden, hidden)
         now = previous[1:]
-        np.matmul(hidden[0], self.weights, out=now)
+        np.matmul(hidden[0, 0], self.weights, out=now)
         now += self.bias

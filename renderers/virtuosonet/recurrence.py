@@ -1,10 +1,10 @@
 """Gated recurrent units, step by step and fast on one CPU core.
 
-The hidden states here are small (256), so a step is one matrix-vector product and a handful of short vector
-operations; numpy needs half of the time that ``torch.nn.GRU`` takes for them. A second thread only adds
-barriers, at which a busy machine makes the first one wait: products of all steps together go through PyTorch,
-whose threads can be limited (``one_thread``), and those of a step stay below the size from which numpy's
-OpenBLAS would use several.
+The hidden states here are small (256), so a step is a few matrix-vector products and a handful of short
+vector operations; numpy needs a third of the time that ``torch.nn.GRU`` takes for them. A second thread only
+adds barriers, at which a busy machine makes the first one wait: products of all steps together go through
+PyTorch, whose threads can be limited (``one_thread``), and those of a step are below the size from which
+numpy's OpenBLAS would use several.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -20,11 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-Floats = NDArray[np.float32]
+from score_to_audio.dense import Dense
 
-SINGLE_THREAD_PRODUCT = 262_144
-"""Multiplications up to which OpenBLAS computes a matrix product in the calling thread (its
-SMP_THRESHOLD_MIN times GEMM_MULTITHREAD_THRESHOLD)."""
+Floats = NDArray[np.float32]
 
 RunGru = Callable[[nn.GRU, Tensor, Sequence[Tensor] | None], Tensor]
 """Runs a bidirectional GRU over rows [T, features] -> [T, 2 H]. Row indices of several sequences side by side
@@ -42,10 +41,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def product(rows: Floats, weights: Floats) -> Floats:
-    """[T, inputs] times [inputs, outputs], by PyTorch."""
-    result: Floats = (torch.from_numpy(rows) @ torch.from_numpy(weights)).numpy()
-    return result
+def product(weights: Floats) -> Callable[[Floats], Floats]:
+    """What multiplies rows [T, inputs] with [inputs, outputs], by PyTorch."""
+    dense = Dense(torch.from_numpy(weights.T), None, torch.float32, "cpu")
+
+    def multiply(rows: Floats) -> Floats:
+        result: Floats = dense(torch.from_numpy(rows)).numpy()
+        return result
+
+    return multiply
 
 
 def torch_gru(gru: nn.GRU, inputs: Tensor, sequences: Sequence[Tensor] | None = None) -> Tensor:
@@ -80,9 +84,13 @@ class GruCell:
 
     def project(self, inputs: Floats) -> Floats:
         """[T, inputs] -> [T, 3 H]: what the inputs contribute to the gates, of all steps at once."""
-        projected = product(inputs, self.input_weights)
+        projected = self._product(inputs)
         projected += self.input_bias
         return projected
+
+    @cached_property
+    def _product(self) -> Callable[[Floats], Floats]:
+        return product(self.input_weights)
 
     def split_inputs(self, first: int, count: int) -> tuple[GruCell, Floats]:
         """The cell without ``count`` of its inputs from ``first`` on, and their weights [count, 3 H]."""
@@ -113,24 +121,25 @@ def gru_cell(gru: nn.GRU, layer: int = 0, *, reverse: bool = False) -> GruCell:
 
 
 class GruStepper:
-    """Moves the hidden states of B sequences on, in buffers of its own (so one thread at a time).
+    """Moves the hidden states of B sequences on through each of D cells, in buffers of its own (so one thread
+    at a time).
 
     Run it within ``np.errstate(over="ignore")``: the exponential of a closed gate overflows, rightly.
     """
 
-    def __init__(self, cell: GruCell, batch: int = 1) -> None:
-        size = cell.size
-        gates = np.empty((3, batch, size), np.float32)
-        self._reset_update, self._reset, self._update, self._new = gates[:2], gates[0], gates[1], gates[2]
-        self._new_bias = cell.new_hidden_bias
-        self._weights: Floats = cell.hidden_weights
-        self._product: Floats = gates.reshape(1, 3 * size) if batch == 1 else gates
-        if batch > 1:  # gate by gate, so that a product stays small
-            self._weights = self._weights.reshape(size, 3, size).transpose(1, 0, 2)
+    def __init__(self, cells: Sequence[GruCell], batch: int = 1) -> None:
+        size = cells[0].size
+        by_gate = [cell.hidden_weights.reshape(size, 3, size).transpose(1, 0, 2) for cell in cells]
+        # A product for every gate, cell and sequence: OpenBLAS takes several times as long for a few rows.
+        self._weights: Floats = np.stack(by_gate, axis=1)[:, :, None]
+        self._new_bias = np.stack([cell.new_hidden_bias for cell in cells])[:, None]
+        gates = np.empty((3, len(cells), batch, size), np.float32)
+        self._products, self._reset_update = gates[..., None, :], gates[:2]
+        self._reset, self._update, self._new = gates
 
     def step(self, projected: Floats, hidden: Floats, out: Floats) -> None:
-        """``projected`` [3, B, H], ``hidden`` [B, H] -> ``out`` [B, H], which may be ``hidden``."""
-        np.matmul(hidden, self._weights, out=self._product)
+        """``projected`` [3, D, B, H], ``hidden`` [D, B, H] -> ``out`` [D, B, H], which may be ``hidden``."""
+        np.matmul(hidden[..., None, :], self._weights, out=self._products)
         gates, new = self._reset_update, self._new
         gates += projected[:2]
         np.exp(gates, out=gates)
@@ -155,10 +164,8 @@ class FrozenGrus:
         rows = [np.arange(len(inputs))] if sequences is None else [each.numpy() for each in sequences]
         rows.sort(key=len, reverse=True)
         values: Floats = np.ascontiguousarray(inputs.numpy())
-        for forward, backward in self._layers(gru):
-            values = np.concatenate(
-                [_run(forward, values, rows), _run(backward, values, [each[::-1] for each in rows])], axis=1
-            )
+        for cells in self._layers(gru):
+            values = _run(cells, values, rows)
         return torch.from_numpy(values)
 
     def _layers(self, gru: nn.GRU) -> list[tuple[GruCell, GruCell]]:
@@ -169,33 +176,32 @@ class FrozenGrus:
         return self._cells[gru]
 
 
-def _run(cell: GruCell, inputs: Floats, sequences: Sequence[NDArray[np.int64]]) -> Floats:
-    """All sequences, the longest first, in one direction: as many side by side as one thread computes."""
-    projected = cell.project(inputs).reshape(len(inputs), 3, cell.size)
-    output = np.empty((len(inputs), cell.size), np.float32)
-    width = max(1, SINGLE_THREAD_PRODUCT // cell.size**2)
-    with np.errstate(over="ignore"):
-        for first in range(0, len(sequences), width):
-            _run_side_by_side(cell, projected, sequences[first : first + width], output)
-    return output
+def _run(cells: tuple[GruCell, GruCell], inputs: Floats, sequences: Sequence[NDArray[np.int64]]) -> Floats:
+    """All sequences, the longest first, side by side in both directions: [T, inputs] -> [T, 2 H].
 
-
-def _run_side_by_side(
-    cell: GruCell, projected: Floats, sequences: Sequence[NDArray[np.int64]], output: Floats
-) -> None:
-    """Sequences that end leave the batch."""
-    hidden = np.zeros((len(sequences), cell.size), np.float32)
+    Sequences that end leave the batch.
+    """
+    size = cells[0].size
+    projected = [cell.project(inputs).reshape(-1, 3, size) for cell in cells]
+    both = [[sequence, sequence[::-1]] for sequence in sequences]
+    output = np.empty((len(inputs), 2, size), np.float32)
     active = [sum(len(rows) > step for rows in sequences) for step in range(len(sequences[0]))]
+    hidden = np.zeros((2, len(sequences), size), np.float32)
     step = 0
-    for batch, group in groupby(active):
-        count = len(list(group))
-        rows = np.stack([each[step : step + count] for each in sequences[:batch]], axis=1)
-        gates = np.ascontiguousarray(projected[rows].transpose(0, 2, 1, 3))
-        states = np.empty((count, batch, cell.size), np.float32)
-        hidden = hidden[:batch]
-        stepper = GruStepper(cell, batch)
-        for projection, state in zip(gates, states, strict=True):
-            stepper.step(projection, hidden, state)
-            hidden = state
-        output[rows] = states
-        step += count
+    with np.errstate(over="ignore"):
+        for batch, group in groupby(active):
+            count = len(list(group))
+            gates = np.empty((count, 3, 2, batch, size), np.float32)
+            states = np.empty((count, 2, batch, size), np.float32)
+            rows = np.array([[each[step : step + count] for each in pair] for pair in both[:batch]])
+            for direction, projection in enumerate(projected):
+                gates[:, :, direction] = projection[rows[:, direction].T].transpose(0, 2, 1, 3)
+            hidden = hidden[:, :batch]
+            stepper = GruStepper(cells, batch)
+            for projection, state in zip(gates, states, strict=True):
+                stepper.step(projection, hidden, state)
+                hidden = state
+            for direction in range(2):
+                output[rows[:, direction].T, direction] = states[:, direction]
+            step += count
+    return output.reshape(len(inputs), 2 * size)

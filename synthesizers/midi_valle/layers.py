@@ -14,44 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from score_to_audio.dense import Dense
+
 Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORM_EPSILON = 1e-5
 """Of all layer norms; PyTorch's default, which the authors kept."""
-
-
-class Dense:
-    """A linear layer: [rows, in] -> [rows, out], in the precision that it is built with.
-
-    On the CPU the weight is kept in oneDNN's blocked layout. Plain ``linear`` copies it there at every call,
-    which costs as much as the product itself where there are few rows.
-    """
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, device: str, *, relu: bool = False
-    ) -> None:
-        self._dtype, self._relu = dtype, relu
-        self._bias = None if bias is None else bias.to(device, dtype, copy=True)
-        self._blocked = device == "cpu" and torch.backends.mkldnn.is_available()
-        if self._blocked:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype), TYPICAL_ROWS)
-        else:
-            self._weight = weight.to(device, dtype, copy=True)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        rows = rows.to(self._dtype)
-        if self._blocked:
-            activation = "relu" if self._relu else "none"
-            output: Tensor = torch.ops.mkldnn._linear_pointwise(
-                rows, self._weight, self._bias, activation, [], ""
-            )
-            return output
-        output = functional.linear(rows, self._weight, self._bias)
-        return output.relu_() if self._relu else output
-
-
-TYPICAL_ROWS = 8
-"""That the blocked layout is chosen for; more or fewer rows work too."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from score_to_audio.dense import Dense
 from synthesizers.midi_valle.layers import (
     DTYPES,
     Attend,
     Cache,
-    Dense,
     Layer,
     Precision,
     Transformer,

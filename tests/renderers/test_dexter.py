@@ -57,6 +57,19 @@ def test_every_note_is_played_whatever_the_network_says(name: str, checkpoint: s
     assert (performance.offset > performance.onset).all()
 
 
+@pytest.mark.parametrize("compatibility", ["none", "official"])
+def test_wild_numbers_stay_playable_and_none_are_refused(
+    compatibility: str, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = example_score()
+    wild = np.random.default_rng(0).choice(np.float32([-1e6, -900, 0, 900, 1e6]), (24, 5))
+    monkeypatch.setattr("adapters.dexter.Dexter._sample", lambda *_: wild)
+    assert len(render(score, checkpoint, compatibility=compatibility)) == 24
+    monkeypatch.setattr("adapters.dexter.Dexter._sample", lambda *_: np.full((24, 5), np.nan, np.float32))
+    with pytest.raises(InputError, match="no numbers"):
+        render(score, checkpoint, compatibility=compatibility)
+
+
 def test_a_seed_is_a_performance(checkpoint: str) -> None:
     first, again, other = (
         performance_to_midi(render(example_score(), checkpoint, seed)) for seed in (1, 1, 2)

@@ -13,7 +13,7 @@ from torch import nn
 
 from renderers.virtuosonet.generation import Generated, Generator, residual_info
 from renderers.virtuosonet.network import ContextAttention, EncodedScore, NetworkSizes, Places, VirtuosoNet
-from renderers.virtuosonet.recurrence import SINGLE_THREAD_PRODUCT, FrozenGrus, torch_gru
+from renderers.virtuosonet.recurrence import FrozenGrus, torch_gru
 from tests.renderers.virtuosonet_plain import plain_generation
 
 SIZES = NetworkSizes(
@@ -64,12 +64,10 @@ def test_the_fast_recurrence_is_pytorchs(lengths: list[int], hidden: int, layers
         torch.testing.assert_close(FrozenGrus()(gru, rows), torch_gru(gru, rows), rtol=0, atol=1e-6)
 
 
-def test_more_sequences_than_one_thread_computes_at_once() -> None:
-    hidden = 300
-    sequences = list(torch.arange(60).split(10))
-    assert len(sequences) > SINGLE_THREAD_PRODUCT // hidden**2
-    gru = nn.GRU(4, hidden, batch_first=True, bidirectional=True)
+def test_wide_cells_and_many_sequences() -> None:
+    gru = nn.GRU(4, 300, batch_first=True, bidirectional=True)
     rows = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    sequences = list(torch.arange(60).split(10))
     with torch.inference_mode():
         expected = torch_gru(gru, rows, sequences)
         torch.testing.assert_close(FrozenGrus()(gru, rows, sequences), expected, rtol=0, atol=1e-6)

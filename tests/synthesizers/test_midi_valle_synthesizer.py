@@ -16,9 +16,9 @@ import torch
 from adapters import midi_valle as adapter
 from adapters.midi_valle import MidiValleParameters, MidiValleSynthesizer, default_prompt, load_model
 from score_to_audio import progress, testing
+from score_to_audio.dense import Dense
 from score_to_audio.plugins import Checkpoint, Prompt
 from score_to_audio.types import InputError, Performance, Waveform
-from synthesizers.midi_valle.layers import Dense
 from synthesizers.midi_valle.network import parameter_shapes
 from tests.synthesizers.midi_valle_checkpoints import TINY, random_tensors, write_codec, write_model
 
