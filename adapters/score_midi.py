@@ -97,7 +97,7 @@ def _open(content: bytes, name: str) -> Any:
         )
     try:
         file = mido.MidiFile(file=io.BytesIO(content), clip=True)
-    except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError) as error:
+    except Exception as error:  # mido raises whatever its parser stumbles over, and errors of its own
         raise InputError(f"{name} is a damaged MIDI file ({error or 'cut off'}); export it again") from error
     if file.type == 2:
         raise InputError(f"{name} is a MIDI file of format 2 (independent patterns); save it as format 1")

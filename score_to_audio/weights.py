@@ -7,6 +7,7 @@ objects of packages that a caller names are read as inert ``Foreign`` data; ever
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,9 +68,8 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
             f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint; "
             "an older file can be saved again with a current torch"
         )
-    with zipfile.ZipFile(path) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
+    if any(name.endswith("/constants.pkl") for name in _members(path)):
+        raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
     import torch
 
     try:
@@ -83,6 +83,14 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
         raise InputError(
             f"{path}: not a readable checkpoint ({type(error).__name__}: {error}); get it again"
         ) from error
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
+        raise InputError(f"{path}: not a readable checkpoint ({error}); get it again") from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
