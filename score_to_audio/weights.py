@@ -63,11 +63,6 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
         raise InputError(f"{path}: no such checkpoint file")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
-    if not zipfile.is_zipfile(path):
-        raise InputError(
-            f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint; "
-            "an older file can be saved again with a current torch"
-        )
     if any(name.endswith("/constants.pkl") for name in _members(path)):
         raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
     import torch
@@ -90,7 +85,10 @@ def _members(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
-        raise InputError(f"{path}: not a readable checkpoint ({error}); get it again") from error
+        raise InputError(
+            f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint ({error}); get it again; "
+            "an older file can be saved again with a current torch"
+        ) from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Feeds damaged files to the product for as long as you like: `python tools/fuzz.py --minutes 60`.
 
 What has to hold, the seeds and the damage are those of tests/fuzz, of which some hundreds run with the tests.
-Where atheris is installed (`pip install atheris`), coverage guides the choice of files, otherwise chance does.
+Where atheris is installed (`pip install atheris`), coverage guides the choice of files, else chance does.
 Each target gets a turn of a minute or so in a process of its own, so that a crash of native code or a lack of
 memory ends a turn and not the hunt. Findings, one per place in the code, are in CORPUS/findings: the file and
 what was wrong with it. Exit code 1 where there are any.
