@@ -16,6 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief, reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,11 +73,11 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
             path, map_location="cpu", pickle_module=_restricted_pickle(foreign), weights_only=False, mmap=True
         )
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {brief(error, 300)}") from error
     # A damaged pickle can make the machine that reads it stumble over anything.
     except Exception as error:
         raise InputError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}: {error}); get it again"
+            f"{path}: not a readable checkpoint ({type(error).__name__}: {brief(error, 200)}); get it again"
         ) from error
 
 
@@ -86,8 +87,8 @@ def _members(path: Path) -> list[str]:
             return archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
         raise InputError(
-            f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint ({error}); get it again; "
-            "an older file can be saved again with a current torch"
+            f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint ({reason(error)}); "
+            "get it again; an older file can be saved again with a current torch"
         ) from error
 
 
@@ -98,7 +99,9 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); get it again") from error
+        raise InputError(
+            f"{path}: not a readable safetensors file ({reason(error)}); get it again"
+        ) from error
 
 
 def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:

@@ -35,7 +35,7 @@ def test_the_seeds_are_good(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**64 - 1))
 def test_damaged_files_are_refused_or_used(name: str, seed: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
