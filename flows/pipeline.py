@@ -20,7 +20,7 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.tasks import FORESEEN, render, show_progress, synthesize
-from score_to_audio import defaults, jobs
+from score_to_audio import defaults, jobs, logs
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
@@ -107,6 +107,8 @@ def carry_out(
         pipeline, plan = prepare_pipeline(**choices), jobs.plan(scores)
     except InputError as error:
         return Failed(message=str(error))
+    if logs.wanted() == "json":
+        logs.use_json_lines()
     store = default_store()
     outcomes: list[Outcome] = []
     for start in range(0, len(plan), shard):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import json
+import logging
 import tempfile
 import time
 from collections import Counter
@@ -22,6 +23,8 @@ from score_to_audio.types import InputError
 MANIFEST = "manifest.jsonl"
 BETWEEN_RECORDS = 5.0
 """Seconds."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class Recorder:
 
     def add(self, outcome: Outcome) -> bool:
         """True where this was the moment to write."""
+        _log(outcome)
         self._unwritten.append(outcome)
         if time.monotonic() - self._last_time < BETWEEN_RECORDS:
             return False
@@ -173,6 +177,18 @@ class Recorder:
             record(self._unwritten, *self._target)
         self._unwritten = []
         self._last_time = time.monotonic()
+
+
+def _log(outcome: Outcome) -> None:
+    about = {"score": str(outcome.job.score), "result": outcome.job.name}
+    if outcome.error:
+        log.info("failed", extra=about | {"error": outcome.error})
+        return
+    seconds = sum(made.seconds for made in (outcome.performance, outcome.audio) if made)
+    log.info(
+        "from the store" if outcome.cached else "made",
+        extra=about | {"seconds": round(seconds, 3), "files": [str(file) for file in outcome.files]},
+    )
 
 
 def record(outcomes: Iterable[Outcome], pipeline: Pipeline, store: ArtifactStore, output: Path) -> Path:

@@ -269,6 +269,11 @@ class Store:
 
     # ---------------------------------------------------------------------------------------- upkeep
 
+    def check(self) -> None:
+        """Raises ``StoreError`` where the folder cannot be read; one that is not there yet will be made."""
+        with self._explained(), suppress(FileNotFoundError):
+            next(self.root.iterdir(), None)
+
     def info(self) -> StoreInfo:
         """What the store holds; reads every manifest."""
         with self._explained():
@@ -400,6 +405,9 @@ class ArtifactStore(Protocol):
     ) -> tuple[Artifact, bool]: ...
 
     def keep(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays: ...
+
+    def check(self) -> None:
+        """Raises ``StoreError`` where the store does not answer."""
 
     def info(self) -> StoreInfo: ...
 
