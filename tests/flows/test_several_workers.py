@@ -118,17 +118,15 @@ def test_a_worker_dies_and_nothing_is_missing(tmp_path: Path) -> None:
         postgresql() as database,
         serving(tmp_path, PREFECT_SERVER_DATABASE_CONNECTION_URL=database, **settings) as server,
     ):
-        done = server.prefect(
-            *("--no-prompt", "work-pool", "create", "shards", "--type", "process"),
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        done = server.prefect(
-            *("--no-prompt", "deploy", "flows/pipeline.py:score_to_audio", "-n", "shards", "-p", "shards"),
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        runs = [start_run(server, shard, output, log) for shard in shards]
+        ask(server, "work_pools/", {"name": "shards", "type": "process"})
         worker = ("-m", "prefect", "worker", "start", "--pool", "shards", "--limit", "1", "--name")
         with server.running("one", *worker, "one") as victim, server.running("two", *worker, "two"):
+            done = server.prefect(
+                *("--no-prompt", "deploy", "flows/pipeline.py:score_to_audio"),
+                *("--name", "shards", "--pool", "shards"),
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            runs = [start_run(server, shard, output, log) for shard in shards]
             wait_until(lambda: states(server, runs).count("RUNNING") == 2, "both workers")
             wait_until(lambda: log.exists() and log.read_text().count("synthesized") >= 6, "some results")
             kill_with_children(victim.pid)

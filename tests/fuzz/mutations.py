@@ -20,6 +20,29 @@ TEXTS = (
     *("C", "H", "#", "\u266d", "quarter", "breve", "P1", "piano", "fine", "crescendo", "rit.", "\u202eabc"),
     *("../../x", "%s%n", "&lt;", "<![CDATA[x]]>", "A" * 3000, "1,2", "1-99999999", "allegro" * 50),
 )
+YAML = (
+    *(
+        "&a [*a, *a]",
+        "&a {b: *a}",
+        "*a",
+        "<<: *a",
+        "!!binary aGFsbG8=",
+        "!!set {a, b}",
+        "!!timestamp 2001-01-01",
+    ),
+    *("!!python/object/apply:os.system ['touch trapped']", "!!python/name:os.system", "{", "[" * 2000, "? a"),
+    *(
+        "&x [1,1,1,1,1,1,1,1,1]",
+        "[*x,*x,*x,*x,*x,*x,*x,*x,*x]",
+        "~",
+        "null",
+        "[]",
+        "{}",
+        "|",
+        "---",
+        "2001-99-99",
+    ),
+)
 BYTES = bytes((0, 1, 0x7F, 0x80, 0xFF, 0xFE, 0x40))
 LARGEST = 1 << 18
 """Bytes of a mutated file."""
@@ -100,6 +123,29 @@ def _end_of_element(tokens: Sequence[str], at: int) -> int:
         if depth <= 0:
             return index + 1
     return at + 1
+
+
+def damage_yaml(data: bytes, random: Random) -> bytes:
+    """Lines removed, repeated and moved, values replaced, and what YAML can do that nobody needs."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    for _ in range(random.choice((1, 1, 2, 4))):
+        at = random.randrange(len(lines) + 1)
+        kind = random.randrange(6)
+        if kind == 0 and at < len(lines):
+            del lines[at]
+        elif kind == 1:
+            lines[at:at] = lines[at : at + 1] * random.choice((1, 2, 30))
+        elif kind == 2 and at < len(lines):
+            name, colon, _ = lines[at].partition(":")
+            lines[at] = f"{name}{colon} {random.choice(random.choice((NUMBERS, TEXTS, YAML)))}"
+        elif kind == 3:
+            indent = " " * random.choice((0, 2, 4))
+            lines.insert(at, indent + random.choice(("", "- ", "key: ")) + random.choice(YAML))
+        elif kind == 4 and at < len(lines):
+            lines[at] = " " * random.choice((1, 2)) + lines[at]
+        else:
+            return damage_bytes("\n".join(lines).encode("utf-8", "replace"), random)
+    return "\n".join(lines).encode("utf-8", "replace")[:LARGEST]
 
 
 def damage_archive(inside: Mutation) -> Mutation:

@@ -166,6 +166,26 @@ def safetensors() -> list[bytes]:
 
 
 @cache
+def model_config() -> list[bytes]:
+    """As ESPnet writes it, the part that is read."""
+    return [b"tts: valle\ntts_conf:\n  n_fft: 1024\n  layers: [1, 2]\n  names: {a: b}\n  win_length: null\n"]
+
+
+@cache
+def statistics() -> list[bytes]:
+    """Of features, as ESPnet keeps them."""
+    sums = np.arange(4, dtype=np.float32)
+    buffer = io.BytesIO()
+    np.savez(buffer, count=np.array(10), sum=sums, sum_square=10 * sums**2 + 1)
+    return [buffer.getvalue()]
+
+
+@cache
+def comparisons() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(EXAMPLES.parent.glob("compare*.yaml"))]
+
+
+@cache
 def audio() -> list[bytes]:
     import soundfile
 

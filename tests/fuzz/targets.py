@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -25,7 +26,7 @@ import numpy as np
 
 from score_to_audio.types import InputError
 from tests.fuzz import seeds
-from tests.fuzz.mutations import Mutation, damage_archive, damage_bytes, damage_xml
+from tests.fuzz.mutations import Mutation, damage_archive, damage_bytes, damage_xml, damage_yaml
 
 SECONDS = 20.0
 """Of processor time for one file of at most 256 kB; the largest legitimate scores of that size take 3 s."""
@@ -221,6 +222,24 @@ def read_audio(path: Path) -> None:
     read(path)
 
 
+def read_model_config(path: Path) -> None:
+    from adapters.m2a import read_config
+
+    read_config(path)
+
+
+def read_statistics(path: Path) -> None:
+    from adapters.m2a import read_statistics as read
+
+    read(path)
+
+
+def read_comparison(path: Path) -> None:
+    from score_to_audio.compare.config_file import read_config  # type: ignore[import-not-found, unused-ignore]
+
+    read_config(path)
+
+
 TARGETS = {
     "musicxml": Target(".musicxml", seeds.musicxml, damage_xml, play_score),
     "mxl": Target(".mxl", seeds.mxl, damage_archive(damage_xml), play_score),
@@ -231,4 +250,8 @@ TARGETS = {
     "checkpoint": Target(".pt", seeds.checkpoints, damage_archive(damage_bytes), load_checkpoint),
     "safetensors": Target(".safetensors", seeds.safetensors, damage_bytes, load_checkpoint),
     "audio": Target(".wav", seeds.audio, damage_bytes, read_audio),
+    "model-config": Target(".yaml", seeds.model_config, damage_yaml, read_model_config),
+    "statistics": Target(".npz", seeds.statistics, damage_archive(damage_bytes), read_statistics),
 }
+if find_spec("score_to_audio.compare"):
+    TARGETS["comparison"] = Target(".yaml", seeds.comparisons, damage_yaml, read_comparison)
