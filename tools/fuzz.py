@@ -143,7 +143,7 @@ def record(name: str, corpus: Path, content: bytes, problem: str) -> None:
     """One finding for each kind of error and place that raised it."""
     places = re.findall(r'File "([^"]*)", line (\d+)', problem)
     ours = [place for place in places if "site-packages" not in place[0]]
-    kind = problem.strip().splitlines()[-1].partition(":")[0]
+    kind = re.sub(r"/\S*|\d+|'[^']*'|\"[^\"]*\"", "", problem.strip().splitlines()[-1])[:80]
     label = hashlib.sha256(repr((kind, ours[-1:], places[-1:])).encode()).hexdigest()[:12]
     findings = corpus / "findings"
     findings.mkdir(parents=True, exist_ok=True)
