@@ -36,6 +36,7 @@ from score_to_audio.store import (
     StoreError,
     StoreInfo,
     parse_manifest,
+    summarized,
 )
 from score_to_audio.types import Artifact, Provenance
 from score_to_audio.wording import reason
@@ -190,24 +191,14 @@ class RemoteStore:
     def info(self) -> StoreInfo:
         """What the shared folder holds; reads every manifest."""
         with self._explained():
-            everything = self._usages()
-            usages = [usage for usage in everything if usage.whole]
-            paths = [usage.paths[0] for usage in usages]
+            usages = self._usages()
+            paths = [usage.paths[0] for usage in usages if usage.whole]
             manifests = self._files.cat(paths, on_error="omit") if paths else {}
-        by_model: dict[str, tuple[int, int]] = {}
-        for usage in usages:
-            if entry := parse_manifest(manifests.get(usage.paths[0], b""), usage.key):
-                model = f"{entry.provenance.stage}/{entry.provenance.model}"
-                count, size = by_model.get(model, (0, 0))
-                by_model[model] = (count + 1, size + usage.bytes)
-        used = [datetime.fromtimestamp(usage.last_use, UTC) for usage in usages]
-        return StoreInfo(
-            count=len(usages),
-            bytes=sum(usage.bytes for usage in everything),
-            by_model=by_model,
-            unfinished=len(everything) - len(usages),
-            oldest=min(used, default=None),
-            newest=max(used, default=None),
+        return summarized(
+            [
+                (usage.bytes, usage.last_use, parse_manifest(manifests.get(usage.paths[0], b""), usage.key))
+                for usage in usages
+            ]
         )
 
     def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport:

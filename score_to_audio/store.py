@@ -28,7 +28,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -277,23 +277,8 @@ class Store:
     def info(self) -> StoreInfo:
         """What the store holds; reads every manifest."""
         with self._explained():
-            usages = list(self._usages())
-            entries = [(usage, _read_entry(usage.folder)) for usage in usages]
-        by_model: dict[str, tuple[int, int]] = {}
-        whole = [(usage, entry) for usage, entry in entries if entry]
-        for usage, entry in whole:
-            model = f"{entry.provenance.stage}/{entry.provenance.model}"
-            count, size = by_model.get(model, (0, 0))
-            by_model[model] = (count + 1, size + usage.bytes)
-        used = [datetime.fromtimestamp(usage.last_use, UTC) for usage, _ in whole]
-        return StoreInfo(
-            count=len(whole),
-            bytes=sum(usage.bytes for usage in usages),
-            by_model=by_model,
-            unfinished=len(usages) - len(whole),
-            oldest=min(used, default=None),
-            newest=max(used, default=None),
-        )
+            found = [(usage.bytes, usage.last_use, _read_entry(usage.folder)) for usage in self._usages()]
+        return summarized(found)
 
     def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport:
         """Delete what was not used for ``older_than``, then the least recently used until ``max_size``
@@ -373,6 +358,25 @@ class Store:
             reason = error.strerror or str(error).rpartition(": ")[2]
             way_out = WAYS_OUT.get(error.errno, UNWRITABLE) if error.errno else UNEXPLAINED
             raise StoreError(f"{self.root}: the store cannot be used ({reason}); {way_out}") from error
+
+
+def summarized(found: Sequence[tuple[int, float, Entry | None]]) -> StoreInfo:
+    """``found``: bytes, last use in seconds since 1970, and the manifest where there is a whole one."""
+    by_model: dict[str, tuple[int, int]] = {}
+    whole = [(size, last_use, entry) for size, last_use, entry in found if entry]
+    for size, _, entry in whole:
+        model = f"{entry.provenance.stage}/{entry.provenance.model}"
+        count, total = by_model.get(model, (0, 0))
+        by_model[model] = (count + 1, total + size)
+    used = [datetime.fromtimestamp(last_use, UTC) for _, last_use, _ in whole]
+    return StoreInfo(
+        count=len(whole),
+        bytes=sum(size for size, _, _ in found),
+        by_model=by_model,
+        unfinished=len(found) - len(whole),
+        oldest=min(used, default=None),
+        newest=max(used, default=None),
+    )
 
 
 class ArtifactStore(Protocol):

@@ -397,7 +397,7 @@ def test_a_machine_killed_while_uploading(s3: Any, url: str, tmp_path: Path) -> 
     names = [f"piece-{number}" for number in range(6)]
     log = tmp_path / "log"
     log.touch()
-    for attempt in range(4):
+    for attempt in range(3):
         process = start(url, tmp_path / f"machine-{attempt}", "make", str(log), "0.05", *names)
         while process.poll() is None and "draft" not in log.read_text():
             time.sleep(0.02)
