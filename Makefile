@@ -1,7 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fast lint format clean
+# The versions that everything was tested with; `make LOCKED= ...` takes the newest that pyproject.toml allows.
+LOCKED := --constraint requirements/constraints.txt
+
+.PHONY: demo test fast lint format lock licences sbom audit clean
 
 demo: .venv/ready
 	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg --set synthesizer.normalize=true
@@ -27,13 +30,33 @@ format: .venv/ready-to-test
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/ready: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+.venv/ready: pyproject.toml requirements/constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet $(LOCKED) --editable .
 	@touch $@
 
-.venv/ready-to-test: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+.venv/ready-to-test: pyproject.toml requirements/constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet $(LOCKED) --editable ".[dev]"
 	@touch $@ .venv/ready
 
+lock: .venv/ready-to-test .venv-tools/ready
+	.venv-tools/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements/constraints.txt
+
+licences: .venv/ready-to-test
+	$(BIN)/python tools/licences.py
+
+sbom: .venv/ready-to-test .venv-tools/ready
+	mkdir -p dist
+	.venv-tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/sbom.cdx.json $(BIN)/python
+
+audit: .venv-tools/ready
+	.venv-tools/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements/constraints.txt
+
+.venv-tools/ready:
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python -m pip install --quiet uv cyclonedx-bom pip-audit
+	@touch $@
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-tools demo dist

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.types import AudioStream, InputError, Waveform
+from score_to_audio.wording import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -223,9 +224,8 @@ def _audiocraft_config(path: Path) -> CodecConfig:
         if not isinstance(settings, Mapping):
             raise ValueError("it is not a table")
         return config_from_audiocraft(settings)
-    except (ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: its configuration (xp.cfg) cannot be used: {reason}") from error
+    except Exception as error:  # PyYAML's own, and whatever it makes of impossible dates and numbers
+        raise InputError(f"{path}: its configuration (xp.cfg) cannot be used: {reason(error)}") from error
 
 
 def _transformers_config(checkpoint: Checkpoint) -> CodecConfig:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydantic import Field
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
 from score_to_audio.progress import keep, report
 from score_to_audio.types import SUSTAIN, AudioStream, InputError, Performance, Waveform
+from score_to_audio.wording import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -359,8 +360,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
         )
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable YAML file; get it again") from error
+    except Exception as error:  # PyYAML's own, and whatever it makes of impossible dates and numbers
+        raise InputError(f"{path}: not a readable YAML file ({reason(error)}); get it again") from error
     settings = content.get("tts_conf") if isinstance(content, Mapping) else None
     if not isinstance(settings, Mapping):
         raise InputError(f"{path}: has no tts_conf; give the {CONFIG_FILE} that came with the checkpoint")
@@ -372,10 +373,15 @@ def read_statistics(path: Path) -> tuple[Tensor, Tensor]:
     from synthesizers.m2a import espnet
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return espnet.statistics(archive)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path}: not a readable feats_stats.npz ({error}); get it again") from error
+        with ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_CONFIG_SIZE:
+                raise ValueError(f"it unpacks to more than {MAX_CONFIG_SIZE >> 20} MB")
+        with np.load(path, allow_pickle=False) as arrays:
+            return espnet.statistics(arrays)
+    except (
+        Exception
+    ) as error:  # NumPy parses headers as Python and zip files by zipfile: anything may come out
+        raise InputError(f"{path}: not a readable feats_stats.npz ({reason(error)}); get it again") from error
 
 
 def _check_statistics(path: Path, content: Mapping[str, Any]) -> None:

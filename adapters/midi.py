@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, InputError, Performance
+from score_to_audio.wording import reason
 
 if TYPE_CHECKING:
     from pretty_midi import PrettyMIDI
@@ -54,8 +55,7 @@ def performance_from_midi(content: bytes, *, name: str) -> Performance:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
     # mido and pretty_midi raise whatever their parsers stumble over: EOFError, KeyError, IndexError ...
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{name}: not a readable MIDI file ({reason}); export it again") from error
+        raise InputError(f"{name}: not a readable MIDI file ({reason(error)}); export it again") from error
     performance = _performance(midi, name)
     if not len(performance):
         raise InputError(f"{name}: has no piano notes; give it a MIDI file with at least one")

@@ -97,8 +97,15 @@ def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: b
     name = str(score.path)
     root = _partitura_source(score, name)
     chosen, _ = choose_parts(root, (options or ScoreOptions()).parts)
-    parts = load_musicxml(root, name).parts
-    return [unfold_part(parts[i], name) if unfolded else parts[i] for i in chosen]
+    listed = {part.id: part for part in load_musicxml(root, name).parts}
+    parts = []
+    for element in (root.findall("part")[i] for i in chosen):
+        if element.get("id") not in listed:
+            raise InputError(
+                f"{name}: its part-list leaves out the part {element.get('id')!r}; export it again"
+            )
+        parts.append(listed[element.get("id")])
+    return [unfold_part(part, name) for part in parts] if unfolded else parts
 
 
 def load_partitura_score(score: Score) -> Any:

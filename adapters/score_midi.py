@@ -16,8 +16,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adapters.score_partitura import spell
-from adapters.score_written import Place, WrittenDirection, WrittenMeasure, WrittenNote, WrittenScore
+from adapters.score_written import (
+    MAX_BEAT_TYPE,
+    Place,
+    WrittenDirection,
+    WrittenMeasure,
+    WrittenNote,
+    WrittenScore,
+)
 from score_to_audio.types import SUSTAIN, InputError
+from score_to_audio.wording import brief
 
 MAX_MIDI_BYTES = 4 * 2**20
 """Largest MIDI file read as a score: about a million events."""
@@ -97,8 +105,10 @@ def _open(content: bytes, name: str) -> Any:
         )
     try:
         file = mido.MidiFile(file=io.BytesIO(content), clip=True)
-    except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError) as error:
-        raise InputError(f"{name} is a damaged MIDI file ({error or 'cut off'}); export it again") from error
+    except Exception as error:  # mido raises whatever its parser stumbles over, and errors of its own
+        raise InputError(
+            f"{name} is a damaged MIDI file ({brief(error) or 'cut off'}); export it again"
+        ) from error
     if file.type == 2:
         raise InputError(f"{name} is a MIDI file of format 2 (independent patterns); save it as format 1")
     if not 0 < file.ticks_per_beat < 0x8000:
@@ -132,7 +142,7 @@ def _read_track(messages: Any, timeline: _Timeline, ticks: int, name: str) -> _T
             track.name = " ".join(message.name.split())[:80]
         elif kind == "set_tempo" and message.tempo:
             timeline.tempos.append((tick, 60e6 / message.tempo))
-        elif kind == "time_signature" and message.numerator:
+        elif kind == "time_signature" and message.numerator and message.denominator <= MAX_BEAT_TYPE:
             timeline.times.append((tick, (message.numerator, message.denominator)))
         elif kind == "key_signature":
             timeline.keys.append((tick, _key(message.key)))

@@ -36,6 +36,7 @@ from adapters.score_written import (
     WrittenSlur,
 )
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief
 
 MAX_MEASURE_QUARTERS = 4000
 """Longest measure that is believed, in quarter notes; the longest of the ASAP corpus has 21."""
@@ -528,8 +529,8 @@ class _PartReader:
         found = sounding_pitch(step, alter, octave, self.transposition)
         if found is None:
             raise self._error(
-                f"a note has the step '{step[:20]}', alter '{alter.strip()[:20]}', octave '{octave[:20]}'; "
-                "correct it, or export the score again"
+                f"a note has the step '{brief(step, 20)}', alter '{brief(alter, 20)}', "
+                f"octave '{brief(octave, 20)}'; correct it, or export the score again"
             )
         pitch, spelling = found
         if not 0 <= pitch <= 127:

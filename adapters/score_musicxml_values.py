@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from adapters.score_written import Grace, Mode
+from adapters.score_written import MAX_BEAT_TYPE, Grace, Mode
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones above C."""
@@ -59,6 +59,8 @@ def time_signature(element: Any) -> tuple[int, int] | None:
     if not pairs or any(beats == 0 for beats, _ in pairs):
         return None
     smallest = math.lcm(*(beat_type for _, beat_type in pairs))
+    if smallest > MAX_BEAT_TYPE:
+        return None
     return sum(beats * smallest // beat_type for beats, beat_type in pairs), smallest
 
 

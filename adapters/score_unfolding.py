@@ -39,6 +39,8 @@ TIE_GAP_QUARTERS = 4
 """Longest gap between the two ends of a tie in one voice."""
 MOST_UNISONS = 16
 """Tied notes of one pitch that may end at one place."""
+MAX_PLAYED_QUARTERS = 400_000
+"""Longest score as played, in quarter notes; 67 hours at 100 per minute."""
 MAX_PLAYED_NOTES = 500_000
 """Most noteheads, slurs or directions as played; the longest score of the ASAP corpus has 9,000 notes."""
 
@@ -85,6 +87,11 @@ def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
     """The score in playing order. ``name`` stands for the file in messages."""
     order = playing_order(score.measures, repeats=repeats, name=name)
     lengths = [measure.length for measure in score.measures]
+    if sum(lengths[measure] for measure in order) > MAX_PLAYED_QUARTERS * score.ticks:
+        raise InputError(
+            f"{name}: with its repeats it is longer than {MAX_PLAYED_QUARTERS:,} quarter notes; "
+            "correct its durations, or split it"
+        )
     starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     runs = _runs(order, lengths)
     played, heads = _play_notes(score, order, runs, starts, name)

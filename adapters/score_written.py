@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+MAX_BEAT_TYPE = 128
+"""Shortest beat of a time signature that is believed, as a part of a whole note."""
 ROUNDING_QUARTERS = 1 / 32
 """Programs round the durations of small tuplets; what differs by at most this was meant to be equal."""
 

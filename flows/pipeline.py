@@ -20,10 +20,10 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.tasks import FORESEEN, render, show_progress, synthesize
-from score_to_audio import defaults, jobs
+from score_to_audio import defaults, jobs, logs
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
-from score_to_audio.store import Store, default_store
+from score_to_audio.store import ArtifactStore, default_store
 from score_to_audio.types import InputError
 
 WORKERS = 4
@@ -107,6 +107,8 @@ def carry_out(
         pipeline, plan = prepare_pipeline(**choices), jobs.plan(scores)
     except InputError as error:
         return Failed(message=str(error))
+    if logs.wanted() == "json":
+        logs.use_json_lines()
     store = default_store()
     outcomes: list[Outcome] = []
     for start in range(0, len(plan), shard):
@@ -114,7 +116,7 @@ def carry_out(
     return conclude(outcomes, pipeline, output)
 
 
-def make_all(plan: Sequence[Job], pipeline: Pipeline, store: Store, output: Path) -> list[Outcome]:
+def make_all(plan: Sequence[Job], pipeline: Pipeline, store: ArtifactStore, output: Path) -> list[Outcome]:
     """Both stages for every job, results into ``output``; in the order of the plan.
 
     Whatever fails is an outcome with an error. Within a flow only.
@@ -122,8 +124,8 @@ def make_all(plan: Sequence[Job], pipeline: Pipeline, store: Store, output: Path
     submitted: dict[Stage, tuple[Job, Stage]] = {}
     whole = cast(Pipeline, quote(pipeline))  # Prefect need not search it for futures, and unwraps it
     for job in plan:
-        performance = render.submit(job, whole, store.root)
-        audio = synthesize.submit(job, cast(Made, performance), whole, store.root)
+        performance = render.submit(job, whole, store.location)
+        audio = synthesize.submit(job, cast(Made, performance), whole, store.location)
         submitted[audio] = job, performance
     outcomes: dict[Job, Outcome] = {}
     with _Record(len(plan), pipeline, store, output) as record:
@@ -139,7 +141,7 @@ def _outcome(
     performance: Stage,
     audio: Stage,
     pipeline: Pipeline,
-    store: Store,
+    store: ArtifactStore,
     output: Path,
 ) -> Outcome:
     render_state, synthesis_state = _final_state(performance), _final_state(audio)
@@ -167,7 +169,7 @@ def _reason(state: State[Any]) -> str:
 class _Record:
     """Tells about outcomes as they come: log, manifest in the output folder, progress artifact."""
 
-    def __init__(self, total: int, pipeline: Pipeline, store: Store, output: Path) -> None:
+    def __init__(self, total: int, pipeline: Pipeline, store: ArtifactStore, output: Path) -> None:
         self.total = total
         self.done = 0
         self.recorder = jobs.Recorder(pipeline, store, output)

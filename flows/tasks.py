@@ -7,7 +7,6 @@ state named Cached.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -21,7 +20,7 @@ from prefect.states import Completed, Failed
 from score_to_audio import progress, stages
 from score_to_audio.jobs import Job
 from score_to_audio.stages import Made, Pipeline, StageError
-from score_to_audio.store import Store, StoreError
+from score_to_audio.store import StoreError, open_store
 from score_to_audio.types import InputError
 
 FORESEEN = (InputError, StageError, OSError, MemoryError)
@@ -69,12 +68,12 @@ def _as_failure(error: Exception) -> State[Any]:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=_is_worth_a_retry,
 )
-def render(job: Job, pipeline: Pipeline, store: Path) -> State[Made]:
+def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
     """Score to performance MIDI in the store at ``store``."""
     try:
         with progress.listening(_Progress(f"render {job.name}")), _device[pipeline.renderer.device]:
             made = stages.render(
-                job.score, pipeline.renderer, Store(store), score_options=pipeline.score_options
+                job.score, pipeline.renderer, open_store(store), score_options=pipeline.score_options
             )
     except FORESEEN as error:
         return _as_failure(error)
@@ -88,15 +87,15 @@ def render(job: Job, pipeline: Pipeline, store: Path) -> State[Made]:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=_is_worth_a_retry,
 )
-def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> State[Made]:
+def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: str) -> State[Made]:
     """Performance MIDI to WAV, both in the store at ``store``."""
-    artifact = performance.artifact
+    artifact, shelf = performance.artifact, open_store(store)
     try:
         with progress.listening(_Progress(f"synthesize {job.name}")), _device[pipeline.synthesizer.device]:
             made = stages.synthesize(
-                Store(store).path(artifact),
+                shelf.path(artifact),
                 pipeline.synthesizer,
-                Store(store),
+                shelf,
                 prompt=pipeline.prompt,
                 name=job.name,
                 parent=artifact.key,

@@ -10,10 +10,13 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -23,6 +26,7 @@ from pathlib import Path
 from score_to_audio.files import replace_atomically, sha256_of
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.types import InputError
+from score_to_audio.wording import reason
 
 MAX_FILE_SIZE = 8 * 2**30
 """Bytes; the largest published checkpoint, MIDI-VALLE with optimizer state, stays well below."""
@@ -149,7 +153,7 @@ def import_files(name: str, sources: Sequence[Path]) -> Checkpoint:
                         shutil.copyfileobj(stream, temporary)
                 else:
                     archive, member = source
-                    with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
+                    with _unpacking(archive) as opened, opened.open(member) as stream:
                         shutil.copyfileobj(stream, temporary)
                 temporary.flush()
                 replace_atomically(Path(temporary.name), destination)
@@ -179,10 +183,27 @@ def _assign_roles(entry: Published, sources: Sequence[Path]) -> dict[str, Path |
     return roles
 
 
+@contextmanager
+def _unpacking(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """Turns what damaged archives make of themselves into an ``InputError``."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise InputError(f"{archive}: not a readable archive ({reason(error)}); get it again") from error
+
+
 def _members(entry: Published, archive: Path) -> dict[str, str]:
     """The members of a published archive that belong to the checkpoint, wherever its top folder is."""
     found = {}
-    with zipfile.ZipFile(archive) as opened:
+    with _unpacking(archive) as opened:
         for role, path in entry.archive.items():
             matches = [info for info in opened.infolist() if f"/{info.filename}".endswith(f"/{path}")]
             if len(matches) != 1:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import typer
 
+from score_to_audio import logs
 from score_to_audio.commands import codec, doctor, models, plot, prompts, stages, store
 from score_to_audio.commands.errors import exit_code, sentence
 
@@ -31,10 +31,10 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from score_to_audio.environment import shadowed_packages
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for problem in shadowed_packages():
         print(f"warning: {problem}", file=sys.stderr)
     try:
+        logs.configure()
         app(arguments)
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)

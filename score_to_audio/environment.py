@@ -47,7 +47,7 @@ def checks() -> list[Check]:
         *_version_checks(),
         Check("packages", not shadowed_packages(), " ".join(shadowed_packages()) or "ours"),
         _torch_check(),
-        _store_check(),
+        *_store_checks(),
         _checkpoint_check(),
         _prefect_check(),
     ]
@@ -72,11 +72,24 @@ def _torch_check() -> Check:
     return Check("device", True, f"{device}, {torch.get_num_threads()} torch threads of {os.cpu_count()}")
 
 
-def _store_check() -> Check:
-    from score_to_audio.store import default_store
+def _store_checks() -> list[Check]:
+    from score_to_audio.store import StoreError, default_store
 
-    store = default_store()
-    root = store.root
+    try:
+        store = default_store()
+    except StoreError as error:
+        return [Check("store", False, str(error))]
+    local = _folder_check(store.folder)
+    if store.location == str(store.folder):
+        return [local]
+    try:
+        store.check()
+    except StoreError as error:
+        return [local, Check("shared store", False, str(error))]
+    return [local, Check("shared store", True, f"{store.location} answers")]
+
+
+def _folder_check(root: Path) -> Check:
     parent = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(parent, os.W_OK):
         return Check("store", False, f"{root} is not writable; set SCORE_TO_AUDIO_STORE to a folder that is")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import json
+import logging
 import tempfile
 import time
 from collections import Counter
@@ -16,12 +17,14 @@ from typing import Any
 
 from score_to_audio.files import replace_atomically
 from score_to_audio.stages import Made, Pipeline, deliver, encode, render, synthesize
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import InputError
 
 MANIFEST = "manifest.jsonl"
 BETWEEN_RECORDS = 5.0
 """Seconds."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Outcome:
         return bool(self.performance and self.audio and self.performance.cached and self.audio.cached)
 
 
-def run(job: Job, pipeline: Pipeline, store: Store, output: Path) -> Outcome:
+def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
     performance = render(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
     audio = synthesize(
@@ -130,7 +133,7 @@ def run(job: Job, pipeline: Pipeline, store: Store, output: Path) -> Outcome:
 
 
 def finish(
-    job: Job, pipeline: Pipeline, performance: Made, audio: Made, store: Store, output: Path
+    job: Job, pipeline: Pipeline, performance: Made, audio: Made, store: ArtifactStore, output: Path
 ) -> Outcome:
     """Put the results of a job into ``output``, in all formats that were asked for."""
     wanted = [("mid", performance.artifact)]
@@ -149,7 +152,7 @@ class Recorder:
     """Enters outcomes into the manifest as they come: every few seconds and at the end, since each writing
     costs as much as the manifest is long."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, output: Path) -> None:
+    def __init__(self, pipeline: Pipeline, store: ArtifactStore, output: Path) -> None:
         self._target = pipeline, store, output
         self._unwritten: list[Outcome] = []
         self._last_time = time.monotonic()
@@ -162,6 +165,7 @@ class Recorder:
 
     def add(self, outcome: Outcome) -> bool:
         """True where this was the moment to write."""
+        _log(outcome)
         self._unwritten.append(outcome)
         if time.monotonic() - self._last_time < BETWEEN_RECORDS:
             return False
@@ -175,7 +179,19 @@ class Recorder:
         self._last_time = time.monotonic()
 
 
-def record(outcomes: Iterable[Outcome], pipeline: Pipeline, store: Store, output: Path) -> Path:
+def _log(outcome: Outcome) -> None:
+    about = {"score": str(outcome.job.score), "result": outcome.job.name}
+    if outcome.error:
+        log.info("failed", extra=about | {"error": outcome.error})
+        return
+    seconds = sum(made.seconds for made in (outcome.performance, outcome.audio) if made)
+    log.info(
+        "from the store" if outcome.cached else "made",
+        extra=about | {"seconds": round(seconds, 3), "files": [str(file) for file in outcome.files]},
+    )
+
+
+def record(outcomes: Iterable[Outcome], pipeline: Pipeline, store: ArtifactStore, output: Path) -> Path:
     """Enter outcomes into the output folder's manifest, one JSON object a line, one line a result.
 
     A line of an earlier run for the same result is replaced. Safe beside other processes.
@@ -212,7 +228,7 @@ def _locked(output: Path) -> Iterator[None]:
         yield
 
 
-def _entry(outcome: Outcome, pipeline: Pipeline, store: Store, output: Path) -> dict[str, Any]:
+def _entry(outcome: Outcome, pipeline: Pipeline, store: ArtifactStore, output: Path) -> dict[str, Any]:
     made = {"performance": outcome.performance, "audio": outcome.audio}
     return {
         "name": outcome.job.name,

@@ -20,7 +20,7 @@ from score_to_audio import progress
 from score_to_audio.files import replace_atomically, sha256_of
 from score_to_audio.plugins import Prompt, input_files
 from score_to_audio.registry import Prepared, build, prepare, validated
-from score_to_audio.store import Store, artifact_key
+from score_to_audio.store import ArtifactStore, artifact_key
 from score_to_audio.types import Artifact, AudioStream, InputError, Performance, Provenance
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def audio_format(name: str) -> AudioFormat:
 # ------------------------------------------------------------------------------------------ stage 1
 
 
-def render(path: Path, prepared: Prepared, store: Store, *, score_options: ScoreOptions) -> Made:
+def render(path: Path, prepared: Prepared, store: ArtifactStore, *, score_options: ScoreOptions) -> Made:
     """Score file -> performance MIDI in the store.
 
     Raises ``InputError`` for a score that cannot be read or played, ``StageError`` if the model fails.
@@ -144,7 +144,7 @@ def render(path: Path, prepared: Prepared, store: Store, *, score_options: Score
 def synthesize(
     midi: Path,
     prepared: Prepared,
-    store: Store,
+    store: ArtifactStore,
     *,
     prompt: Prompt | None = None,
     name: str | None = None,
@@ -208,7 +208,7 @@ def _checked(stream: AudioStream, prepared: Prepared, source: str) -> AudioStrea
     return replace(stream, blocks=blocks())
 
 
-def encode(audio: Artifact, wanted: AudioFormat, store: Store) -> Made:
+def encode(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> Made:
     """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
     from adapters.audio import stream_audio, write_audio
 
@@ -281,7 +281,7 @@ def _content(value: Any) -> Any:
     return value
 
 
-def _keeper(store: Store, key: str) -> progress.Keep:
+def _keeper(store: ArtifactStore, key: str) -> progress.Keep:
     return lambda name, make: store.keep(key, name, make)
 
 
@@ -297,7 +297,7 @@ def _named_failures(prepared: Prepared, path: Path) -> Iterator[None]:
         raise StageError(f"{prepared.name} failed on {path} ({type(error).__name__}: {reason})") from error
 
 
-def deliver(artifact: Artifact, destination: Path, store: Store) -> None:
+def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None:
     """Copy an artifact out of the store; a copy that is already there and untouched is left alone."""
     source = store.path(artifact)
     status = source.stat()

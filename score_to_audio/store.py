@@ -28,12 +28,13 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -140,6 +141,16 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
 
+    @property
+    def location(self) -> str:
+        """What ``open_store`` makes the same store from."""
+        return str(self.root)
+
+    @property
+    def folder(self) -> Path:
+        """The same as ``root``."""
+        return self.root
+
     # ------------------------------------------------------------------------------------------ reading
 
     def get(self, key: str, *, verify: Literal["time", "hash"] = "time") -> Artifact | None:
@@ -173,6 +184,12 @@ class Store:
         if entry is None:
             raise StoreError(f"{self.root}: the record of {artifact.path} is gone or damaged; run again")
         return entry.provenance
+
+    def manifest(self, key: str) -> bytes:
+        """The artifact's manifest as it is on disk, for whoever copies the artifact; the file has the name
+        that it says. Raises ``StoreError`` where there is none."""
+        with self._explained():
+            return (self._folder(key) / MANIFEST).read_bytes()
 
     # ------------------------------------------------------------------------------------------- making
 
@@ -223,7 +240,7 @@ class Store:
             size=status.st_size,
             sha256=sha256_of(temporary),
         )
-        manifest = _Entry(artifact, provenance, status.st_mtime_ns).to_json()
+        manifest = Entry(artifact, provenance, status.st_mtime_ns).to_json()
         replace_atomically(temporary, folder / name)
         self._claims().claim(key)
         temporary = _temporary(folder, MANIFEST)
@@ -252,26 +269,16 @@ class Store:
 
     # ---------------------------------------------------------------------------------------- upkeep
 
+    def check(self) -> None:
+        """Raises ``StoreError`` where the folder cannot be read; one that is not there yet will be made."""
+        with self._explained(), suppress(FileNotFoundError):
+            next(self.root.iterdir(), None)
+
     def info(self) -> StoreInfo:
         """What the store holds; reads every manifest."""
         with self._explained():
-            usages = list(self._usages())
-            entries = [(usage, _read_entry(usage.folder)) for usage in usages]
-        by_model: dict[str, tuple[int, int]] = {}
-        whole = [(usage, entry) for usage, entry in entries if entry]
-        for usage, entry in whole:
-            model = f"{entry.provenance.stage}/{entry.provenance.model}"
-            count, size = by_model.get(model, (0, 0))
-            by_model[model] = (count + 1, size + usage.bytes)
-        used = [datetime.fromtimestamp(usage.last_use, UTC) for usage, _ in whole]
-        return StoreInfo(
-            count=len(whole),
-            bytes=sum(usage.bytes for usage in usages),
-            by_model=by_model,
-            unfinished=len(usages) - len(whole),
-            oldest=min(used, default=None),
-            newest=max(used, default=None),
-        )
+            found = [(usage.bytes, usage.last_use, _read_entry(usage.folder)) for usage in self._usages()]
+        return summarized(found)
 
     def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport:
         """Delete what was not used for ``older_than``, then the least recently used until ``max_size``
@@ -353,21 +360,108 @@ class Store:
             raise StoreError(f"{self.root}: the store cannot be used ({reason}); {way_out}") from error
 
 
-def default_store() -> Store:
+def summarized(found: Sequence[tuple[int, float, Entry | None]]) -> StoreInfo:
+    """``found``: bytes, last use in seconds since 1970, and the manifest where there is a whole one."""
+    by_model: dict[str, tuple[int, int]] = {}
+    whole = [(size, last_use, entry) for size, last_use, entry in found if entry]
+    for size, _, entry in whole:
+        model = f"{entry.provenance.stage}/{entry.provenance.model}"
+        count, total = by_model.get(model, (0, 0))
+        by_model[model] = (count + 1, total + size)
+    used = [datetime.fromtimestamp(last_use, UTC) for _, last_use, _ in whole]
+    return StoreInfo(
+        count=len(whole),
+        bytes=sum(size for size, _, _ in found),
+        by_model=by_model,
+        unfinished=len(found) - len(whole),
+        oldest=min(used, default=None),
+        newest=max(used, default=None),
+    )
+
+
+class ArtifactStore(Protocol):
+    """What the stages need of a store: a folder (``Store``), or one that machines share (``RemoteStore``)."""
+
+    @property
+    def location(self) -> str:
+        """What ``open_store`` makes the same store from, in this process or another one."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Of the files on this machine."""
+        ...
+
+    def get(self, key: str, *, verify: Literal["time", "hash"] = "time") -> Artifact | None: ...
+
+    def path(self, artifact: Artifact) -> Path: ...
+
+    def provenance(self, artifact: Artifact) -> Provenance: ...
+
+    def get_or_make(
+        self,
+        key: str,
+        *,
+        name: str,
+        media_type: str,
+        provenance: Provenance,
+        make: Callable[[Path], None],
+    ) -> tuple[Artifact, bool]: ...
+
+    def keep(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays: ...
+
+    def check(self) -> None:
+        """Raises ``StoreError`` where the store does not answer."""
+
+    def info(self) -> StoreInfo: ...
+
+    def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport: ...
+
+
+def open_store(location: str) -> ArtifactStore:
+    """The store in a folder, or below a URL of any file system that fsspec knows ("s3://bucket/prefix").
+
+    Raises ``StoreError`` for a URL that cannot be used.
+    """
+    if "://" not in location:
+        return Store(Path(location))
+    return _remote_store(location, _cache_of(location))
+
+
+@cache
+def _remote_store(url: str, folder: Path) -> ArtifactStore:
+    """One per process, so that all its threads know when the other side does not answer."""
+    from score_to_audio.remote_store import RemoteStore
+
+    return RemoteStore(url, Store(folder))
+
+
+def default_store() -> ArtifactStore:
     """The store at ``SCORE_TO_AUDIO_STORE``, else in the user's cache folder."""
     if location := os.environ.get("SCORE_TO_AUDIO_STORE"):
-        return Store(Path(location))
+        return open_store(location)
+    return Store(_user_folder() / "store")
+
+
+def _cache_of(url: str) -> Path:
+    """The folder for what is in use of a shared store: ``SCORE_TO_AUDIO_STORE_CACHE``, else one per URL."""
+    if folder := os.environ.get("SCORE_TO_AUDIO_STORE_CACHE"):
+        return Path(folder)
+    return _user_folder() / "store-cache" / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _user_folder() -> Path:
     import platformdirs
 
-    return Store(Path(platformdirs.user_cache_dir("score-to-audio")) / "store")
+    return Path(platformdirs.user_cache_dir("score-to-audio"))
 
 
 # ------------------------------------------------------------------------------------------ manifests
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """What a manifest says."""
+class Entry:
+    """What a manifest says (``parse_manifest``)."""
 
     artifact: Artifact
     provenance: Provenance
@@ -379,28 +473,35 @@ class _Entry:
         return json.dumps({"check": artifact_key(body), **body}, indent=1)
 
 
-def _read_entry(folder: Path) -> _Entry | None:
+def _read_entry(folder: Path) -> Entry | None:
     """None where the manifest is missing, damaged, or speaks of anything but a file of this folder."""
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file:
-            body = json.loads(file.read(MAX_MANIFEST_SIZE))
+            return parse_manifest(file.read(MAX_MANIFEST_SIZE), folder.name)
+    except FileNotFoundError:
+        return None
+
+
+def parse_manifest(content: bytes, key: str) -> Entry | None:
+    """None where the bytes are no whole manifest of the artifact ``key``."""
+    try:
+        body = json.loads(content)
         if body.pop("check") != artifact_key(body) or body["format"] != MANIFEST_FORMAT:
             return None
         artifact, provenance = Artifact(**body["artifact"]), Provenance(**body["provenance"])
         mtime_ns = int(body["mtime_ns"])
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     name = str(artifact.path).rpartition("/")[2]
-    own_path = f"{folder.parent.name}/{folder.name}/{name}"
-    if (artifact.key, artifact.path) != (folder.name, own_path) or not NAME.fullmatch(name):
+    if (artifact.key, artifact.path) != (key, f"{key[:2]}/{key}/{name}") or not NAME.fullmatch(name):
         return None
-    return _Entry(artifact, provenance, mtime_ns)
+    return Entry(artifact, provenance, mtime_ns)
 
 
-def _is_whole(folder: Path, entry: _Entry, verify: Literal["time", "hash"]) -> bool:
+def _is_whole(folder: Path, entry: Entry, verify: Literal["time", "hash"]) -> bool:
     path = folder / Path(entry.artifact.path).name
     try:
         status = path.lstat()

@@ -7,6 +7,7 @@ objects of packages that a caller names are read as inert ``Foreign`` data; ever
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief, reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,14 +64,8 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
         raise InputError(f"{path}: no such checkpoint file")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
-    if not zipfile.is_zipfile(path):
-        raise InputError(
-            f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint; "
-            "an older file can be saved again with a current torch"
-        )
-    with zipfile.ZipFile(path) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
+    if any(name.endswith("/constants.pkl") for name in _members(path)):
+        raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
     import torch
 
     try:
@@ -77,11 +73,22 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
             path, map_location="cpu", pickle_module=_restricted_pickle(foreign), weights_only=False, mmap=True
         )
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {brief(error, 300)}") from error
     # A damaged pickle can make the machine that reads it stumble over anything.
     except Exception as error:
         raise InputError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}: {error}); get it again"
+            f"{path}: not a readable checkpoint ({type(error).__name__}: {brief(error, 200)}); get it again"
+        ) from error
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
+        raise InputError(
+            f"{path}: neither a PyTorch (>= 1.6) nor a safetensors checkpoint ({reason(error)}); "
+            "get it again; an older file can be saved again with a current torch"
         ) from error
 
 
@@ -92,7 +99,9 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); get it again") from error
+        raise InputError(
+            f"{path}: not a readable safetensors file ({reason(error)}); get it again"
+        ) from error
 
 
 def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:

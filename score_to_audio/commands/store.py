@@ -22,9 +22,9 @@ def info(as_json: Json = False) -> None:
     store = default_store()
     info = store.info()
     if as_json:
-        print(json.dumps({"root": str(store.root), **asdict(info)}, default=str))
+        print(json.dumps({"root": store.location, "folder": str(store.folder), **asdict(info)}, default=str))
         return
-    print(f"{store.root}: {info.count} artifacts, {info.bytes / 1e6:.1f} MB")
+    print(f"{store.location}: {info.count} artifacts, {info.bytes / 1e6:.1f} MB")
     for name, (count, size) in sorted(info.by_model.items()):
         print(f"  {name:<28} {count:>6}  {size / 1e6:>9.1f} MB")
 
@@ -34,14 +34,18 @@ def prune(
     older_than: Annotated[float | None, typer.Option(help="Days since an artifact was last used.")] = None,
     max_size: Annotated[str | None, typer.Option(help="What may remain, for instance 20GB.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Empty the store.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Only this machine's copies of a shared store.")
+    ] = False,
 ) -> None:
     """Delete artifacts, least recently used first; what is deleted is made again when it is needed."""
-    from score_to_audio.store import default_store
+    from score_to_audio.store import Store, default_store
     from score_to_audio.types import InputError
 
     if older_than is None and max_size is None and not everything:
         raise InputError("say what to delete: --older-than DAYS, --max-size SIZE or --all")
-    report = default_store().prune(
+    store = default_store()
+    report = (Store(store.folder) if local else store).prune(
         older_than=timedelta(days=older_than) if older_than is not None else None,
         max_size=0 if everything else _bytes(max_size) if max_size else None,
     )

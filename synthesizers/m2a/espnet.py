@@ -137,8 +137,11 @@ def statistics(arrays: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor]:
         )
     except KeyError as error:
         raise ValueError(f"lacks {error}") from error
-    mean = total / count
-    variance = np.maximum(squares / count - mean * mean, np.float32(1e-20))
+    with np.errstate(all="ignore"):
+        mean = total / count
+        variance = np.maximum(squares / count - mean * mean, np.float32(1e-20))
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise ValueError("holds numbers that are not finite")
     return torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance))
 
 

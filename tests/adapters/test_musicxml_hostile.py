@@ -343,3 +343,24 @@ def test_memory_stays_bounded_and_no_file_is_left(tmp_path: Path) -> None:
     assert len(result.stdout.splitlines()) == 3, result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bomb.mxl", "notes.xml", "tags.xml"]
     assert set(Path(tempfile.gettempdir()).glob("*.mei")) == before
+
+
+def test_a_short_file_cannot_play_for_weeks() -> None:
+    endless = repeat("forward") + note("C4", 3000) + repeat("backward", 'times="1000"')
+    refused(document(part([endless])), "longer than 400,000 quarter notes")
+
+
+def test_a_sum_of_odd_beats_is_no_time_signature() -> None:
+    sum_of_beats = "".join(f"<beats>1</beats><beat-type>{kind}</beat-type>" for kind in (997, 991, 983, 977))
+    text = GOOD.replace("<beats>4</beats><beat-type>4</beat-type>", sum_of_beats)
+    assert text != GOOD
+    assert [sign.beat_type for sign in parse(text).time_signatures if sign.beat_type > 128] == []
+
+
+def test_parts_that_the_part_list_leaves_out() -> None:
+    from adapters.musicxml import load_parts, parse_score
+    from score_to_audio.types import Score
+
+    text = GOOD.replace('<score-part id="P1">', '<score-part id="other">')
+    with pytest.raises(InputError, match="leaves out the part 'P1'"):
+        load_parts(Score(Path("a.musicxml"), text.encode(), parse_score))

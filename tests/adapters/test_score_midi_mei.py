@@ -217,3 +217,20 @@ def test_bad_mei_files(text: str, reason: str, tmp_path: Path, monkeypatch: pyte
         parse(text, "a.mei")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("exponent", [8, 34, 255])
+def test_beats_that_nobody_can_count_are_passed_over(exponent: int) -> None:
+    """A MIDI file tells the beat type as a power of two."""
+    signature = mido.MetaMessage("time_signature", numerator=3, denominator=4)
+    content = midi([(0, signature), *played(60, 0, 4)])
+    damaged = content.replace(b"\xff\x58\x04\x03\x02", b"\xff\x58\x04\x03" + bytes([exponent]))
+    assert damaged != content
+    parsed = parse(damaged, "a.mid")
+    assert [(sign.beats, sign.beat_type) for sign in parsed.time_signatures] == [(4, 4)]
+
+
+def test_an_impossible_key_is_a_damaged_file() -> None:
+    content = midi([(0, mido.MetaMessage("key_signature", key="Bb")), *played(60, 0, 4)])
+    with pytest.raises(InputError, match=r"damaged MIDI file .*decode key"):
+        parse(content.replace(b"\xff\x59\x02\xfe\x00", b"\xff\x59\x02\xfe\xff"), "a.mid")

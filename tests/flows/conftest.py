@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class Server:
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # a test may have killed them all
+                os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
@@ -71,12 +72,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("prefect")
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[Server]:
+    """A server with its home in ``folder``, whose processes know the trial plug-ins; ``more``: variables."""
     port = free_port()
     plugins = install_trial_plugins(folder / "plugins")
-    python_path = os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")]))
     changes = {
         "PREFECT_HOME": str(folder / "home"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
@@ -84,16 +84,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "DO_NOT_TRACK": "1",
         "SCORE_TO_AUDIO_STORE": str(folder / "store"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")])),
+        **more,
     }
-    running = Server(os.environ | changes | {"PYTHONPATH": python_path}, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in changes.items():
-            patch.setenv(name, value)
-        patch.syspath_prepend(str(plugins))
-        arguments = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        with running.running("server", *arguments) as process:
-            _wait_until_healthy(process, changes["PREFECT_API_URL"], folder / "server.log")
-            yield running
+    running = Server(os.environ | changes, folder)
+    arguments = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    with running.running("server", *arguments) as process:
+        _wait_until_healthy(process, changes["PREFECT_API_URL"], folder / "server.log")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with (
+        serving(tmp_path_factory.mktemp("prefect")) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_LOGGING_LEVEL", "SCORE_TO_AUDIO_STORE"):
+            patch.setenv(name, running.environment[name])
+        patch.syspath_prepend(str(running.folder / "plugins"))
+        yield running
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from score_to_audio.store import Store, StoreError, artifact_key
+from score_to_audio.store import ArtifactStore, StoreError, artifact_key, open_store
 from score_to_audio.types import Provenance
 
 PROVENANCE = Provenance("render", "test", "1", {}, "0" * 64, "input", {"speed": 0.5}, 0, "cpu")
@@ -27,7 +27,7 @@ def say(word: str) -> None:
     print(word, flush=True)
 
 
-def make_all(store: Store, log: Path, pause: float, names: list[str]) -> None:
+def make_all(store: ArtifactStore, log: Path, pause: float, names: list[str]) -> None:
     """Each name's artifact: a part that is kept, then the file chunk by chunk, every step slow."""
 
     def note(line: str) -> None:
@@ -59,7 +59,18 @@ def make_all(store: Store, log: Path, pause: float, names: list[str]) -> None:
         note(f"done {name}")
 
 
-def use(store: Store, names: list[str]) -> None:
+def stop_before_manifest(store: ArtifactStore, log: Path, name: str) -> None:
+    """Upload the file of an artifact to a shared store, say so, and wait for the end."""
+
+    def wait(*_arguments: object) -> None:
+        say("uploaded")
+        time.sleep(1000)
+
+    store._files.pipe_file = wait  # type: ignore[attr-defined]
+    make_all(store, log, 0.0, [name])
+
+
+def use(store: ArtifactStore, names: list[str]) -> None:
     """Get artifacts, then hold on to them until told to go on."""
     for name in names:
         say("hit" if store.get(key_of(name)) else "miss")
@@ -67,10 +78,12 @@ def use(store: Store, names: list[str]) -> None:
 
 
 def main(root: str, command: str, *arguments: str) -> None:
-    store = Store(Path(root))
+    store = open_store(root)
     try:
         if command == "make":
             make_all(store, Path(arguments[0]), float(arguments[1]), list(arguments[2:]))
+        elif command == "stop-before-manifest":
+            stop_before_manifest(store, Path(arguments[0]), arguments[1])
         elif command == "use":
             use(store, list(arguments))
     except StoreError as error:

@@ -89,6 +89,18 @@ def test_an_archive_without_the_member_is_refused_and_leaves_nothing(tmp_path: P
     assert not folder.exists()
 
 
+def test_a_damaged_archive_is_refused_and_leaves_no_file(tmp_path: Path, folder: Path) -> None:
+    archive = tmp_path / "m2m.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("m2m/logs/s2p_bert_class/2024-05-22_02-26-21/checkpoints/epoch_1515.ckpt", b"weights")
+    whole = archive.read_bytes()
+    for damaged in (whole.replace(b"weights", b"wEights"), whole[:-30], b"no archive"):
+        archive.write_bytes(damaged)
+        with pytest.raises(InputError, match="not a readable archive"):
+            checkpoints.import_files("m2m", [archive])
+        assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_several_files_are_recognised_by_their_names(tmp_path: Path) -> None:
     for name in ("train.total_count.best.pth", "config.yaml", "feats_stats.npz"):
         (tmp_path / name).write_bytes(name.encode())

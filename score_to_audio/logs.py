@@ -1,0 +1,63 @@
+"""What the product logs, and how: plain warnings for people, or JSON lines for machines.
+
+``SCORE_TO_AUDIO_LOG=json`` puts one JSON object a line on stderr: time (UTC), level, logger, message, and
+what the message is about (``extra``). Then every result is a line too, not only what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+
+from score_to_audio.types import InputError
+
+KINDS = ("text", "json")
+LOGGERS = ("score_to_audio", "flows", "adapters", "renderers", "synthesizers")
+ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; whatever else it has is what the message is about."""
+
+
+def wanted() -> str:
+    """ "text" or "json". Raises ``InputError`` for anything else."""
+    kind = os.environ.get("SCORE_TO_AUDIO_LOG") or "text"
+    if kind not in KINDS:
+        raise InputError(f"SCORE_TO_AUDIO_LOG is {kind!r}; known: {', '.join(KINDS)}")
+    return kind
+
+
+def configure() -> None:
+    """Send what our packages log to stderr, as the environment says. Raises ``InputError``."""
+    if wanted() == "text":
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    else:
+        use_json_lines()
+
+
+def use_json_lines() -> None:
+    """For our loggers alone: others belong to whoever runs them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in ORDINARY},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
