@@ -3,10 +3,10 @@
 Nothing is downloaded. A dataset's table is read as its publishers lay it out:
 
     maestro  MAESTRO v3 (Hawthorne et al., ICLR 2019): maestro-v3.0.0.csv, MIDI and WAV below year folders
-    atepp    ATEPP (Zhang et al., ISMIR 2022): a CSV with midi_path and score_path; recordings are not published
-             with it: audio is looked for beside the MIDI file, or as audio/PERF_ID
-    pijama   PiJAMA (Edwards et al., TISMIR 6(1), 2023): a CSV with midi_filepath and the seconds between which a
-             file holds the performance; audio is looked for beside the MIDI file
+    atepp    ATEPP (Zhang et al., ISMIR 2022): a CSV with midi_path and score_path; recordings are not
+             published with it: audio is looked for beside the MIDI file, or as audio/PERF_ID
+    pijama   PiJAMA (Edwards et al., TISMIR 6(1), 2023): a CSV with midi_filepath and the seconds between
+             which a file holds the performance; audio is looked for beside the MIDI file
     asap     (n)ASAP (Peter et al., TISMIR 6(1), 2023): performances.csv, scores with matched performances
 """
 
@@ -41,6 +41,8 @@ class Item:
     performance: Path | None = None
     """MIDI or match file."""
     recording: Path | None = None
+    references: tuple[Path, ...] = ()
+    """Other humans' performances of the same score, as match files."""
     start: float = 0.0
     end: float | None = None
     """Seconds between which the files hold the performance; None: to their end, where it is not known."""
@@ -135,10 +137,11 @@ def _pijama(folder: Path) -> Iterator[Item]:
     columns = ("artist", "midi_filepath", "performance_start_sec", "performance_end_sec", "split")
     for row in _rows(_table(folder, "*pijama*.csv", "*.csv"), columns):
         midi = _inside(folder, row["midi_filepath"])
+        piece = row.get("track") or row.get("title") or midi.stem
         yield Item(
             dataset="pijama",
             name=row["midi_filepath"],
-            title=f"{row['artist']}: {row.get('track') or row.get('title') or Path(row['midi_filepath']).stem}",
+            title=f"{row['artist']}: {piece}",
             split=row["split"],
             licence="PiJAMA: CC BY-NC-SA 4.0 (MIDI)",
             performance=midi,
@@ -149,31 +152,25 @@ def _pijama(folder: Path) -> Iterator[Item]:
 
 
 def _asap(folder: Path) -> Iterator[Item]:
-    columns = (
-        "composer",
-        "title",
-        "folder",
-        "split",
-        "performance",
-        "duration_s",
-        "match",
-        "match_is_robust",
-    )
-    for row in _rows(_table(folder, "performances.csv"), columns):
-        if row["match"] and row["match_is_robust"] == "1.0":
-            home = _inside(folder, row["folder"])
-            match = _inside(home, row["match"])
-            yield Item(
-                dataset="asap",
-                name=f"{row['folder']}/{row['match']}",
-                title=f"{row['composer']}: {row['title']} ({match.stem})",
-                split=row["split"],
-                licence="(n)ASAP: CC BY-NC-SA 4.0",
-                score=_inside(home, "xml_score.musicxml"),
-                performance=match,
-                recording=_audio(match),
-                end=_seconds(row["duration_s"]),
-            )
+    columns = ("composer", "title", "folder", "split", "match", "match_is_robust", "duration_s")
+    rows = list(_rows(_table(folder, "performances.csv"), columns))
+    robust = [row for row in rows if row["match"] and row["match_is_robust"] == "1.0"]
+    matches = {id(row): _inside(folder, f"{row['folder']}/{row['match']}") for row in robust}
+    for row in robust:
+        match = matches[id(row)]
+        others = (matches[id(one)] for one in robust if one["folder"] == row["folder"] and one is not row)
+        yield Item(
+            dataset="asap",
+            name=f"{row['folder']}/{row['match']}",
+            title=f"{row['composer']}: {row['title']} ({match.stem})",
+            split=row["split"],
+            licence="(n)ASAP: CC BY-NC-SA 4.0",
+            score=match.with_name("xml_score.musicxml"),
+            performance=match,
+            recording=_audio(match),
+            references=tuple(others),
+            end=_seconds(row["duration_s"]),
+        )
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[Item]]] = {

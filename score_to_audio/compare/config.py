@@ -37,8 +37,8 @@ class Material(_Part):
     )
     recording: Path | None = Field(None, description="Audio file of that performance.")
     references: tuple[Path, ...] = Field(
-        (), description="Human performances of the score (match files, or MIDI files): what expression is compared with."
-    )  # fmt: skip
+        (), description="Human performances of the score, match or MIDI files: expression is held to them."
+    )
     start: float = Field(0.0, ge=0, description="Seconds: where performance and recording are cut.")
     seconds: float | None = Field(None, gt=0, description="Length of the cut; to the end if not given.")
     licence: str = Field("", description="Of the recording, the performance or the score.")
@@ -59,9 +59,6 @@ class Segments(_Part):
     count: int = Field(3, ge=1, le=MOST_ROWS)
     seconds: float | None = Field(15.0, gt=0, description="Length of the segments; null: whole performances.")
     seed: int = Field(0, ge=0)
-    whole_score: bool = Field(
-        False, description="Rows of scores alone, for columns that render them; performances are not cut."
-    )
 
 
 def _kind_of_row(value: Any) -> str:
@@ -95,8 +92,8 @@ class Synthesis(_Column):
     synthesizer: str = Field(defaults.SYNTHESIZER, description="Stage 2.")
     synthesizer_options: dict[str, Any] = Field(default_factory=dict)
     prompt: str | FirstSeconds | None = Field(
-        None, description="A prompt of the library, an audio file with its .mid beside, or {first_seconds: 3}."
-    )  # fmt: skip
+        None, description="A prompt of the library, an audio file with its .mid, or {first_seconds: 3}."
+    )
     seed: int | None = Field(None, ge=0, description="The comparison's where none is given.")
 
 
@@ -140,7 +137,7 @@ class SectionConfig(_Part):
     columns: tuple[Column, ...] = Field(min_length=1, max_length=64)
     reference: str | None = Field(
         None,
-        description="Label of the column that sounds are measured against; the rows' recordings if not given.",
+        description="Label of the column that sounds are measured against; if none, the rows' recordings.",
     )
 
 
