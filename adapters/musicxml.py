@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from adapters.score_files import is_mei, is_midi, open_xml, read_file
-from adapters.score_mei import add_marks, merge_staves, prepare, staff_labels, title_and_composer
+from adapters.score_mei import XML_ID, add_marks, merge_staves, prepare, staff_labels, title_and_composer
 from adapters.score_midi import read_midi
 from adapters.score_musicxml import assign_note_ids, part_names, partwise, read_written, unify_divisions
 from adapters.score_partitura import load_musicxml, mei_to_musicxml, unfold_part
@@ -113,6 +113,30 @@ def _partitura_source(score: Score, name: str) -> Any:
     root = _musicxml(open_xml(score.content, name), name)
     unify_divisions(root, name)
     return root
+
+
+def notation(score: Score) -> tuple[str, dict[str, str]]:
+    """The document to engrave, as XML text, and the id in it of every note: {id in the score: id there}.
+
+    Ids in the score are those of ``ParsedScore`` without their pass. No entity, comment or processing
+    instruction of the file is left. Raises ``InputError``.
+    """
+    from lxml import etree
+
+    name = str(score.path)
+    if is_midi(score.content):
+        raise InputError(f"{name} is a MIDI file, which has no notation; give MusicXML or MEI")
+    document = open_xml(score.content, name)
+    if is_mei(document):
+        prepare(document)
+        ids = [note.get(XML_ID) for note in document.iter("{*}note")]
+        return etree.tostring(document, encoding="unicode"), {note_id: note_id for note_id in ids}
+    root = _musicxml(document, name)
+    new_ids = {}
+    for number, note in enumerate(root.iter("note"), start=1):
+        new_ids[note.get("id")] = f"n{number}"
+        note.set("id", f"n{number}")
+    return etree.tostring(root, encoding="unicode"), new_ids
 
 
 def _why_silent(root: Any) -> str:

@@ -36,7 +36,7 @@ MEDIA_TYPES = {
     "ogg": "audio/ogg",
 }
 
-FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 1}
+FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 2}
 """Part of every key: raise one when its stage makes something else of the same input."""
 
 SILENCE = 1e-4

@@ -141,6 +141,14 @@ def measure(score: Grid, performance: Performance) -> Expression:
     )
 
 
+def performed_onsets(score: Grid, performance: Performance) -> tuple[Floats, Floats]:
+    """Onsets of the score (quarters) and when they were played (seconds): the line that beats are read off.
+
+    Both strictly increasing, possibly empty. Raises ``ValueError`` for a performance without ``score_ids``.
+    """
+    return _performed_onsets(score, _by_score_note(score, performance))
+
+
 def mean_expression(expressions: Sequence[Expression]) -> Expression:
     """Of several performances, value by value; nan where none of them has one."""
     return _combined(expressions, _nanmean)

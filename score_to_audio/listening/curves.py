@@ -111,6 +111,15 @@ def expression_curves(
 # --------------------------------------------------------------------------------------------- the curves
 
 
+def tempo_and_dynamics(of_score: Grid, performance: Performance) -> dict[str, tuple[Floats, Floats]]:
+    """ "tempo": (quarters, quarter notes per minute), "dynamics": (quarters, MIDI velocity); nan where the
+    performance says nothing. Raises ``ValueError`` as ``measure`` does.
+    """
+    shape = measure(of_score, performance)
+    tempo, dynamics = _tempo(of_score, shape), _dynamics(of_score, shape)
+    return {"tempo": (tempo.x, 2.0**tempo.y), "dynamics": (dynamics.x, dynamics.y)}
+
+
 def _tempo(of_score: Grid, shape: Expression) -> _Curve:
     """log2 of quarter notes per minute, in the middle of each beat."""
     return _Curve((of_score.beats[1:] + of_score.beats[:-1]) / 2, np.log2(60) - shape.beat_period)

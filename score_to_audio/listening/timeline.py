@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from score_to_audio.evaluation.expression import Grid, grid, performed_onsets
 from score_to_audio.listening.comparison import Timeline
 from score_to_audio.types import ParsedScore, Performance
 
 
 def timeline(score: ParsedScore, performance: Performance) -> Timeline:
-    """(quarter notes in playing order, seconds) at every struck onset of the score and at the end.
+    """(quarter notes in playing order, seconds) at the struck onsets of the score, and at the last release.
 
-    Of a chord, the mean of its main notes; onsets that come out of order are pulled up to the one before.
-    Empty where the performance has no ``score_ids`` that the score knows.
+    Onsets that are out of order, and those of ornaments and broken chords, are left out, as in
+    ``evaluation.expression``. Empty where the performance has no ``score_ids`` that the score knows.
     """
-    onsets = {
-        name: onset
-        for name, onset, grace in zip(score.notes.id, score.notes.onset, score.notes.grace, strict=True)
-        if not grace
-    }
-    known = (
-        [
-            (onsets[name], seconds)
-            for name, seconds in zip(performance.score_ids or (), performance.onset, strict=True)
-            if name in onsets
-        ]
-        if performance.score_ids
-        else []
-    )
-    if not known:
+    return timeline_on(grid(score), performance)
+
+
+def timeline_on(of_score: Grid, performance: Performance) -> Timeline:
+    """As ``timeline``, for a score that is prepared already."""
+    played = [of_score.index[name] for name in performance.score_ids or () if name in of_score.index]
+    if not played:
         return ()
-    quarters, seconds = np.array(known, np.float64).T
-    positions, index = np.unique(quarters, return_inverse=True)
-    times = np.maximum.accumulate(np.bincount(index, seconds) / np.bincount(index))
-    pairs = list(zip(positions.tolist(), times.tolist(), strict=True))
+    quarters, seconds = (column.tolist() for column in performed_onsets(of_score, performance))
+    end = float((of_score.onset[played] + of_score.duration[played]).max())
     last_release = float(performance.offset.max())
-    if score.end > pairs[-1][0] and last_release > pairs[-1][1]:
-        pairs.append((score.end, last_release))
-    return tuple(pairs)
+    if quarters and end > quarters[-1] and last_release > seconds[-1]:
+        quarters.append(end)
+        seconds.append(last_release)
+    return tuple(zip(quarters, seconds, strict=True))
