@@ -39,7 +39,9 @@ Result = TypeVar("Result")
 def run_name() -> str:
     """The title, or the name of the file."""
     comparison = flow_run.parameters["comparison"]
-    return comparison["title"] if isinstance(comparison, dict) else Path(comparison).stem
+    if isinstance(comparison, str | Path):
+        return Path(comparison).stem
+    return ComparisonConfig.model_validate(comparison).title
 
 
 @flow(name="compare", flow_run_name=run_name, task_runner=RUNNER)
