@@ -1,11 +1,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fast lint format clean
+.PHONY: demo demo-compare test fast lint format clean
 
 demo: .venv/ready
 	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg --set synthesizer.normalize=true
 	@echo "Done: audio (WAV, OGG) and performances (MIDI) are in $(CURDIR)/demo"
+
+demo-compare: .venv/ready
+	$(BIN)/score-to-audio compare examples/compare_bundled.yaml --output demo/compare
+	@echo "Done: open $(CURDIR)/demo/compare/page/index.html"
 
 test: .venv/ready-to-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -43,14 +43,17 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
     try:
         return ComparisonConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place, missing = _in_content(first["loc"], content)
+        found = [(*_in_content(one["loc"], content), one["msg"]) for one in error.errors()]
+        first = found[0][0]
+        # Of what may be one of several things, the error that got furthest says most.
+        place, missing, message = max(
+            (one for one in found if one[0][: len(first)] == first), key=lambda one: len(one[0])
+        )
         line = f", line {lines[place]}" if lines and place in lines else ""
         where = ".".join(str(step) for step in (*place, *missing)) or "the file"
         more = error.error_count() - 1
         rest = f" (and {more} more)" if more else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name}{line}: {where}: {message}{rest}") from error
+        raise InputError(f"{name}{line}: {where}: {message.removeprefix('Value error, ')}{rest}") from error
 
 
 _TAGS = {"material", "segments", "synthesis", "codec", "recording", "FirstSeconds", "str"}
