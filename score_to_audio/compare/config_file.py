@@ -15,6 +15,8 @@ MAX_FILE_SIZE = 2**20
 """Bytes; a row takes some 100."""
 MAX_DEPTH = 20
 """Of nested lists and tables."""
+MAX_ENTRIES = 100_000
+"""Of all lists and tables together, aliases written out: a small file can stand for a huge one."""
 
 Place = tuple[str | int, ...]
 Lines = dict[Place, int]
@@ -100,13 +102,12 @@ def with_paths(config: ComparisonConfig, folder: Path) -> ComparisonConfig:
 
 
 def parse(text: str, name: str) -> tuple[Any, Lines]:
-    """Plain data and where it stands. Raises ``InputError`` for what is no YAML, repeats a key, refers to
-    other parts of itself (which could make a small file huge), or names types."""
+    """Plain data and where it stands. Raises ``InputError`` for what is no YAML, repeats a key, or names
+    types; and for what grows beyond ``MAX_ENTRIES`` by its aliases (*name)."""
     import yaml  # type: ignore[import-untyped]
 
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_aliases(text, name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{name}, line {line}: not YAML ({error.problem or error.context})") from error
@@ -120,15 +121,6 @@ def parse(text: str, name: str) -> tuple[Any, Lines]:
     return _plain(node, (), lines, name), lines
 
 
-def _refuse_aliases(text: str, name: str) -> None:
-    import yaml
-
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, yaml.AliasToken):
-            line = token.start_mark.line + 1
-            raise InputError(f"{name}, line {line}: *{token.value}: write it out; aliases are not read")
-
-
 def _plain(node: Any, place: Place, lines: Lines, name: str) -> Any:
     import yaml
 
@@ -136,6 +128,8 @@ def _plain(node: Any, place: Place, lines: Lines, name: str) -> Any:
     lines[place] = line
     if len(place) > MAX_DEPTH:
         raise InputError(f"{name}, line {line}: nested too deeply")
+    if len(lines) > MAX_ENTRIES:
+        raise InputError(f"{name}, line {line}: more than {MAX_ENTRIES} entries; split the comparison")
     if isinstance(node, yaml.SequenceNode):
         return [_plain(entry, (*place, index), lines, name) for index, entry in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):

@@ -68,7 +68,6 @@ def test_rows_and_columns_are_told_apart_by_their_keys(tmp_path: Path) -> None:
         ("title: One", "title: One\n    title: Two", "line 4: 'title' is there twice"),
         ("score: a.musicxml", "score: {a", "line 6: not YAML"),
         ("score: a.musicxml", "score: *a", "not YAML"),
-        ("title: One", "title: &a One\n    description: *a", "line 4: *a: write it out"),
         ("title: One", "title: !!python/name:os.system", "line 3: '' is not understood"),
     ],
 )
@@ -78,6 +77,12 @@ def test_errors_name_the_line(old: str, new: str, message: str, tmp_path: Path) 
     assert message in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "comparison.yaml"))
     assert "\n" not in str(raised.value)
+
+
+def test_parts_can_be_used_again(tmp_path: Path) -> None:
+    text = GOOD.replace("- renderer: score", "- &one\n        renderer: score") + "      - *one\n"
+    (section,) = read_config(written(tmp_path, text)).sections
+    assert section.columns[3] == section.columns[0]
 
 
 def test_what_is_no_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +99,11 @@ def test_what_is_no_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         read_config(written(tmp_path, "[" * 50 + "]" * 50))
     with pytest.raises(InputError, match="nested too deeply"):
         read_config(written(tmp_path, "[" * 100_000))
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_config(written(tmp_path, "&a [*a]"))
+    laughs = "\n".join(f"- &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]" for n in range(9))
+    with pytest.raises(InputError, match="more than 100000 entries"):
+        read_config(written(tmp_path, f"- &a0 ha\n{laughs}"))
     monkeypatch.setattr(config_file, "MAX_FILE_SIZE", 10)
     with pytest.raises(InputError, match="larger than"):
         read_config(written(tmp_path, GOOD))
