@@ -2,8 +2,8 @@
 
     python -m benchmarks.compare FOLDER [--again]
 
-FOLDER keeps the scores, the store and the page. Without ``--again`` everything is made; with it, the run is the
-one that finds everything. Engraving is left out by leaving the extra ``listening`` uninstalled.
+FOLDER keeps the scores, the store and the page. Without ``--again`` everything is made; with it, the run is
+the one that finds everything. Engraving is left out by leaving the extra ``listening`` uninstalled.
 """
 
 from __future__ import annotations

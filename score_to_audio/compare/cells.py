@@ -36,8 +36,8 @@ class MadeCell:
 
 def make_cell(source: Source, condition: Condition, options: ScoreOptions, store: Store) -> MadeCell:
     """Raises ``InputError`` for what this row does not have, and whatever the models raise."""
-    if condition.failure:
-        raise InputError(condition.failure)
+    if failure := source.failure or condition.failure:
+        raise InputError(failure)
     if isinstance(condition.how, Models):
         return _synthesized(source, condition.how, options, store)
     recording = own_recording(source, store)

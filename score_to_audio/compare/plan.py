@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from adapters.musicxml import ScoreOptions
 
 
+MAX_KEY = 50
+"""Characters of a condition's key."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A row: what is rendered, synthesized, or listened to as it is."""
@@ -46,6 +51,8 @@ class Source:
     """Seconds between which performance and recording are cut."""
     note: str = ""
     licence: str = ""
+    failure: str = ""
+    """Why no cell of it can be made, such as a dataset that is not there; "" where they can."""
 
     @property
     def is_cut(self) -> bool:
@@ -107,8 +114,8 @@ class Plan:
 
 
 def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
-    """Raises ``InputError`` for unknown names, wrong options and datasets that are not there. Checkpoints
-    that are not there, and files of single rows, are found out later and cost their cells alone."""
+    """Raises ``InputError`` for unknown names and wrong options. Checkpoints, datasets and files of rows that
+    are not there cost their cells alone."""
     return Plan(
         title=config.title,
         description=config.description,
@@ -169,10 +176,13 @@ def _material(row: Material) -> Source:
 def _segments(row: Segments) -> list[Source]:
     from score_to_audio.datasets import draw_segments, read_dataset
 
-    items = read_dataset(row.dataset, row.folder, row.split)
-    drawn = draw_segments(items, count=row.count, seconds=row.seconds, seed=row.seed)
-    if not drawn:
-        raise InputError(f"{row.folder}: no performance of {row.dataset} is {row.seconds:g} s long")
+    try:
+        items = read_dataset(row.dataset, row.folder, row.split)
+        drawn = draw_segments(items, count=row.count, seconds=row.seconds, seed=row.seed)
+        if not drawn:
+            raise InputError(f"{row.folder}: no performance of {row.dataset} is {row.seconds:g} s long")
+    except InputError as error:
+        return [Source(row.dataset, failure=str(error))]
     return [
         Source(
             name=item.title,
@@ -191,8 +201,6 @@ def _segments(row: Segments) -> list[Source]:
 
 
 def _with_unique_names(sources: Sequence[Source]) -> list[Source]:
-    from dataclasses import replace
-
     taken: set[str] = set()
     named = []
     for source in sources:
@@ -279,12 +287,12 @@ def _reconstruction(column: Reconstruction, device: str) -> Condition:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "column"
+    """A key of letters, digits and dashes; long ones are told apart by a hash."""
+    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "column"
+    return slug if len(slug) <= MAX_KEY else f"{slug[:MAX_KEY]}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _with_unique_keys(conditions: Sequence[Condition]) -> list[Condition]:
-    from dataclasses import replace
-
     keys: set[str] = set()
     labels: set[str] = set()
     unique = []

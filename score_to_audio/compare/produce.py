@@ -49,12 +49,10 @@ def produce(
     With ``blind`` the key goes beside the page's folder, not into it: give listeners the page alone.
     """
     comparison = listening_comparison(result, store)
-    written = write_results(result, folder)
-    test = None
-    if blind:
-        written.append(folder / BLIND_KEY)
-        test = Blind(kind=blind, key_file=folder / BLIND_KEY, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    test = Blind(kind=blind, key_file=folder / BLIND_KEY, seed=seed) if blind else None
     page = write_page(comparison, folder / PAGE, blind=test)
+    written = [*write_results(result, folder), *([folder / BLIND_KEY] if blind else [])]
     if webmushra:
         written.append(write_webmushra(result, folder / WEBMUSHRA, store))
     count = sum(len(section.cells) for section in result.sections)

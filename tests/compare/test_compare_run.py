@@ -75,17 +75,19 @@ def test_what_columns_share_is_made_once(place: Path, store: Store) -> None:
 
 def test_a_failing_cell_carries_its_reason_and_stops_nothing(place: Path, store: Store) -> None:
     (place / "scores" / "score-001.musicxml").write_text("<score-partwise><part-list>")
-    rows = [*scores(place), {"performance": str(place / "nowhere.mid")}]
+    missing = {"dataset": "maestro", "folder": str(place / "nothing"), "count": 3}
+    rows = [*scores(place), {"performance": str(place / "nowhere.mid")}, missing]
     columns = [TRIAL, {"synthesizer": "midi-valle", "renderer": "trial"}, {"recording": True}]
     result = run({"sections": [section(rows, columns)]}, store)
     failures = {(cell.source.name, cell.condition.key): cell.failure for cell in result.failures}
-    assert len(failures) == 4 + 4 + 2  # all of the last two columns, and two rows of the first
+    assert len(failures) == 5 + 5 + 3  # all of the last two columns, and three rows of the first
+    assert "no such folder" in failures["maestro", "trial-trial"]
     assert "score-001.musicxml" in failures["score-001", "trial-trial"]
     assert "no such performance" in failures["nowhere", "trial-trial"]
     assert "models pull midi-valle" in failures["score-000", "trial-midi-valle"]
     assert failures["score-000", "recording"] == "this row has no recording"
-    assert len(result.sections[0].cells) == 12
-    assert "2 of 4" in text(result)
+    assert len(result.sections[0].cells) == 15
+    assert "2 of 5" in text(result)
 
 
 def test_wrong_names_and_options_are_found_before_any_work(place: Path, store: Store) -> None:
