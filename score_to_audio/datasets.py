@@ -7,7 +7,8 @@ Nothing is downloaded. A dataset's table is read as its publishers lay it out:
              published with it: audio is looked for beside the MIDI file, or as audio/PERF_ID
     pijama   PiJAMA (Edwards et al., TISMIR 6(1), 2023): a CSV with midi_filepath and the seconds between
              which a file holds the performance; audio is looked for beside the MIDI file
-    asap     (n)ASAP (Peter et al., TISMIR 6(1), 2023): performances.csv, scores with matched performances
+    asap     (n)ASAP (Peter et al., TISMIR 6(1), 2023): metadata.csv, or performances.csv with splits; scores
+             with matched performances, of which the robust alignments count
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ class Item:
 
 
 def read_dataset(dataset: str, folder: Path, split: str = "") -> list[Item]:
-    """The performances of a dataset's local copy, of one split ("" for all), in the order of its table.
+    """The performances of a dataset's local copy, of one split ("" for all), in the order of its table;
+    performances to which the table gives no split belong to every one.
 
     Raises ``InputError`` where the table is not there or has other columns.
     """
-    items = [item for item in _READERS[dataset](folder) if not split or item.split == split]
+    items = [item for item in _READERS[dataset](folder) if not split or item.split in ("", split)]
     if not items:
         raise InputError(f"{folder}: {dataset} has no performances of the split {split!r} here")
     return items
@@ -152,25 +154,49 @@ def _pijama(folder: Path) -> Iterator[Item]:
 
 
 def _asap(folder: Path) -> Iterator[Item]:
-    columns = ("composer", "title", "folder", "split", "match", "match_is_robust", "duration_s")
-    rows = list(_rows(_table(folder, "performances.csv"), columns))
-    robust = [row for row in rows if row["match"] and row["match_is_robust"] == "1.0"]
-    matches = {id(row): _inside(folder, f"{row['folder']}/{row['match']}") for row in robust}
-    for row in robust:
-        match = matches[id(row)]
-        others = (matches[id(one)] for one in robust if one["folder"] == row["folder"] and one is not row)
+    rows = list(_asap_rows(folder))
+    for row in rows:
+        match = row.match
         yield Item(
             dataset="asap",
-            name=f"{row['folder']}/{row['match']}",
-            title=f"{row['composer']}: {row['title']} ({match.stem})",
-            split=row["split"],
+            name=match.relative_to(folder).as_posix(),
+            title=f"{row.title} ({match.stem})",
+            split=row.split,
             licence="(n)ASAP: CC BY-NC-SA 4.0",
             score=match.with_name("xml_score.musicxml"),
             performance=match,
             recording=_audio(match),
-            references=tuple(others),
-            end=_seconds(row["duration_s"]),
+            references=tuple(
+                one.match for one in rows if one.match.parent == match.parent and one is not row
+            ),
+            end=row.seconds,
         )
+
+
+@dataclass(frozen=True)
+class _AsapRow:
+    """A robust alignment."""
+
+    match: Path
+    title: str
+    split: str
+    seconds: float | None
+
+
+def _asap_rows(folder: Path) -> Iterator[_AsapRow]:
+    """From ``performances.csv``, which knows splits, else from the published ``metadata.csv``."""
+    if (folder / "performances.csv").is_file():
+        columns = ("composer", "title", "folder", "split", "match", "match_is_robust", "duration_s")
+        for row in _rows(folder / "performances.csv", columns):
+            if row["match"] and row["match_is_robust"] == "1.0":
+                match = _inside(folder, f"{row['folder']}/{row['match']}")
+                title = f"{row['composer']}: {row['title']}"
+                yield _AsapRow(match, title, row["split"], _seconds(row["duration_s"]))
+        return
+    for row in _rows(_table(folder, "metadata.csv"), ("composer", "title", "midi_performance")):
+        match = _inside(folder, row["midi_performance"]).with_suffix(".match")
+        if match.is_file() and row.get("robust_note_alignment", "1") in ("1", "1.0", "True"):
+            yield _AsapRow(match, f"{row['composer']}: {row['title']}", "", None)
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[Item]]] = {

@@ -121,6 +121,16 @@ def test_asap_gives_robust_matches(tmp_path: Path) -> None:
     assert item.recording is None
 
 
+def test_asap_as_published_has_no_splits(tmp_path: Path) -> None:
+    row = {"composer": "Bach", "title": "Fugue", "midi_performance": "Bach/Fugue/Shi.mid"}
+    rows = [row | {"midi_performance": f"Bach/Fugue/{name}.mid"} for name in ("Shi", "Lee", "Unmatched")]
+    write_table(tmp_path / "metadata.csv", *rows)
+    matches = [touch(tmp_path / "Bach" / "Fugue" / f"{name}.match") for name in ("Shi", "Lee")]
+    found = read_dataset("asap", tmp_path, "test")
+    assert [item.performance for item in found] == matches
+    assert found[0].references == (matches[1],)
+
+
 def items(count: int, *, length: float | None = 100.0) -> list[Item]:
     return [Item("d", f"piece-{number}", "", "test", "", end=length) for number in range(count)]
 
