@@ -4,11 +4,15 @@ BIN := .venv/bin
 # The versions that everything was tested with; `make LOCKED= ...` takes the newest that pyproject.toml allows.
 LOCKED := --constraint requirements/constraints.txt
 
-.PHONY: demo test fast lint format lock licences sbom audit clean
+.PHONY: demo demo-compare test fast lint format lock licences sbom audit clean
 
 demo: .venv/ready
 	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg --set synthesizer.normalize=true
 	@echo "Done: audio (WAV, OGG) and performances (MIDI) are in $(CURDIR)/demo"
+
+demo-compare: .venv/ready
+	$(BIN)/score-to-audio compare examples/compare_bundled.yaml --output demo/compare
+	@echo "Done: open $(CURDIR)/demo/compare/page/index.html"
 
 test: .venv/ready-to-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

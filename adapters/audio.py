@@ -46,8 +46,10 @@ OGG_SERIAL = 0x73324121
 """What ``write_audio`` puts in place of libsndfile's random stream number, so that bytes repeat."""
 
 
-def read_audio(path: Path) -> Waveform:
+def read_audio(path: Path, *, start: float = 0.0, seconds: float | None = None) -> Waveform:
     """The sound in a WAV, FLAC, OGG, MP3 or other file that libsndfile knows, at its own rate.
+
+    ``start``, ``seconds``: the part to read (None: to the end).
 
     Samples beyond [-1, 1] (float files, overshoots of lossy ones) are clipped. Raises ``InputError`` for a
     file that is missing, not audio, too long (``MAX_SAMPLES``), empty or not finite.
@@ -58,10 +60,16 @@ def read_audio(path: Path) -> Waveform:
         if path.stat().st_size > MAX_FILE_SIZE:
             raise InputError(f"{path}: larger than {MAX_FILE_SIZE >> 20} MB; give a shorter recording")
         with soundfile.SoundFile(path) as file:
-            if file.frames * file.channels > MAX_SAMPLES:
+            first = min(round(start * file.samplerate), file.frames)
+            frames = file.frames - first
+            if seconds is not None:
+                frames = min(frames, round(seconds * file.samplerate))
+            if frames * file.channels > MAX_SAMPLES:
                 minutes = MAX_SAMPLES / file.channels / file.samplerate / 60
                 raise InputError(f"{path}: longer than {minutes:.0f} minutes; give a shorter recording")
-            samples = file.read(file.frames, dtype="float32", always_2d=True)
+            if first:
+                file.seek(first)
+            samples = file.read(frames, dtype="float32", always_2d=True)
             rate = file.samplerate
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
@@ -70,7 +78,8 @@ def read_audio(path: Path) -> Waveform:
             f"{path}: not a readable audio file ({_reason(error)}); convert it to WAV"
         ) from error
     if not len(samples):
-        raise InputError(f"{path}: holds no sound; give a recording")
+        place = f" from {start:.2f} s on" if start else ""
+        raise InputError(f"{path}: holds no sound{place}; give a recording")
     if not np.isfinite(samples).all():
         raise InputError(f"{path}: holds samples that are not numbers; export it again")
     return Waveform(np.ascontiguousarray(np.clip(samples, -1, 1).T), rate)

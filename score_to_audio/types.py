@@ -292,7 +292,7 @@ class AudioStream:
 class Provenance:
     """How an artifact came to be: enough to trace it to its score and to make it again."""
 
-    stage: Literal["render", "synthesize", "encode"]
+    stage: Literal["render", "synthesize", "encode", "align", "cut", "reconstruct", "measure"]
     model: str
     implementation: str
     """Version of the plug-in's implementation (``spec.version``)."""

@@ -189,6 +189,42 @@ def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, 
     return ratios
 
 
+def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
+    """How far the values of a measure, taken as a set, are from those of humans.
+
+    The 1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) between the values of the one
+    and those of all humans together, in standard deviations of the latter: 0 is the same distribution,
+    wherever in the piece the values occur. nan where humans do not vary or either has fewer than ``FEWEST``.
+    """
+    from scipy.stats import wasserstein_distance
+
+    distances = {}
+    for name in MEASURES:
+        mine = _finite(getattr(one, name))
+        theirs = np.concatenate([_finite(getattr(human, name)) for human in humans])
+        enough = min(len(mine), len(theirs)) >= FEWEST and theirs.std() > 1e-9
+        distances[name] = float(wasserstein_distance(mine, theirs) / theirs.std()) if enough else float("nan")
+    return distances
+
+
+def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
+    """The share of values that lie between the least and the greatest of the humans' at the same place.
+
+    Of n humans who play alike, another's would do so with probability (n - 1) / (n + 1). nan for fewer than
+    two humans, or where nothing can be compared.
+    """
+    shares = {}
+    for name in MEASURES:
+        mine = getattr(one, name)
+        theirs = np.stack([getattr(human, name) for human in humans])
+        known = np.isfinite(mine) & (np.isfinite(theirs).sum(axis=0) >= 2)
+        low = np.where(np.isfinite(theirs), theirs, np.inf).min(axis=0)
+        high = np.where(np.isfinite(theirs), theirs, -np.inf).max(axis=0)
+        inside = (mine[known] >= low[known]) & (mine[known] <= high[known])
+        shares[name] = float(inside.mean()) if known.any() else float("nan")
+    return shares
+
+
 def correlation(a: Floats, b: Floats) -> float:
     """Pearson's r of the entries that are finite in both; 0 where one is constant, for it then says nothing
     about the other; nan for fewer than ``FEWEST`` entries."""
@@ -327,6 +363,10 @@ def _nanmean(stack: Floats) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
 def _std(values: Floats) -> float:
-    known = values[np.isfinite(values)]
+    known = _finite(values)
     return float(known.std()) if len(known) else float("nan")

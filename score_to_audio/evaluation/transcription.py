@@ -28,6 +28,8 @@ OFFSET_RATIO, OFFSET_TOLERANCE = 0.2, 0.05
 """Part of the note's duration, and at least so many seconds."""
 PEDAL_DOWN = 64
 """CC64 value from which a pedal holds notes (Hawthorne et al., "Onsets and Frames", ISMIR 2018)."""
+PEDAL_FRAME = 0.01
+"""Seconds."""
 PEDAL_PITCHES = {-SUSTAIN: SUSTAIN, -SOFT: SOFT}
 """How transkun numbers pedals among its events."""
 
@@ -45,10 +47,17 @@ class Scores:
     offset_f1: float
     """And an offset within the larger of 50 ms and 20 % of the duration, the notes of both extended by the
     pedal of each."""
+    velocity_f1: float
+    """Same pitch, an onset within 50 ms, and a velocity within 0.1 of the reference's (of its whole range)
+    once the estimate's velocities are scaled to fit (mir_eval.transcription_velocity)."""
     velocity_correlation: float
     """Pearson's r over the notes that match by onset; not a number for fewer than two."""
     onset_error: float
     """Median of |difference| in seconds over the notes that match by onset."""
+    pedal_f1: float
+    """Frames of 10 ms in which the sustain pedal is down (CC64 >= 64) in both, against those in which it is
+    down in either (Kong et al., "High-resolution piano transcription with pedals", TASLP 29, 2021); not a
+    number where it is down in neither."""
 
 
 # ------------------------------------------------------------------------------------- transcription
@@ -143,6 +152,7 @@ def _empty_filterbank(*, n_freqs: int, n_mels: int, **_: object) -> Any:
 
 def scores(reference: Performance, estimate: Performance) -> Scores:
     """How close ``estimate`` is to ``reference``."""
+    from mir_eval import transcription_velocity
     from mir_eval.transcription import match_notes, precision_recall_f1_overlap
     from mir_eval.util import midi_to_hz
 
@@ -159,6 +169,16 @@ def scores(reference: Performance, estimate: Performance) -> Scores:
         offset_ratio=OFFSET_RATIO,
         offset_min_tolerance=OFFSET_TOLERANCE,
     )
+    _, _, velocity_f1, _ = transcription_velocity.precision_recall_f1_overlap(
+        wanted,
+        wanted_hz,
+        reference.velocity,
+        heard,
+        heard_hz,
+        estimate.velocity,
+        onset_tolerance=ONSET_TOLERANCE,
+        offset_ratio=None,
+    )
     pairs = np.array(match_notes(*both, onset_tolerance=ONSET_TOLERANCE, offset_ratio=None), np.int64)
     played, found = pairs.reshape(-1, 2).T
     error = np.abs(reference.onset[played] - estimate.onset[found])
@@ -168,9 +188,24 @@ def scores(reference: Performance, estimate: Performance) -> Scores:
         onset_recall=recall,
         onset_f1=onset_f1,
         offset_f1=offset_f1,
+        velocity_f1=velocity_f1,
         velocity_correlation=_correlation(reference.velocity[played], estimate.velocity[found]),
         onset_error=float(np.median(error)) if len(error) else np.nan,
+        pedal_f1=_pedal_f1(reference, estimate),
     )
+
+
+def _pedal_f1(reference: Performance, estimate: Performance) -> float:
+    frames = np.arange(0, max(reference.end, estimate.end), PEDAL_FRAME)
+    wanted, heard = _pedal_down(reference, frames), _pedal_down(estimate, frames)
+    down = int(wanted.sum() + heard.sum())
+    return 2 * int((wanted & heard).sum()) / down if down else np.nan
+
+
+def _pedal_down(performance: Performance, seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    mine = performance.controls.number == SUSTAIN
+    time, value = performance.controls.time[mine], performance.controls.value[mine]
+    return np.append(value >= PEDAL_DOWN, False)[np.searchsorted(time, seconds, side="right") - 1]
 
 
 def _correlation(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:

@@ -15,10 +15,12 @@ from score_to_audio.evaluation.expression import (
     agreement,
     ceiling,
     correlation,
+    distribution_distance,
     grid,
     mean_expression,
     measure,
     relative_spread,
+    share_within,
     spread,
 )
 from score_to_audio.types import Controls, ParsedScore, Performance
@@ -154,3 +156,21 @@ def test_every_measure_is_reported():
 def test_a_performance_without_score_ids_is_refused():
     with pytest.raises(ValueError, match="score note"):
         measure(grid(scale()), replace(performance(0.5 * np.arange(16)), score_ids=None))
+
+
+def test_distributions_are_compared_wherever_in_the_piece_the_values_are():
+    shape = measure(grid(scale()), performance(0.5 * np.arange(16), velocity=np.arange(40, 72, 2)))
+    backwards = replace(shape, velocity=shape.velocity[::-1].copy())
+    louder = replace(shape, velocity=shape.velocity + shape.velocity.std())
+    assert distribution_distance(backwards, [shape])["velocity"] == 0.0
+    assert distribution_distance(louder, [shape, shape])["velocity"] == pytest.approx(1.0)
+    assert np.isnan(distribution_distance(shape, [shape])["articulation"])  # does not vary
+
+
+def test_values_between_those_of_humans_are_within_their_spread():
+    shape = measure(grid(scale()), performance(0.5 * np.arange(16), velocity=60))
+    soft, loud = replace(shape, velocity=shape.velocity - 5), replace(shape, velocity=shape.velocity + 5)
+    half = replace(shape, velocity=shape.velocity + np.where(np.arange(16) < 8, 0, 9))
+    assert share_within(half, [soft, loud])["velocity"] == 0.5
+    assert share_within(shape, [soft, loud])["pedal"] == 1.0
+    assert np.isnan(share_within(shape, [soft])["velocity"])

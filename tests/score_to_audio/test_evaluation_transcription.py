@@ -65,6 +65,24 @@ def test_a_pedal_heard_as_a_pedal_is_as_good_as_long_notes() -> None:
     assert scores(pedalled, long).offset_f1 == 1.0
 
 
+def test_velocities_count_once_they_are_scaled() -> None:
+    pytest.importorskip("mir_eval")
+    softer = replace(scale(), velocity=scale().velocity // 2)
+    assert scores(scale(), softer).velocity_f1 == 1.0
+    wrong = replace(scale(), velocity=scale().velocity[[7, 0, 5, 2, 6, 1, 4, 3]])
+    assert scores(scale(), wrong).velocity_f1 < 0.5
+
+
+def test_the_pedal_is_compared_in_time() -> None:
+    pytest.importorskip("mir_eval")
+    pressed = scale(sustain((1.0, 127), (2.0, 0)))
+    late = scale(sustain((1.5, 127), (2.5, 0)))
+    assert scores(pressed, pressed).pedal_f1 == 1.0
+    assert scores(pressed, late).pedal_f1 == pytest.approx(0.5, abs=0.01)
+    assert scores(pressed, scale()).pedal_f1 == 0.0
+    assert np.isnan(scores(scale(), scale()).pedal_f1)
+
+
 def test_constant_velocities_have_no_correlation() -> None:
     pytest.importorskip("mir_eval")
     flat = replace(scale(), velocity=np.full(8, 64))

@@ -1,0 +1,133 @@
+"""The flow ``compare``: combinations side by side, measured, on a listening page."""
+
+# Annotations are objects here for the same reason as in pipeline.py.
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from prefect import Task, flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.utilities.annotations import quote
+from pydantic import Field
+
+from flows.pipeline import RUNNER
+from flows.tasks import FORESEEN, RETRY_DELAYS, may_pass_next_time
+from score_to_audio import progress
+from score_to_audio.compare import produce
+from score_to_audio.compare.config import ComparisonConfig
+from score_to_audio.compare.config_file import read_config, with_paths
+from score_to_audio.compare.plan import make_plan
+from score_to_audio.compare.run import Failure, carry_out
+from score_to_audio.registry import device_called
+from score_to_audio.store import default_store
+from score_to_audio.types import InputError
+
+_computing = Lock()
+"""Held by the piece of work that runs: models and measures use all cores by themselves."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_name() -> str:
+    """The title, or the name of the file."""
+    comparison = flow_run.parameters["comparison"]
+    if isinstance(comparison, str | Path):
+        return Path(comparison).stem
+    return ComparisonConfig.model_validate(comparison).title
+
+
+@flow(name="compare", flow_run_name=run_name, task_runner=RUNNER)
+def compare(
+    comparison: Path | ComparisonConfig,
+    output: Path = Path("comparison"),
+    blind: Literal["pairs", "mushra"] | None = None,
+    blind_seed: Annotated[int, Field(ge=0)] = 0,
+    webmushra: bool = False,
+    device: str = "auto",
+) -> State[None]:
+    """Make every combination, measure it, and put it on a page to listen to.
+
+    A cell that fails carries its reason and does not stop the others; the run then ends as failed, and the
+    page is there all the same. What is in the store already is not made again.
+
+    Args:
+        comparison: A comparison's YAML file, or what it would say.
+        output: Folder for the page (page/index.html), cells.csv, summary.csv and results.json.
+        blind: Hide the names on the page and collect votes: pairs or mushra.
+        blind_seed: Of the order in a blind test.
+        webmushra: Also write a configuration and stimuli for webMUSHRA.
+        device: auto, cpu or cuda.
+    """
+    try:
+        config = (
+            read_config(comparison) if isinstance(comparison, Path) else with_paths(comparison, Path.cwd())
+        )
+        plan = make_plan(config, device=device)
+        used = device_called(device)
+    except InputError as error:
+        return Failed(message=str(error), data=error)
+    store = default_store()
+    result = carry_out(plan, store, each=_as_tasks, device=used)
+    try:
+        made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
+    except InputError as error:
+        return Failed(message=str(error), data=error)
+    create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
+    create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
+    if result.failures:
+        return Failed(message=made.summary, data=produce.CellsFailed(made.summary))
+    return Completed(message=made.summary)
+
+
+def _as_tasks(
+    work: Callable[[Item], Result], items: Sequence[Item], name: Callable[[Item], str]
+) -> list[Result | Failure]:
+    """``compare.run.Each``: one task per item."""
+    logger = get_run_logger()
+    whole = cast(Any, quote(work))  # Prefect need not search it for futures, and unwraps it
+    futures: list[PrefectFuture[Any]] = [
+        piece_of_work.submit(name(item), whole, cast(Any, quote(item))) for item in items
+    ]
+    for done, future in enumerate(as_completed(futures), start=1):
+        found = _result(future)
+        if isinstance(found, Failure):
+            logger.error("%s", found.reason)
+        progress.report(done, len(futures), "pieces of work")
+    return [_result(future) for future in futures]
+
+
+def _result(future: PrefectFuture[Any]) -> Any:
+    future.wait()  # until then Prefect answers with what the server knows so far
+    if future.state.is_completed():
+        return future.state.result()
+    reason = future.state.message or future.state.name or "no reason was given"
+    return Failure(reason)
+
+
+def _is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    return may_pass_next_time(state.result(raise_on_failure=False))
+
+
+@task(
+    task_run_name="{name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=_is_worth_a_retry,
+)
+def piece_of_work(name: str, work: Callable[[Any], Any], item: Any) -> State[Any]:
+    """One cell made, or one measured."""
+    try:
+        with _computing:
+            return Completed(data=work(item))
+    except FORESEEN as error:
+        return Failed(message=f"{name}: {error}", data=error)

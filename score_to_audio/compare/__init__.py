@@ -1,0 +1,1 @@
+"""Combinations side by side: what is compared, how it is made and measured, and what comes out."""

@@ -1,0 +1,114 @@
+"""Frechet audio distance: how far the distribution of a set of sounds is from that of another.
+
+K. Kilgour et al., "Fréchet Audio Distance: A Reference-Free Metric for Evaluating Music Enhancement
+Algorithms" (Interspeech 2019): the Frechet distance between two Gaussians that are fitted to embeddings of
+the sounds' frames. The embedding is anybody's choice, and values of different embeddings cannot be compared:
+always say which one it was. MIDI-VALLE's authors take the quantized latents of Piano-Encodec, the codec that
+MIDI-VALLE generates through; that favours MIDI-VALLE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from score_to_audio.types import Waveform
+
+if TYPE_CHECKING:
+    from synthesizers.codecs.encodec import Codec
+
+LONGEST = 180.0
+"""Seconds of a sound that are embedded, from its beginning (MIDI-VALLE's evaluation)."""
+SIXTEEN_BITS = 32_767
+"""Full scale: the published evaluation keeps sounds as 16-bit integers before it embeds them."""
+ZERO_CROSSINGS, ROLLOFF, KAISER_BETA = 64, 0.9475937167399596, 14.769656459379492
+"""Of the resampling in MIDI-VALLE's evaluation ("kaiser_best")."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A way to turn sound into vectors."""
+
+    name: str
+    """Part of every value's label."""
+    embed: Callable[[Waveform], NDArray[np.float32]]
+    """[frames, dimensions] of a sound."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of a set of vectors: enough to fit a Gaussian, and to join it with other sets."""
+
+    count: int
+    total: NDArray[np.float64]
+    """[D] sum of the vectors."""
+    products: NDArray[np.float64]
+    """[D, D] sum of the vectors' outer products with themselves."""
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        return self.total / self.count
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """[D, D] unbiased."""
+        centred = self.products - np.outer(self.total, self.total) / self.count
+        return centred / (self.count - 1)
+
+
+def moments(vectors: NDArray[np.floating]) -> Moments:
+    """Of [frames, D]."""
+    columns = vectors.astype(np.float64)
+    return Moments(len(columns), columns.sum(axis=0), columns.T @ columns)
+
+
+def joined(sets: Sequence[Moments]) -> Moments:
+    """Of all the vectors of several sets (one at least)."""
+    return reduce(lambda a, b: Moments(a.count + b.count, a.total + b.total, a.products + b.products), sets)
+
+
+def frechet_distance(one: Moments, other: Moments) -> float:
+    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of means m and covariances S; 0 is best.
+
+    nan for sets of fewer than two vectors. Estimates from few vectors are biased upwards: compare sets of the
+    same size only, and take some thousand vectors.
+    """
+    if min(one.count, other.count) < 2:
+        return float("nan")
+    means = float(((one.mean - other.mean) ** 2).sum())
+    a, b = one.covariance, other.covariance
+    values, vectors = np.linalg.eigh(a)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    # The eigenvalues of S1 S2 are those of the symmetric S1^(1/2) S2 S1^(1/2).
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
+    return max(0.0, means + float(np.trace(a) + np.trace(b) - 2 * shared))
+
+
+def codec_embedding(codec: Codec, name: str) -> Embedding:
+    """A codec's quantized latents, 50 vectors of 128 per second for Piano-Encodec, as MIDI-VALLE's authors
+    compute them: mean over channels, Kaiser-windowed resampling, rounded to 16 bits, first three minutes."""
+    import torch
+
+    from adapters.codec import device_of
+    from synthesizers.codecs.resampling import kaiser_resample
+
+    def embed(sound: Waveform) -> NDArray[np.float32]:
+        mono = torch.from_numpy(sound.samples[:, : int(LONGEST * sound.sample_rate)]).mean(dim=0)
+        converted = kaiser_resample(
+            mono,
+            sound.sample_rate,
+            codec.config.sample_rate,
+            zero_crossings=ZERO_CROSSINGS,
+            rolloff=ROLLOFF,
+            beta=KAISER_BETA,
+        )
+        rounded = torch.round(converted.clamp(-1, 1) * SIXTEEN_BITS) / SIXTEEN_BITS
+        codes = list(codec.encode_blocks([rounded[None, None].to(device_of(codec))]))
+        return np.asarray(codec.latent(torch.cat(codes, dim=-1))[0].T.cpu().numpy())
+
+    return Embedding(name, embed)
