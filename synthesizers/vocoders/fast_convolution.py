@@ -22,8 +22,8 @@ from torch.nn import functional
 BLOCK_PER_TAP = 2.5
 """Block length per kernel tap, before rounding up to a power of two: fastest on 64 to 256 channels."""
 FEWEST_TAPS, FEWEST_CHANNELS = 11, 128
-"""Below either, the transforms cost more time than they save (AMD Zen 5, where ``DirectConvolution`` reaches the
-peak of 250 GFLOP/s; M2A's generator takes a tenth longer with 5 and 64)."""
+"""Below either, the transforms cost more time than they save (AMD Zen 5, where ``DirectConvolution`` reaches
+the peak of 250 GFLOP/s; M2A's generator takes a tenth longer with 5 and 64)."""
 CACHED = 2**20
 """Values that a core's own cache and its share of the common one hold (4 MB)."""
 
@@ -99,9 +99,7 @@ class FastConvolution:
         blocks = self._blocks(x, count, outputs)
         # Spectra that fit into the cache are mixed a quarter faster, unless all kernels are fetched for each.
         together = count if self.kernel.numel() > CACHED else max(1, CACHED // self.kernel[:, 0].numel() // 4)
-        parts = [
-            self._convolved(blocks[:, first : first + together]) for first in range(0, count, together)
-        ]
+        parts = [self._convolved(blocks[:, first : first + together]) for first in range(0, count, together)]
         out = parts[0] if len(parts) == 1 else torch.cat(parts)
         return out.view(count * outputs * self.dilation, -1)[: len(x)]
 

@@ -1,7 +1,7 @@
 """The HiFi-GAN generator on a CPU: the same sums as ``hifigan.Generator``, in another order.
 
 Channels come last everywhere, upsampling is one matrix product, the widest convolutions with the most taps go
-through ``FastConvolution``, which saves multiplications, and every stage runs in tiles that stay near the cache.
+through ``FastConvolution``, which saves multiplications; every stage runs in tiles that stay near the cache.
 """
 
 from __future__ import annotations
