@@ -12,8 +12,6 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from score_to_audio.types import InputError
-
 KINDS = ("text", "json")
 LOGGERS = ("score_to_audio", "flows", "adapters", "renderers", "synthesizers")
 ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -24,6 +22,8 @@ def wanted() -> str:
     """ "text" or "json". Raises ``InputError`` for anything else."""
     kind = os.environ.get("SCORE_TO_AUDIO_LOG") or "text"
     if kind not in KINDS:
+        from score_to_audio.types import InputError
+
         raise InputError(f"SCORE_TO_AUDIO_LOG is {kind!r}; known: {', '.join(KINDS)}")
     return kind
 

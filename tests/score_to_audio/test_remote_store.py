@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import random
@@ -26,6 +27,7 @@ from score_to_audio.remote_store import SHARED, RemoteStore
 from score_to_audio.store import Store, StoreError, default_store, open_store
 from score_to_audio.types import Artifact
 from tests.score_to_audio.store_worker import CONTENT, PROVENANCE, key_of
+from tests.trial.trial_kit import install_trial_plugins, write_scores
 
 WORKER = Path(__file__).with_name("store_worker.py")
 KEY = key_of("one")
@@ -438,3 +440,28 @@ def test_threads_share_one_store(url: str, tmp_path: Path) -> None:
         made = list(pool.map(lambda _: put(store, maker)[0], range(8)))
     assert maker.calls == 1
     assert len(set(made)) == 1
+
+
+@pytest.mark.slow
+def test_the_command_line_on_two_machines(url: str, tmp_path: Path) -> None:
+    plugins = install_trial_plugins(tmp_path / "plugins")
+    scores = write_scores(tmp_path / "scores", 2)
+    for machine, cached in (("one", False), ("two", True)):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "score_to_audio.cli", "run", str(scores), "--json"),
+                *("-o", str(tmp_path / f"out-{machine}"), "-r", "trial", "-s", "trial", "-f", "ogg"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join([str(plugins), str(WORKER.parents[2])]),
+                "SCORE_TO_AUDIO_STORE": url,
+                "SCORE_TO_AUDIO_STORE_CACHE": str(tmp_path / machine),
+            },
+        )
+        assert [json.loads(line)["cached"] for line in done.stdout.splitlines()] == [cached] * 2
+    for path in (tmp_path / "out-one").glob("*.ogg"):
+        assert path.read_bytes() == (tmp_path / "out-two" / path.name).read_bytes()
