@@ -16,6 +16,12 @@ from score_to_audio.types import InputError
 from tests.listening.browser import complaints, press, until, visit
 from tests.listening.comparisons import CONDITIONS
 
+TEXT = "return document.body.innerText"
+CHIPS = "return document.querySelector('.chips').innerText"
+LIT = "return document.querySelectorAll('.score g.note.on').length"
+FILES = "return listening.open().stage.player.cells.map((cell) => cell.audio)"
+VOTE = {"seconds": 1, "time": "2026-01-01T00:00:00Z", "chosen": None}
+
 chromium = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 
 
@@ -42,7 +48,6 @@ def test_nothing_in_the_folder_names_a_condition(blind: tuple[Path, Blind], fini
     audio = [path for path in files if path.suffix == ".mp3"]
     assert {path.stem for path in audio} == set(key.stimuli)
     assert len({path.stat().st_mtime for path in audio}) == 1
-    # The files' order says nothing: in half of the rows, more or less, the first name is the first column.
     assert {one.condition for one in key.stimuli.values()} == {"score", "kth"}
 
 
@@ -98,12 +103,12 @@ class TestInTheBrowser:
             )
         driver.execute_script(f"{button}.click()")
         until(
-            lambda: "1 of 2 answered" in driver.execute_script("return document.body.innerText"),
+            lambda: "1 of 2 answered" in driver.execute_script(TEXT),
             "the next trial",
         )
         # The answer is still there after the page is opened again.
         visit(driver, index)
-        assert "1 of 2 answered" in driver.execute_script("return document.body.innerText")
+        assert "1 of 2 answered" in driver.execute_script(TEXT)
         driver.execute_cdp_cmd(
             "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
         )
@@ -121,15 +126,21 @@ class TestInTheBrowser:
         assert complaints(driver) == []
 
     def test_listeners_have_orders_of_their_own(self, driver: Any, blind: tuple[Path, Blind]) -> None:
-        index, _ = blind
-        orders = set()
-        for _ in range(8):
+        index, asked = blind
+        name = f"score-to-audio votes {read_key(asked.key_file).test}"
+
+        def order(listener: str) -> str:
+            memory = json.dumps({"listener": listener, "votes": {}})
+            driver.execute_script("localStorage.setItem(arguments[0], arguments[1])", name, memory)
             visit(driver, index)
-            orders.add(json.dumps(driver.execute_script(
-                "return listening.open().stage.player.cells.map((cell) => cell.audio)"
-            )))  # fmt: skip
-            driver.execute_script("localStorage.clear()")
-        assert len(orders) > 1
+            cells = driver.execute_script(
+                "return listening.open().stage.player.cells.map((one) => one.audio)"
+            )
+            return str(cells)
+
+        visit(driver, index)
+        assert order("one") == order("one")
+        assert len({order(listener) for listener in ("one", "two", "three", "four")}) > 1
 
     def test_switching_and_the_score_work_as_on_the_page(
         self, driver: Any, blind: tuple[Path, Blind]
@@ -175,13 +186,8 @@ def test_exports_that_do_not_fit_are_refused(
         "unknown": [vote | {"trial": "x"}],
         "stranger": [vote | {"chosen": "x"}],
     }
-    export = {
-        "format": "score-to-audio votes 1",
-        "test": key.test,
-        "kind": "pairs",
-        "listener": "l",
-        "votes": [vote],
-    }
+    about = {"format": "score-to-audio votes 1", "test": key.test, "kind": "pairs", "listener": "l"}
+    export = about | {"votes": [vote]}
     path = tmp_path / "votes.json"
     path.write_text(json.dumps(export))
     check_votes(read_votes(path), key, str(path))

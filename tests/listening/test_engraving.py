@@ -13,9 +13,11 @@ from tests.listening.comparisons import SCORES
 
 MEI = """<?xml version="1.0" encoding="UTF-8"?>
 <mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv><score>
-<scoreDef meter.count="4" meter.unit="4"><staffGrp><staffDef n="1" lines="5" clef.shape="G" clef.line="2"/></staffGrp></scoreDef>
+<scoreDef meter.count="4" meter.unit="4"><staffGrp>
+<staffDef n="1" lines="5" clef.shape="G" clef.line="2"/></staffGrp></scoreDef>
 <section><measure n="1"><staff n="1"><layer n="1"><note xml:id="first" dur="2" oct="5" pname="c"/>
-<note xml:id="second" dur="2" oct="5" pname="d"/></layer></staff></measure></section></score></mdiv></body></music></mei>
+<note xml:id="second" dur="2" oct="5" pname="d"/></layer></staff></measure></section></score></mdiv></body>
+</music></mei>
 """
 
 

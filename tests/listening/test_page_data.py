@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def test_an_earlier_page_is_replaced_and_nothing_else_is(finished: Comparison, t
     (first.parent / "data" / "old.js").write_text("")
     write_page(finished, tmp_path / "page")
     assert not (first.parent / "data" / "old.js").exists()
-    assert sorted(os.listdir(tmp_path)) == ["page"]
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("precious")
