@@ -3,7 +3,8 @@
     python -m benchmarks.compare FOLDER [--again]
 
 FOLDER keeps the scores, the store and the page; a new one for figures that hold. With ``--again`` only the
-second run is timed, in an earlier call's folder. Engraving is left out by leaving the extra ``listening`` uninstalled.
+second run is timed, in an earlier call's folder. Engraving is left out by leaving the extra ``listening``
+uninstalled.
 """
 
 from __future__ import annotations
