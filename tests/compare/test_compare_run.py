@@ -232,6 +232,7 @@ def test_numbers_page_and_listening_test_are_left_on_disk(place: Path, store: St
     assert stages == ["render", "synthesize"]
     assert (place / "out" / "blind-key.json").is_file()
 
+    import soundfile
     import yaml
 
     path = place / "out" / "webmushra" / "configs" / "comparison.yaml"
@@ -239,8 +240,10 @@ def test_numbers_page_and_listening_test_are_left_on_disk(place: Path, store: St
     _, (order, *trials), finish = config["pages"]
     assert (order, finish["type"], len(trials)) == ("random", "finish", 3)
     for trial in trials:
-        for stimulus in (trial["reference"], *trial["stimuli"].values()):
-            assert (place / "out" / "webmushra" / stimulus).is_file()
+        stimuli = (trial["reference"], *trial["stimuli"].values())
+        infos = [soundfile.info(place / "out" / "webmushra" / stimulus) for stimulus in stimuli]
+        assert {info.samplerate for info in infos} == {48_000}
+        assert len({info.frames for info in infos}) == 1
 
 
 def test_titles_cannot_be_formulas(place: Path, store: Store) -> None:
