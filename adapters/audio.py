@@ -36,9 +36,9 @@ LOSSY: dict[AudioFormat, dict[str, Any]] = {
     "ogg": {"compression_level": 0.2},
     "mp3": {"compression_level": 0.2, "bitrate_mode": "CONSTANT"},
 }
-"""libsndfile's compression scale, 0 best, 1 smallest: for piano about 160 kbit/s Vorbis, and 256 kbit/s MP3 (128
-below 32 kHz). Constant, because browsers seek by the bit rate: in five minutes of variable MP3, Chromium went
-up to 0.25 s beside the place it was asked for, in constant MP3 at most one frame (0.03 s)."""
+"""libsndfile's compression scale, 0 best, 1 smallest: for piano about 160 kbit/s Vorbis, and 256 kbit/s MP3
+(128 below 32 kHz). Constant, because browsers seek by the bit rate: in five minutes of variable MP3, Chromium
+went up to 0.25 s beside the place it was asked for, in constant MP3 at most one frame (0.03 s)."""
 BLOCK = 1 << 16
 """Samples per channel handed to an encoder at once, always: what libsndfile's Vorbis encoder makes of a sound
 depends on how it is cut (and it overruns its stack on millions at once)."""

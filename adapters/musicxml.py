@@ -136,6 +136,9 @@ def notation(score: Score) -> tuple[str, dict[str, str]]:
     for number, note in enumerate(root.iter("note"), start=1):
         new_ids[note.get("id")] = f"n{number}"
         note.set("id", f"n{number}")
+    names = root.findall("part-list/score-part/part-name")
+    if len(names) == 1:
+        names[0].set("print-object", "no")
     return etree.tostring(root, encoding="unicode"), new_ids
 
 

@@ -143,7 +143,7 @@ _PLAIN_WORDS = re.compile(r"[\w, #-]{0,40}")
 _CLASSES = frozenset(
     {"note", "system", "measure", "ending", "fing", "reh", "tempo", "dir", "dynam", "mNum", "rend"}
 )
-"""Verovio's classes that the page's style sheet or scripts look for."""
+"""Verovio's classes that the page looks for. Its placeholders are not meant to be seen."""
 _FONT = re.compile(r"@font-face\s*\{[^}]*?url\(data:[\w/;=+-]*;base64,([A-Za-z0-9+/=]+)\)")
 
 
@@ -178,12 +178,13 @@ def _copy_children(
 
     for child in source:
         tag = child.tag.removeprefix(_SVG) if isinstance(child.tag, str) else ""
-        if tag not in _SHAPES:
+        classes = (child.get("class") or "").split()
+        if tag not in _SHAPES or "placeholder" in classes:
             continue
         copy = etree.SubElement(target, tag, dict(_attributes(child, tag, glyphs)))
         copy.text, copy.tail = child.text, child.tail
         note = known.get(child.get("id") or "")
-        if note is not None and "note" in (child.get("class") or "").split():
+        if note is not None and "note" in classes:
             copy.set("id", note)
             if found is not None:
                 found[note] = None

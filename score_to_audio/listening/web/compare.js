@@ -58,9 +58,10 @@
       entry.stage = stage;
       entry.radios = [];
       const table = columns(page, entry, stage);
-      entry.body.replaceChildren(element("div", { class: "columns-side" }, table), stage.root);
       bar.root.hidden = stage.player.current < 0;
-      if (stage.player.current < 0) { stage.root.remove(); return; }
+      entry.body.replaceChildren(table);
+      if (stage.player.current < 0) return;
+      entry.body.append(stage.root, stage.curves.root);
       bar.show(stage);
       mark(entry);
       stage.redraw();
@@ -110,10 +111,10 @@
             click: () => details(entry, index),
           }, "i")));
       });
-      return element("div", { class: "table-scroll", tabindex: "-1" },
+      return element("div", { class: "columns-side" }, element("div", { class: "table-scroll", tabindex: "-1" },
         element("table", { class: "columns" },
           element("caption", { class: "visually-hidden" }, `Columns of ${row.name} and their measures`),
-          element("thead", {}, head), element("tbody", {}, ...lines)),
+          element("thead", {}, head), element("tbody", {}, ...lines))),
         used.some((measure) => measure.description) ? element("details", { class: "meanings" },
           element("summary", {}, "What the numbers mean"),
           element("dl", {}, ...used.flatMap((measure) => [element("dt", {}, measure.label), element("dd", {}, measure.description)]))) : null);
@@ -198,7 +199,7 @@
         : element("span", { class: "interval" }, ` [${number(one.low, measure.digits)}, ${number(one.high, measure.digits)}]`);
       return element("td", { class: "number", title: `over ${one.count} rows` }, number(one.mean, measure.digits), interval);
     };
-    return element("details", { class: "summary", open: true },
+    return element("details", { class: "summary" },
       element("summary", {}, "All rows together: mean and 95 % confidence interval"),
       element("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "Summary" }, element("table", {},
         element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Column"),

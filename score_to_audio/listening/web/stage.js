@@ -86,7 +86,7 @@
       this.notesByOnset = row.notes ? row.notes.q : [];
       this.root = element("div", { class: "stage-views" }, this.alert,
         row.notice ? element("p", { class: "notice" }, row.notice) : null,
-        this.score?.root, this.roll?.root, this.curves?.root);
+        this.score?.root, this.roll?.root);
       this.longestWritten = row.notes ? row.notes.d.reduce((a, b) => Math.max(a, b), 0) : 0;
       this.resized = new ResizeObserver(() => { this.redraw(); });
       this.resized.observe(this.root);
