@@ -22,7 +22,7 @@ from flows.tasks import FORESEEN, RETRY_DELAYS, may_pass_next_time
 from score_to_audio import progress
 from score_to_audio.compare import produce
 from score_to_audio.compare.config import ComparisonConfig
-from score_to_audio.compare.config_file import read_config, with_paths
+from score_to_audio.compare.config_file import read_plan, with_paths
 from score_to_audio.compare.plan import make_plan
 from score_to_audio.compare.run import Failure, carry_out
 from score_to_audio.registry import device_called
@@ -67,10 +67,10 @@ def compare(
         device: auto, cpu or cuda.
     """
     try:
-        config = (
-            read_config(comparison) if isinstance(comparison, Path) else with_paths(comparison, Path.cwd())
-        )
-        plan = make_plan(config, device=device)
+        if isinstance(comparison, Path):
+            plan = read_plan(comparison, device=device)
+        else:
+            plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
         used = device_called(device)
     except InputError as error:
         return Failed(message=str(error), data=error)

@@ -45,17 +45,19 @@ def compare(
 ) -> None:
     """Combinations of renderers and synthesizers side by side: a page to listen to, measures, confidence
     intervals (as a Prefect flow; its server starts first, some 10 s)."""
-    from score_to_audio.compare.config_file import read_config
+    from score_to_audio.compare.config_file import read_plan
+    from score_to_audio.compare.plan import make_plan
     from score_to_audio.types import InputError
 
     if blind not in (None, "pairs", "mushra"):
         raise InputError(f"--blind {blind}: write pairs or mushra")
     if len(rows) == 1 and Path(rows[0]).suffix.lower() in YAML_SUFFIXES:
-        config = read_config(Path(rows[0]))
+        comparison: Path | ComparisonConfig = Path(rows[0]).absolute()
+        read_plan(Path(rows[0]), device=device)  # before the server starts
     else:
         from score_to_audio.compare.choices import config_from_choices
 
-        config = config_from_choices(
+        comparison = config_from_choices(
             rows,
             renderers=_split(renderers),
             synthesizers=_split(synthesizers),
@@ -64,8 +66,9 @@ def compare(
             recording=recording,
             seed=seed,
         )
+        make_plan(comparison, device=device)
     kind: Literal["pairs", "mushra"] | None = blind  # type: ignore[assignment]
-    _run(config, output, kind, blind_seed, webmushra, device, as_json)
+    _run(comparison, output, kind, blind_seed, webmushra, device, as_json)
 
 
 def _split(text: str) -> list[str]:
@@ -73,7 +76,7 @@ def _split(text: str) -> list[str]:
 
 
 def _run(
-    config: ComparisonConfig,
+    comparison: Path | ComparisonConfig,
     output: Path,
     blind: Literal["pairs", "mushra"] | None,
     blind_seed: int,
@@ -91,7 +94,7 @@ def _run(
 
     with Display(total=1, quiet=as_json) as display, display.item("compare"):
         state = flow(
-            config,
+            comparison,
             output=output.absolute(),
             blind=blind,
             blind_seed=blind_seed,

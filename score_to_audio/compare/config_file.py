@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from score_to_audio.compare.config import ComparisonConfig
+from score_to_audio.compare.plan import PlaceError, Plan, make_plan
 from score_to_audio.types import InputError
 
 MAX_FILE_SIZE = 2**20
@@ -28,6 +29,19 @@ def read_config(path: Path) -> ComparisonConfig:
 
     Raises ``InputError`` that names the file and the line.
     """
+    return _read(path)[0]
+
+
+def read_plan(path: Path, *, device: str = "auto") -> Plan:
+    """As ``read_config``, with everything that it names looked up."""
+    config, lines = _read(path)
+    try:
+        return make_plan(config, device=device)
+    except PlaceError as error:
+        raise InputError(f"{path}, line {lines[error.place]}: {error}") from error
+
+
+def _read(path: Path) -> tuple[ComparisonConfig, Lines]:
     try:
         if path.stat().st_size > MAX_FILE_SIZE:
             raise InputError(f"{path}: larger than {MAX_FILE_SIZE >> 20} MB; is it the file of a comparison?")
@@ -37,7 +51,7 @@ def read_config(path: Path) -> ComparisonConfig:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not text in UTF-8; save it so") from error
     content, lines = parse(text, str(path))
-    return with_paths(validated(content, str(path), lines), path.absolute().parent)
+    return with_paths(validated(content, str(path), lines), path.absolute().parent), lines
 
 
 def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None) -> ComparisonConfig:

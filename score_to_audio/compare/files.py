@@ -23,6 +23,7 @@ from score_to_audio.types import (
     Performance,
     Provenance,
     Score,
+    Waveform,
 )
 
 if TYPE_CHECKING:
@@ -316,13 +317,15 @@ def compressed(audio: File, store: Store) -> File:
     )
 
 
-def at_rate(audio: File, rate: int, store: Store) -> File:
-    """The sound as a WAV file of ``rate`` Hz."""
+def at_rate(audio: File, rate: int, length: int, store: Store) -> File:
+    """The sound as a WAV file of ``rate`` Hz and ``length`` samples, silent after its end."""
 
     def make(path: Path) -> None:
         from adapters.audio import read_audio, resample, stream_of, write_audio
 
-        write_audio(stream_of(resample(read_audio(audio.path), rate)), path, format="wav")
+        samples = resample(read_audio(audio.path), rate).samples[:, :length]
+        padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
+        write_audio(stream_of(Waveform(padded, rate)), path, format="wav")
 
     return derived(
         audio,
@@ -331,7 +334,7 @@ def at_rate(audio: File, rate: int, store: Store) -> File:
         model="wav",
         name="audio.wav",
         media_type=MEDIA_TYPES["wav"],
-        parameters={"rate": rate},
+        parameters={"rate": rate, "length": length},
         make=make,
     )
 

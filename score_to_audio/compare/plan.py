@@ -100,6 +100,14 @@ class Section:
     """Key of the condition that sounds are measured against; None: the rows' recordings."""
 
 
+class PlaceError(InputError):
+    """Something in a comparison's description that cannot be, and where."""
+
+    def __init__(self, place: tuple[str | int, ...], reason: str) -> None:
+        super().__init__(f"{'.'.join(map(str, place))}: {reason}")
+        self.place = place
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that a comparison needs, checked."""
@@ -114,13 +122,13 @@ class Plan:
 
 
 def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
-    """Raises ``InputError`` for unknown names and wrong options. Checkpoints, datasets and files of rows that
+    """Raises ``PlaceError`` for unknown names and wrong options. Checkpoints, datasets and files of rows that
     are not there cost their cells alone."""
     return Plan(
         title=config.title,
         description=config.description,
         sections=tuple(
-            _section(section, f"sections.{number}", config, device)
+            _section(section, ("sections", number), config, device)
             for number, section in enumerate(config.sections)
         ),
         score_options=stages.read_score_options(config.score_options),
@@ -129,18 +137,21 @@ def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
     )
 
 
-def _section(section: SectionConfig, place: str, config: ComparisonConfig, device: str) -> Section:
+def _section(
+    section: SectionConfig, place: tuple[str | int, ...], config: ComparisonConfig, device: str
+) -> Section:
     conditions = []
     for number, column in enumerate(section.columns):
         try:
             conditions.append(_condition(column, config.seed, device))
         except InputError as error:
-            raise InputError(f"{place}.columns.{number}: {error}") from error
+            raise PlaceError((*place, "columns", number), str(error)) from error
     conditions = _with_unique_keys(conditions)
     labels = {condition.label: condition.key for condition in conditions}
     if section.reference is not None and section.reference not in labels:
-        raise InputError(
-            f"{place}.reference: no column is called {section.reference!r}; there are: {', '.join(labels)}"
+        raise PlaceError(
+            (*place, "reference"),
+            f"no column is called {section.reference!r}; there are: {', '.join(labels)}",
         )
     return Section(
         title=section.title,

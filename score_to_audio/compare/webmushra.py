@@ -20,7 +20,7 @@ from score_to_audio.store import Store
 NAME = "comparison"
 TASK = "Rate each performance from 0 (bad) to 100 (excellent)."
 RATE = 48_000
-"""Hz: webMUSHRA wants all stimuli of a page at one rate."""
+"""Hz: webMUSHRA wants all stimuli of a page at one rate, and of one length."""
 
 
 def write_webmushra(result: ComparisonResult, folder: Path, store: Store) -> Path:
@@ -68,7 +68,8 @@ def _trials(result: ComparisonResult, folder: Path, store: Store) -> Iterator[di
                 continue
             place = f"{number + 1}-{row + 1}"
             reference = _reference(section, cells)
-            stimuli = {cell.condition.key: _stimulus(cell, place, folder, store) for cell in cells}
+            length = max(_length(cell) for cell in cells)
+            stimuli = {cell.condition.key: _stimulus(cell, place, length, folder, store) for cell in cells}
             yield {
                 "type": "mushra",
                 "id": f"trial-{place}",
@@ -93,10 +94,18 @@ def _reference(section: SectionResult, cells: list[CellResult]) -> str:
     return wanted if wanted in keys else (recordings or keys)[0]
 
 
-def _stimulus(cell: CellResult, place: str, folder: Path, store: Store) -> str:
+def _length(cell: CellResult) -> int:
+    """Samples at ``RATE``."""
+    import soundfile
+
+    assert cell.made is not None
+    return round(soundfile.info(cell.made.audio.path).duration * RATE)
+
+
+def _stimulus(cell: CellResult, place: str, length: int, folder: Path, store: Store) -> str:
     """Where webMUSHRA finds the sound, relative to its folder."""
     assert cell.made is not None
-    sound = files.at_rate(cell.made.audio, RATE, store)
+    sound = files.at_rate(cell.made.audio, RATE, length, store)
     name = f"configs/resources/{NAME}/{place}-{cell.condition.key}.wav"
     _deliver(sound, folder / name, store)
     return name

@@ -24,7 +24,7 @@ class Estimate:
 def mean(values: Sequence[float]) -> Estimate:
     """The mean of the values that are finite, with Student's t interval (Student, Biometrika 6(1), 1908);
     two values at least for an interval."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # a fraction of the time that scipy.stats takes to load
 
     finite = np.array([value for value in values if np.isfinite(value)], np.float64)
     count = len(finite)
@@ -33,17 +33,17 @@ def mean(values: Sequence[float]) -> Estimate:
     centre = float(finite.mean())
     if count < 2:
         return Estimate(centre, np.nan, np.nan, count)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * finite.std(ddof=1) / np.sqrt(count))
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2) * finite.std(ddof=1) / np.sqrt(count))
     return Estimate(centre, centre - half, centre + half, count)
 
 
 def share(successes: int, trials: int) -> Estimate:
     """A share of trials with the exact binomial interval (Clopper & Pearson, Biometrika 26(4), 1934)."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     if not trials:
         return Estimate(np.nan, np.nan, np.nan, 0)
     tail, failures = (1 - CONFIDENCE) / 2, trials - successes
-    low = float(beta.ppf(tail, successes, failures + 1)) if successes else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, failures)) if failures else 1.0
+    low = float(betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
     return Estimate(successes / trials, low, high, trials)

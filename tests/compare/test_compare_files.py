@@ -45,6 +45,15 @@ def test_cuts_are_made_once(tmp_path: Path) -> None:
     assert store.info().count == 2
 
 
+def test_match_files_become_midi_files_that_name_the_notes(tmp_path: Path) -> None:
+    from tests.score_to_audio.test_evaluation_matches import MATCH
+
+    (tmp_path / "a.match").write_text(MATCH)
+    converted = files.as_midi(files.given(tmp_path / "a.match", "performance"), Store(tmp_path / "store"))
+    assert converted.path.suffix == ".mid"
+    assert read_performance(converted.path).score_ids == ("n1", "n2", "")
+
+
 def test_recordings_are_cut(tmp_path: Path) -> None:
     ramp = np.linspace(-0.5, 0.5, 8000, dtype=np.float32)[None]
     write_audio(stream_of(Waveform(ramp, 8000)), tmp_path / "a.flac", format="flac")

@@ -22,6 +22,7 @@ from score_to_audio.compare.run import ComparisonResult, carry_out
 from score_to_audio.store import Store
 from score_to_audio.types import InputError, Performance, Waveform
 
+PROJECT = Path(__file__).parents[2]
 TRIAL = {"renderer": "trial", "synthesizer": "trial"}
 MEASURES = ["levels"]
 
@@ -127,6 +128,34 @@ def test_sounds_are_measured_against_the_recording_of_the_same_performance(place
     assert "chroma_distance" not in rendered
 
 
+def test_expression_is_held_to_humans(place: Path, store: Store) -> None:
+    from score_to_audio import registry, stages
+
+    minuet = PROJECT / "examples" / "scores" / "petzold_minuet_bwv_anh114.musicxml"
+    references = []
+    for palette in ("baroque", "romantic"):  # who stand for humans here
+        prepared = registry.prepare("renderer", "kth-rules", {"palette": palette})
+        made = stages.render(minuet, prepared, store, score_options=ScoreOptions())
+        references.append(str(store.path(made.artifact)))
+    row = {"score": str(minuet), "references": references}
+    columns = [{"renderer": name, "synthesizer": "trial"} for name in ("score", "kth-rules")]
+    result = run({"measures": ["expression"], "sections": [section([row], columns)]}, store)
+    assert result.notices == ()
+    plain, rules = (cell.values for cell in result.sections[0].cells)
+    assert rules["velocity_correlation"] > 0.9 > plain["velocity_correlation"]
+    assert rules["local_beat_period_correlation"] > 0.9 > plain["local_beat_period_correlation"]
+    assert rules["articulation_distance"] < plain["articulation_distance"]
+    assert 0 <= plain["velocity_within"] < rules["velocity_within"] <= 1
+    # A row that is one of the humans is held to the others.
+    own = {"score": str(minuet), "performance": references[0], "references": references}
+    result = run(
+        {"measures": ["expression"], "sections": [section([own], [{"synthesizer": "trial"}])]}, store
+    )
+    (values,) = (cell.values for cell in result.sections[0].cells)
+    assert values["velocity_correlation"] < 0.9999
+    assert np.isnan(values["velocity_within"])  # one other alone has no spread
+
+
 def test_the_first_seconds_of_the_recording_can_be_the_prompt(place: Path, store: Store) -> None:
     from score_to_audio.compare.cells import _own_beginning
     from score_to_audio.compare.config import FirstSeconds
@@ -203,6 +232,7 @@ def test_numbers_page_and_listening_test_are_left_on_disk(place: Path, store: St
     assert stages == ["render", "synthesize"]
     assert (place / "out" / "blind-key.json").is_file()
 
+    import soundfile
     import yaml
 
     path = place / "out" / "webmushra" / "configs" / "comparison.yaml"
@@ -210,8 +240,10 @@ def test_numbers_page_and_listening_test_are_left_on_disk(place: Path, store: St
     _, (order, *trials), finish = config["pages"]
     assert (order, finish["type"], len(trials)) == ("random", "finish", 3)
     for trial in trials:
-        for stimulus in (trial["reference"], *trial["stimuli"].values()):
-            assert (place / "out" / "webmushra" / stimulus).is_file()
+        stimuli = (trial["reference"], *trial["stimuli"].values())
+        infos = [soundfile.info(place / "out" / "webmushra" / stimulus) for stimulus in stimuli]
+        assert {info.samplerate for info in infos} == {48_000}
+        assert len({info.frames for info in infos}) == 1
 
 
 def test_titles_cannot_be_formulas(place: Path, store: Store) -> None:

@@ -79,6 +79,21 @@ def test_errors_name_the_line(old: str, new: str, message: str, tmp_path: Path) 
     assert "\n" not in str(raised.value)
 
 
+def test_names_and_options_that_are_unknown_have_their_line_too(tmp_path: Path) -> None:
+    for new, message in (
+        ("renderer: skore", "line 9: sections.0.columns.0: unknown renderer 'skore'; did you mean 'score'?"),
+        (
+            "renderer: score\n        renderer_options: {sped: 1}",
+            "line 9: sections.0.columns.0: 'score' has no",
+        ),
+    ):
+        with pytest.raises(InputError) as raised:
+            config_file.read_plan(written(tmp_path, GOOD.replace("renderer: score", new)))
+        assert message in str(raised.value)
+    with pytest.raises(InputError, match=r"line 3: sections\.0\.reference: no column is called 'x'"):
+        config_file.read_plan(written(tmp_path, GOOD.replace("title: One", "reference: x\n    title: One")))
+
+
 def test_parts_can_be_used_again(tmp_path: Path) -> None:
     text = GOOD.replace("- renderer: score", "- &one\n        renderer: score") + "      - *one\n"
     (section,) = read_config(written(tmp_path, text)).sections

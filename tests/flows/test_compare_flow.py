@@ -54,7 +54,7 @@ def test_the_command_line_makes_a_page_though_a_cell_fails(server: Server, tmp_p
     config.write_text(config.read_text().replace("renderer: trial", "renderer: trail", 1))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: sections.0.columns.0: unknown renderer 'trail'")
+    assert "two ways.yaml, line 5: sections.0.columns.0: unknown renderer 'trail'" in done.stderr
 
 
 @pytest.mark.usefixtures("settings")
