@@ -1,4 +1,5 @@
-"""The tasks: one per score and stage, each a thin cover over a function of ``stages``.
+"""The tasks, each a thin cover over a function of ``stages`` or ``jobs``: one per score and stage, or one per
+score for long lists.
 
 Prefect's own cache stays off: the store knows what is there, and its manifests are the record. A hit is a
 state named Cached.
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +18,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 
-from score_to_audio import progress, stages
-from score_to_audio.jobs import Job
+from score_to_audio import jobs, progress, stages, workers
+from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import Made, Pipeline, StageError
 from score_to_audio.store import Store, StoreError
 from score_to_audio.types import InputError
+from score_to_audio.workers import Isolation
 
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
@@ -31,9 +32,6 @@ QUIET = 5.0
 """Seconds before a stage shows its progress: an artifact costs more than a short stage."""
 BETWEEN_REPORTS = 2.0
 """Seconds."""
-
-_device = {"cpu": Lock(), "cuda": Lock()}
-"""Held while a model runs: threads that compute on one device at once cost memory and gain no speed."""
 
 
 def may_pass_next_time(error: object) -> bool:
@@ -72,7 +70,7 @@ def _as_failure(error: Exception) -> State[Any]:
 def render(job: Job, pipeline: Pipeline, store: Path) -> State[Made]:
     """Score to performance MIDI in the store at ``store``."""
     try:
-        with progress.listening(_Progress(f"render {job.name}")), _device[pipeline.renderer.device]:
+        with progress.listening(_Progress(f"render {job.name}")):
             made = stages.render(
                 job.score, pipeline.renderer, Store(store), score_options=pipeline.score_options
             )
@@ -92,7 +90,7 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> 
     """Performance MIDI to WAV, both in the store at ``store``."""
     artifact = performance.artifact
     try:
-        with progress.listening(_Progress(f"synthesize {job.name}")), _device[pipeline.synthesizer.device]:
+        with progress.listening(_Progress(f"synthesize {job.name}")):
             made = stages.synthesize(
                 Store(store).path(artifact),
                 pipeline.synthesizer,
@@ -104,6 +102,30 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> 
     except FORESEEN as error:
         return _as_failure(error)
     return _as_state(made)
+
+
+@task(
+    task_run_name="{job.name}",
+    cache_policy=NO_CACHE,
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=_is_worth_a_retry,
+)
+def make(
+    job: Job, pipeline: Pipeline, store: Path, output: Path, isolation: Isolation | None
+) -> State[Outcome]:
+    """Both stages of one score; the results in ``output``."""
+    try:
+        with progress.listening(_Progress(job.name)):
+            if isolation:
+                outcome = workers.run(job, pipeline, Store(store), output, isolation)
+            else:
+                outcome = jobs.run(job, pipeline, Store(store), output)
+    except FORESEEN as error:
+        return _as_failure(error)
+    if outcome.cached:
+        return Completed(name="Cached", message="found in the store", data=outcome)
+    return Completed(message="made", data=outcome)
 
 
 class _Progress:

@@ -36,6 +36,11 @@ class Display:
         if self.live:
             self.live.stop()
 
+    def overall(self, done: float, total: float, unit: str) -> None:
+        """Takes reports of progress that are about everything."""
+        if self.live:
+            self.live.update(self.all, completed=done, total=total, unit=unit)
+
     def item(self, name: str) -> Any:
         """A block during which reports of progress belong to ``name``."""
         from contextlib import contextmanager

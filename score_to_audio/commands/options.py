@@ -44,3 +44,15 @@ def split_options(settings: Iterable[str] | None) -> dict[str, dict[str, str]]:
             )
         options[stage][key] = value
     return options
+
+
+def number_of_bytes(size: str) -> int:
+    """20GB -> 20_000_000_000; K, M, G, T as powers of 1000, with or without B. Raises ``InputError``."""
+    from score_to_audio.types import InputError
+
+    number = size.rstrip("KMGTBkmgtb ")
+    unit = size[len(number) :].strip().upper().removesuffix("B")
+    try:
+        return int(float(number) * 1000 ** ("", "K", "M", "G", "T").index(unit))
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{size!r} is no size: write 500MB or 20GB") from error
