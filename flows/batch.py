@@ -1,4 +1,4 @@
-"""The flow ``batch``: the work of ``score-to-audio`` for long lists of scores; and ``batch-shard``, a part."""
+"""The flow ``batch``: the work of ``score-to-audio`` for long lists of scores; ``batch-shard``, a part of it."""
 
 # Annotations are objects here for the same reason as in pipeline.py.
 
@@ -145,15 +145,14 @@ def _collect(lost: Sequence[tuple[Job, str]], recorder: jobs.Recorder, output: P
     return tally
 
 
-@flow(name="batch-shard", flow_run_name="{run} from {first}")
+@flow(name="batch-shard")
 def batch_shard(
-    plan: list[Job], first: int, output: Path, run: str, choices: dict[str, Any], means: Means
+    plan: list[Job], output: Path, run: str, choices: dict[str, Any], means: Means
 ) -> State[None]:
     """One shard of a batch, submitted by the flow `batch`, which then reads the manifest.
 
     Args:
         plan: Scores and the names of their results.
-        first: Where the shard starts within the batch.
         output: Folder for the results and their record, manifest.jsonl.
         run: What the record says about the run.
         choices: Models and options, as the flow `batch` takes them.

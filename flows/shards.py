@@ -112,12 +112,12 @@ def _submit(
         deployment,
         parameters={
             "plan": [{"score": str(job.score.absolute()), "name": job.name} for job in shard.plan],
-            "first": shard.first,
             "output": str(output),
             "run": run,
             "choices": dict(choices),
             "means": asdict(means),
         },
+        flow_run_name=f"{run[-8:]}: scores {shard.first + 1} to {shard.first + len(shard.plan)}",
         timeout=0,
     )
     assert isinstance(made, FlowRun)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from score_to_audio.commands import batch, codec, doctor, models, prompts, stages, store
+from score_to_audio.commands import batch, codec, doctor, models, plot, prompts, stages, store
 from score_to_audio.commands.errors import exit_code, sentence
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (stages.run, batch.batch, stages.render, stages.synthesize, stages.plot, doctor.doctor):
+for command in (stages.run, batch.batch, stages.render, stages.synthesize, plot.plot, doctor.doctor):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")

@@ -164,36 +164,3 @@ def _say_made(made: Made, output: Path, as_json: bool) -> None:
         print(json.dumps({"file": str(output), "cached": made.cached, "artifact": asdict(made.artifact)}))
     else:
         print(f"{output}  ({'from the store' if made.cached else f'{made.seconds:.1f} s'})")
-
-
-def plot(
-    source: Annotated[Path, typer.Argument(help="A score, which is rendered, or a performance MIDI file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="SVG file to write.")],
-    score: Annotated[
-        Path | None, typer.Option(help="The score of a performance that `render` made: adds the tempo.")
-    ] = None,
-    renderer: Renderer = defaults.RENDERER,
-    options: Options = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-) -> None:
-    """Draw a performance: piano roll, pedal, dynamics, tempo."""
-    from adapters.midi import read_performance
-    from adapters.musicxml import read_score
-    from score_to_audio import stages
-    from score_to_audio.listening.piano_roll import piano_roll
-    from score_to_audio.registry import prepare
-    from score_to_audio.store import default_store
-
-    chosen = split_options(options)
-    score_options = stages.read_score_options(chosen["score"])
-    midi = source
-    if source.suffix.lower() != ".mid":
-        prepared = prepare("renderer", renderer, chosen["renderer"], seed=seed, device=device)
-        store = default_store()
-        made = stages.render(source, prepared, store, score_options=score_options)
-        midi, score = store.path(made.artifact), source
-    parsed = read_score(score, score_options).parsed if score else None
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(piano_roll(read_performance(midi), parsed, title=source.stem), encoding="utf-8")
-    print(output)

@@ -125,6 +125,47 @@ def test_the_store_is_shown_and_emptied(place: Path, inside: InProcess) -> None:
     assert json.loads(inside("store", "info", "--json")[1])["count"] == 0
 
 
+def match_file(place: Path) -> Path:
+    """A human performance of the example score: its notes one after another, a little later each time."""
+    notes = example_score().parsed.notes
+    lines = ["info(matchFileVersion,1.0.0).", "info(midiClockUnits,480).", "info(midiClockRate,500000)."]
+    for number, (name, onset, duration, pitch) in enumerate(
+        zip(notes.id, notes.onset, notes.duration, notes.pitch, strict=True)
+    ):
+        start, end = int(500 * onset), int(500 * (onset + duration))
+        written = f"snote({name},[C,n],4,1:1,0,1/4,{onset:.4f},{onset + duration:.4f},[v1,staff1])"
+        lines.append(f"{written}-note({number},{pitch},{start},{end},{50 + number},0,0).")
+    (place / "human.match").write_text("\n".join(lines) + "\n")
+    return place / "human.match"
+
+
+def test_a_picture_beside_humans(place: Path, inside: InProcess) -> None:
+    match_file(place)
+    assert inside("plot", "good.musicxml", "-o", "x.svg", "--humans", ".", "--measures", "1-2")[0] == 0
+    picture = (place / "x.svg").read_text()
+    assert "mean of 1 human performances" in picture
+    assert "kth-rules" in picture
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--humans", "human.match", "--measures", "4-2"), "write the first and the last measure"),
+        (("--humans", "human.match", "--measures", "90"), "there is no such measure"),
+        (("--humans", "store"), "store: no .match files in this folder"),
+        (("--humans", "good.musicxml"), "no match file"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(
+    arguments: tuple[str, ...], message: str, place: Path, inside: InProcess
+) -> None:
+    match_file(place)
+    (place / "store").mkdir()
+    code, _, error = inside("plot", "good.musicxml", "-o", "x.svg", *arguments)
+    assert (code, message in error, len(error.splitlines())) == (2, True, 1)
+    assert not (place / "x.svg").exists()
+
+
 def test_models_are_listed_and_shown(inside: InProcess) -> None:
     code, listed, _ = inside("models", "list")
     assert code == 0
