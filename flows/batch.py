@@ -1,4 +1,4 @@
-"""The flow ``batch``: the work of ``score-to-audio`` for long lists of scores; ``batch-shard``, a part of it."""
+"""The flow ``batch``: what ``score-to-audio`` does, for long lists of scores; and ``batch-shard``, a part."""
 
 # Annotations are objects here for the same reason as in pipeline.py.
 
@@ -94,7 +94,7 @@ def batch(
             one this process does.
     """
     output = output.absolute()
-    choices = {
+    choices: dict[str, Any] = {
         "renderer": renderer,
         "synthesizer": synthesizer,
         "renderer_options": renderer_options,
@@ -179,10 +179,10 @@ def carry_out(
     """
     isolation, whole = means.isolation(), quote(pipeline)
     with ExitStack() as stack:
-        runner = None
+        runner: Any = None
         for shard in cut:
             missing = [job for job in shard if not _was_found(job, pipeline, store, output, report)]
-            if missing and runner is None:
+            if missing and runner is None:  # a cluster takes its time to start
                 runner = stack.enter_context(task_runner(means.runner, means.processes))
             submitted = {}
             for job in missing:

@@ -113,6 +113,7 @@ def _positive(seconds: float | None) -> float | None:
 
 def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any) -> Any:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")  # a temporary one grumbles when it ends
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from flows.batch import batch as flow
