@@ -13,14 +13,13 @@ from prefect.client.schemas.objects import State
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.states import Failed
-from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows import shards
 from flows.pipeline import final_state, reason, run_name
 from flows.report import Report, Tally
 from flows.runners import RunnerName, task_runner
-from flows.tasks import FORESEEN, make
+from flows.tasks import FORESEEN, Whole, make
 from score_to_audio import defaults, jobs, manifest
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Pipeline, prepare_pipeline
@@ -177,7 +176,7 @@ def carry_out(
     A lookup costs a millisecond, a task some three, and the server that records it more: so no tasks for what
     is there. Raises ``InputError`` where the runner's library is missing.
     """
-    isolation, whole = means.isolation(), quote(pipeline)
+    isolation, whole = means.isolation(), Whole(pipeline)
     with ExitStack() as stack:
         runner: Any = None
         for shard in cut:
@@ -186,7 +185,7 @@ def carry_out(
                 runner = stack.enter_context(task_runner(means.runner, means.processes))
             submitted = {}
             for job in missing:
-                parameters = {"job": job, "pipeline": whole, "store": store.root, "output": output}
+                parameters = {"job": job, "whole": whole, "store": store.root, "output": output}
                 submitted[runner.submit(make, parameters | {"isolation": isolation})] = job
             for future in as_completed(list(submitted)):
                 report.add(_outcome(submitted.pop(future), final_state(future)))

@@ -35,8 +35,10 @@ def _ray(processes: int) -> Any:
     from prefect_ray import RayTaskRunner
 
     here = not os.environ.get("RAY_ADDRESS")
-    options = {"num_cpus": processes} if processes and here else {}
-    return RayTaskRunner(init_kwargs={"include_dashboard": False, **options} if here else {})
+    options: dict[str, Any] = {"log_to_driver": False}  # what fails, the tasks' states say
+    if here:
+        options |= {"include_dashboard": False} | ({"num_cpus": processes} if processes else {})
+    return RayTaskRunner(init_kwargs=options)
 
 
 def _dask(processes: int) -> Any:

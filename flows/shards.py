@@ -30,7 +30,7 @@ from score_to_audio.types import InputError
 
 BEATS = ".shards"
 """Folder in the output folder: a file per living shard."""
-BEAT = 5.0
+BEAT = 2.0
 """Seconds between two touches."""
 LOST_AFTER = 120.0
 """Seconds without a touch; network file systems show a change up to a minute late."""
@@ -74,7 +74,7 @@ def carry_out(
     Returns the jobs of shards that failed, whole or in part, and why. Raises ``InputError`` for an unknown
     deployment.
     """
-    _check(deployment)
+    check(deployment)
     total = sum(len(plan) for plan in cut)
     waiting = [_Shard(number * len(cut[0]), plan) for number, plan in enumerate(cut)]
     failed: list[tuple[Job, str]] = []
@@ -125,7 +125,8 @@ def _submit(
     shard.attempts += 1
 
 
-def _check(deployment: str) -> None:
+def check(deployment: str) -> None:
+    """Raises ``InputError`` where the server does not know it."""
     with get_client(sync_client=True) as client:
         try:
             client.read_deployment_by_name(deployment)

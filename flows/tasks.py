@@ -104,6 +104,16 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> 
     return _as_state(made)
 
 
+class Whole:
+    """A pipeline that no task runner searches for futures, as they do with dataclasses.
+
+    Prefect's own ``quote`` does not survive the way to the processes of Ray and Dask.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+
 @task(
     task_run_name="{job.name}",
     cache_policy=NO_CACHE,
@@ -111,10 +121,9 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> 
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=_is_worth_a_retry,
 )
-def make(
-    job: Job, pipeline: Pipeline, store: Path, output: Path, isolation: Isolation | None
-) -> State[Outcome]:
+def make(job: Job, whole: Whole, store: Path, output: Path, isolation: Isolation | None) -> State[Outcome]:
     """Both stages of one score; the results in ``output``."""
+    pipeline = whole.pipeline
     try:
         with progress.listening(_Progress(job.name)):
             if isolation:
