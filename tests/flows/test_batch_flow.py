@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from score_to_audio.manifest import read_manifest
+from tests.flows.conftest import Server
 from tests.flows.test_pipeline_flow import options, place, states_of_tasks, work_done
 from tests.trial.trial_kit import write_scores
 
@@ -74,7 +75,9 @@ def test_a_score_that_hangs_does_not_stop_the_batch(place: Path) -> None:
 
 
 @pytest.mark.parametrize("runner", ["ray", "dask"])
-def test_other_runners_give_the_same_bytes(place: Path, runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_runners_give_the_same_bytes(
+    server: Server, place: Path, runner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     missing = importlib.util.find_spec(f"prefect_{runner}") is None
     if missing:
         state = run_batch(place, runner=runner)
