@@ -3,8 +3,8 @@
     python -m benchmarks.batch [--scores 1000] [--burn 0.25]
 
 The flow runs on the server that PREFECT_API_URL names, else on a temporary one, whose start is part of the
-time from command to exit. The renderer and the synthesizer are the trial plug-ins of the tests; what they take
-themselves is measured by running the same scores without Prefect and subtracted nowhere.
+time from command to exit. Renderer and synthesizer are the trial plug-ins of the tests; what they take
+themselves is a line of its own, and subtracted nowhere.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ SETTLED = 0.5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=int, default=1000)
-    parser.add_argument(
-        "--burn", type=float, default=0.25, help="seconds of work per stage for two processes"
-    )
+    parser.add_argument("--burn", type=float, default=0.25, help="seconds of work per stage")
     parser.add_argument("--only", choices=("overhead", "processes"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
