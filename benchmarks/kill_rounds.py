@@ -1,10 +1,10 @@
-"""Kills the driver, a worker or the server of a running batch at random moments, again and again, and compares.
+"""Kills the driver, a worker or the server of a batch at random moments, again and again, and compares.
 
     python -m benchmarks.kill_rounds [--rounds 20] [--seed 9] [--scores 30]
 
-Each round starts with an empty store and an empty output folder, kills one of the three (-9, with its children
-where it is a worker) after a random time, starts again what was killed, runs the batch to its end and compares
-every result with those of an undisturbed run, bit by bit. Exits with 1 at the first difference.
+Each round starts with an empty store and an empty output folder, kills one of the three (-9, with its
+children) after a random time, starts again what was killed, runs the batch to its end and compares every
+result with those of an undisturbed run, bit by bit. Exits with 1 at the first difference.
 """
 
 from __future__ import annotations
