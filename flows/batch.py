@@ -110,7 +110,7 @@ def batch(
             jobs.plan([path.expanduser().absolute() for path in scores]),
         )
     except InputError as error:
-        return Failed(message=str(error))
+        return Failed(message=str(error), data=error)
     if retry_failed:
         plan = jobs.failed_before(plan, output)
     means, store, run = Means(runner, processes, deadline, memory_limit), default_store(), str(flow_run.id)
@@ -126,7 +126,7 @@ def batch(
                 carry_out(cut, pipeline, store, output, means, report)
             tally = report.tally
     except InputError as error:
-        return Failed(message=str(error))
+        return Failed(message=str(error), data=error)
     manifest.tidy(output)
     manifest.summarize(output)
     return tally.conclude(output)
@@ -164,7 +164,7 @@ def batch_shard(
             with Report(len(plan), recorder, output) as report:
                 carry_out([plan], pipeline, default_store(), output, means, report)
         except InputError as error:
-            return Failed(message=str(error))
+            return Failed(message=str(error), data=error)
         return report.tally.conclude(output)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from score_to_audio.commands import batch, codec, doctor, models, plot, prompts, stages, store
 from score_to_audio.commands.errors import exit_code, sentence
+from score_to_audio.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
     name="score-to-audio",
@@ -38,7 +39,7 @@ def main() -> None:
         app(arguments)
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         if debug:
             raise

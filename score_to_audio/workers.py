@@ -17,6 +17,7 @@ import pickle
 import resource
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
@@ -67,6 +68,13 @@ def _children(isolation: Isolation) -> SimpleQueue[_Child]:
     return idle
 
 
+@cache
+def _starter() -> ThreadPoolExecutor:
+    """A thread that lives as long as this process: the kernel takes the thread that started a child for its
+    parent (see ``_die_with``), and those that run tasks come and go."""
+    return ThreadPoolExecutor(max_workers=1)
+
+
 class _Child:
     """A process, started when it is first needed and again when it died."""
 
@@ -96,7 +104,7 @@ class _Child:
             self.process = context.Process(
                 target=_serve, args=(theirs, self.isolation, os.getpid()), daemon=True
             )
-            self.process.start()
+            _starter().submit(self.process.start).result()
             theirs.close()
         return self.connection
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +15,9 @@ import typer
 
 from score_to_audio import defaults
 from score_to_audio.commands.display import Display
+from score_to_audio.commands.errors import exit_code
 from score_to_audio.commands.options import (
-    EXIT_FAILED,
+    EXIT_INTERRUPTED,
     Device,
     Formats,
     Json,
@@ -100,6 +104,10 @@ def _runner(name: str) -> str:
     known = ("thread", "ray", "dask")
     if name not in known:
         raise InputError(f"unknown runner {name!r}; known: {', '.join(known)}")
+    if name != "thread" and importlib.util.find_spec(f"prefect_{name}") is None:
+        raise InputError(
+            f"the runner {name!r} needs the extra `{name}`: pip install 'score-to-audio[{name}]'"
+        )
     return name
 
 
@@ -119,8 +127,20 @@ def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any)
     from flows.batch import batch as flow
     from score_to_audio import progress
 
+    logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # the flow says once what failed
+    signal.signal(signal.SIGINT, lambda *_: _stop(display))
     with progress.listening(display.overall):
         return flow([Path(score) for score in scores], output=output.absolute(), **choices, return_state=True)
+
+
+def _stop(display: Display) -> None:
+    """The first Ctrl-C lets the scores under way come to their end, since models cannot be interrupted; the
+    second does not."""
+    display.close()
+    logging.disable()  # Prefect is about to say the same at length
+    print("stopping when the scores under way are done; Ctrl-C again stops at once", file=sys.stderr)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def _conclude(state: Any, as_json: bool) -> None:
@@ -131,4 +151,5 @@ def _conclude(state: Any, as_json: bool) -> None:
     else:
         print(f"error: {state.message}", file=sys.stderr)
     if not state.is_completed():
-        raise typer.Exit(EXIT_FAILED)
+        reason = state.result(raise_on_failure=False)
+        raise typer.Exit(exit_code(reason))

@@ -11,6 +11,8 @@ EXIT_FAILED = 1
 """Some items failed."""
 EXIT_BAD_INPUT = 2
 """Nothing could be done with what was given."""
+EXIT_INTERRUPTED = 130
+"""By Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 Renderer = Annotated[str, typer.Option("--renderer", "-r", help="Stage 1; see `models list`.")]
 Synthesizer = Annotated[str, typer.Option("--synthesizer", "-s", help="Stage 2; see `models list`.")]

@@ -21,7 +21,10 @@ from tests.trial.trial_kit import write_scores
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
 COUNT = 24
-INTERRUPTED = "interrupted; finished work is kept, run the same command again to go on\n"
+INTERRUPTED = (
+    "stopping when the scores under way are done; Ctrl-C again stops at once\n"
+    "interrupted; finished work is kept, run the same command again to go on\n"
+)
 
 
 @dataclass(frozen=True)
