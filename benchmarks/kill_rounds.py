@@ -96,7 +96,7 @@ class Site:
             shutil.rmtree(self.root / folder, ignore_errors=True)
 
     def results(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in (self.root / "out").glob("*.[mw]*")}
+        return {path.name: path.read_bytes() for path in (self.root / "out").glob("score-*")}
 
 
 def prepared(root: Path, scores: int) -> Site:

@@ -52,7 +52,7 @@ class Place:
         return [line for line in log.read_text().splitlines() if line != "loaded"] if log.exists() else []
 
     def results(self, output: str) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in (self.root / output).glob("[a-z]*.[mw]*")}
+        return {path.name: path.read_bytes() for path in (self.root / output).glob("score-*")}
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

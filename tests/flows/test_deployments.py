@@ -99,7 +99,7 @@ def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
     assert "1 failed (broken: " in (state.message or "")
     alone = batch([scores], tmp_path / "alone", **chosen, return_state=True)
     assert "0 made, 6 from the store, 1 failed" in (alone.message or "")
-    for path in (tmp_path / "alone").glob("*.[mw]*"):
+    for path in (tmp_path / "alone").glob("score-*"):
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
     assert {entry["name"]: bool(entry["error"]) for entry in read_manifest(tmp_path / "out")} == {
         f"score-{number:03}": False for number in range(6)
