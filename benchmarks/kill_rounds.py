@@ -167,7 +167,7 @@ def main() -> None:
                 here = number % 2 == 0
                 deployment = () if here else ("--deployment", "batch-shard/batch-shard")
                 victim = moments.choice(("driver", "server") if here else ("driver", "worker-1", "server"))
-                moment = moments.uniform(3.0, 12.0 if here else 22.0)
+                moment = moments.uniform(*((2.5, 8.0) if here else (4.0, 20.0)))
                 became = disturbed(site, victim, moment, *deployment)
                 done = len(site.results()) if (site.root / "out").is_dir() else 0
                 finished(site, *deployment)

@@ -37,9 +37,10 @@ def main() -> None:
         print(f"warning: {problem}", file=sys.stderr)
     try:
         app(arguments)
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
+        raise
     except Exception as error:
         if debug:
             raise

@@ -109,6 +109,7 @@ class TrialSynthesizer(Trial):
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         self.stumble()
+        self.burn()
         time_axis = np.arange(RATE // 2) / RATE
         tones = [
             0.5 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time_axis)
