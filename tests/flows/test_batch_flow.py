@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from score_to_audio import progress
 from score_to_audio.manifest import read_manifest
 from tests.flows.conftest import Server
 from tests.flows.test_pipeline_flow import options, place, states_of_tasks, work_done
@@ -36,7 +37,10 @@ def sounds(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_batch_in_shards_is_resumed_and_retried(place: Path) -> None:
-    first = run_batch(place, shard=2)
+    reports: list[tuple[float, float, str]] = []
+    with progress.listening(lambda *report: reports.append(report)):
+        first = run_batch(place, shard=2)
+    assert reports == [(done, 5, "scores") for done in range(1, 6)]
     assert first.is_failed()
     assert "5 scores: 4 made, 0 from the store, 1 failed (score-002b: " in (first.message or "")
     states = asyncio.run(states_of_tasks(first.state_details.flow_run_id, 5))
