@@ -49,6 +49,15 @@ def _is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -
     return may_pass_next_time(state.result(raise_on_failure=False))
 
 
+HOW: Any = {
+    "cache_policy": NO_CACHE,
+    "retries": len(RETRY_DELAYS),
+    "retry_delay_seconds": RETRY_DELAYS,
+    "retry_condition_fn": _is_worth_a_retry,
+}
+"""Every task carries out its function like this."""
+
+
 def _as_state(made: Made) -> State[Made]:
     if made.cached:
         return Completed(name="Cached", message="found in the store", data=made)
@@ -60,13 +69,7 @@ def _as_failure(error: Exception) -> State[Any]:
     return Failed(message=str(error) or type(error).__name__, data=error)
 
 
-@task(
-    task_run_name="render {job.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=_is_worth_a_retry,
-)
+@task(task_run_name="render {job.name}", **HOW)
 def render(job: Job, pipeline: Pipeline, store: Path) -> State[Made]:
     """Score to performance MIDI in the store at ``store``."""
     try:
@@ -79,13 +82,7 @@ def render(job: Job, pipeline: Pipeline, store: Path) -> State[Made]:
     return _as_state(made)
 
 
-@task(
-    task_run_name="synthesize {job.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=_is_worth_a_retry,
-)
+@task(task_run_name="synthesize {job.name}", **HOW)
 def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: Path) -> State[Made]:
     """Performance MIDI to WAV, both in the store at ``store``."""
     artifact = performance.artifact
@@ -114,13 +111,7 @@ class Whole:
         self.pipeline = pipeline
 
 
-@task(
-    task_run_name="{job.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=_is_worth_a_retry,
-)
+@task(task_run_name="{job.name}", **HOW)
 def make(job: Job, whole: Whole, store: Path, output: Path, isolation: Isolation | None) -> State[Outcome]:
     """Both stages of one score; the results in ``output``."""
     pipeline = whole.pipeline
