@@ -105,10 +105,8 @@ def batch(
         "device": device,
     }
     try:
-        pipeline, plan = (
-            prepare_pipeline(**choices),
-            jobs.plan([path.expanduser().absolute() for path in scores]),
-        )
+        pipeline = prepare_pipeline(**choices)
+        plan = jobs.plan([path.expanduser().absolute() for path in scores])
     except InputError as error:
         return Failed(message=str(error), data=error)
     if retry_failed:

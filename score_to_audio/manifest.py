@@ -58,6 +58,8 @@ def iterate(output: Path) -> Iterator[dict[str, Any]]:
 def latest(output: Path, run: str) -> Iterator[dict[str, Any]]:
     """The last entry of each result that ``run`` recorded, in the order of the names; one at a time, since a
     manifest may be long."""
+    if not (output / MANIFEST).is_file():
+        return
     with (output / MANIFEST).open("rb") as file:
         for start, length in _places(entry for entry in _lines(output) if entry[2].get("run") == run):
             file.seek(start)

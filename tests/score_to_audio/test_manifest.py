@@ -70,6 +70,7 @@ def test_many_writers_and_tidiers_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_each_run_finds_its_own_entries(tmp_path: Path) -> None:
+    assert list(manifest.latest(tmp_path, "one")) == []
     manifest.append(tmp_path, [entry("a"), entry("b", error="lost"), entry("b"), entry("c", run="two")])
     manifest.append(tmp_path, [entry("a", run="two")])
     assert [(e["name"], e["error"]) for e in manifest.latest(tmp_path, "one")] == [("a", None), ("b", None)]
