@@ -13,7 +13,6 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from score_to_audio.manifest import read_manifest
-from tests.flows.conftest import free_port
+from tests.flows.conftest import free_port, kill_with_children
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
 PROJECT = Path(__file__).parents[1]
@@ -84,12 +83,8 @@ class Site:
 
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        finally:
-            process.wait()
+        kill_with_children(process.pid)
+        process.wait()
 
     def clear(self) -> None:
         for folder in ("store", "out"):

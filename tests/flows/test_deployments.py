@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -14,7 +13,7 @@ import pytest
 
 from score_to_audio.manifest import read_manifest
 from score_to_audio.types import InputError
-from tests.flows.conftest import PATIENCE, PROJECT, Server
+from tests.flows.conftest import PATIENCE, PROJECT, Server, kill_with_children
 from tests.trial.trial_kit import write_scores
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
@@ -81,7 +80,7 @@ def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
                 if time.monotonic() > deadline:
                     return
                 time.sleep(0.1)
-            os.killpg(one.pid, signal.SIGKILL)
+            kill_with_children(one.pid)
 
         killer = threading.Thread(target=kill_one)
         killer.start()
