@@ -20,7 +20,7 @@ from tests.trial.trial_kit import write_scores
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
-COUNT = 24
+COUNT = 20
 INTERRUPTED = (
     "stopping when the scores under way are done; Ctrl-C again stops at once\n"
     "interrupted; finished work is kept, run the same command again to go on\n"
@@ -80,7 +80,7 @@ def test_killed_interrupted_and_run_twice_at_once(place: Place) -> None:
         process = place.start("batch", "out", "--processes", "1" if round_ else "2")
         while len(place.work_done()) == done and process.poll() is None:  # past the start
             time.sleep(0.02)
-        time.sleep(moments.uniform(0.0, 0.7))
+        time.sleep(moments.uniform(0.0, 0.4))
         os.kill(process.pid, kill)
         code, _, err = finish(process)
         assert code == (-kill if kill == signal.SIGKILL else 130), err

@@ -69,7 +69,7 @@ def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
     monkeypatch.setattr(shards, "LOST_AFTER", 3 * shards.BEAT)
     scores = write_scores(tmp_path / "scores", 6)
     (scores / "broken.xml").write_text("no score")
-    slow = {"pause": 1.0, "log": str(tmp_path / "log")}
+    slow = {"pause": 0.5, "log": str(tmp_path / "log")}
     chosen: dict[str, Any] = {"renderer": "trial", "synthesizer": "trial", "renderer_options": slow}
     worker = ("-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
     with deployed.running("one", *worker) as one, deployed.running("two", *worker):
