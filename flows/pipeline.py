@@ -3,24 +3,22 @@
 # No `from __future__ import annotations` here: `serve` sends flows to other processes without the names that
 # occur in annotations only, so the annotations have to be objects, not text.
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
-from uuid import UUID
+from typing import Annotated, Any, cast
 
-from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
-from flows.tasks import FORESEEN, render, show_progress, synthesize
-from score_to_audio import defaults, jobs, logs
+from flows.report import Report
+from flows.tasks import FORESEEN, render, synthesize
+from score_to_audio import defaults, jobs, logs, manifest
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
@@ -29,8 +27,6 @@ from score_to_audio.types import InputError
 WORKERS = 4
 """Threads: two scores under way, each with a task that runs and one that waits for it."""
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=WORKERS)
-MAX_ROWS = 300
-"""Of a table artifact; it is a row of Prefect's database. The manifest has them all."""
 
 Stage = PrefectFuture[State[Made]]
 """A task of one score: under way or done."""
@@ -81,59 +77,41 @@ def score_to_audio(
         format: Audio format or formats of the results.
         device: auto, cpu or cuda.
     """
-    return carry_out(
-        scores,
-        output,
-        renderer=renderer,
-        synthesizer=synthesizer,
-        renderer_options=renderer_options,
-        synthesizer_options=synthesizer_options,
-        score_options=score_options,
-        prompt=prompt,
-        seed=seed,
-        formats=[format] if isinstance(format, str) else format,
-        device=device,
-    )
-
-
-def carry_out(
-    scores: Sequence[Path], output: Path, *, shard: int = sys.maxsize, **choices: Any
-) -> State[None]:
-    """Check the choices (see ``prepare_pipeline``), make everything, and say how it ended.
-
-    ``shard``: scores that are submitted at once; the next ones follow when these are done and recorded.
-    """
     try:
-        pipeline, plan = prepare_pipeline(**choices), jobs.plan(scores)
+        pipeline = prepare_pipeline(
+            renderer=renderer,
+            synthesizer=synthesizer,
+            renderer_options=renderer_options,
+            synthesizer_options=synthesizer_options,
+            score_options=score_options,
+            prompt=prompt,
+            seed=seed,
+            formats=[format] if isinstance(format, str) else format,
+            device=device,
+        )
+        plan = jobs.plan(scores)
+        logs.follow_wish()
     except InputError as error:
         return Failed(message=str(error))
-    if logs.wanted() == "json":
-        logs.use_json_lines()
+    return _make_all(plan, pipeline, output)
+
+
+def _make_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State[None]:
+    """Both stages for every job, results into ``output``; whatever fails is recorded with its error."""
     store = default_store()
-    outcomes: list[Outcome] = []
-    for start in range(0, len(plan), shard):
-        outcomes += make_all(plan[start : start + shard], pipeline, store, output)
-    return conclude(outcomes, pipeline, output)
-
-
-def make_all(plan: Sequence[Job], pipeline: Pipeline, store: ArtifactStore, output: Path) -> list[Outcome]:
-    """Both stages for every job, results into ``output``; in the order of the plan.
-
-    Whatever fails is an outcome with an error. Within a flow only.
-    """
+    jobs.sweep_results(plan, output)
     submitted: dict[Stage, tuple[Job, Stage]] = {}
     whole = cast(Pipeline, quote(pipeline))  # Prefect need not search it for futures, and unwraps it
     for job in plan:
         performance = render.submit(job, whole, store.location)
         audio = synthesize.submit(job, cast(Made, performance), whole, store.location)
         submitted[audio] = job, performance
-    outcomes: dict[Job, Outcome] = {}
-    with _Record(len(plan), pipeline, store, output) as record:
+    with Report(len(plan), jobs.Recorder(pipeline, store, output), output) as report:
         for audio in as_completed(list(submitted)):
             job, performance = submitted.pop(audio)
-            outcomes[job] = _outcome(job, performance, audio, pipeline, store, output)
-            record.add(outcomes[job])
-    return [outcomes[job] for job in plan]
+            report.add(_outcome(job, performance, audio, pipeline, store, output))
+    manifest.tidy(output)
+    return report.tally.conclude(output)
 
 
 def _outcome(
@@ -144,12 +122,12 @@ def _outcome(
     store: ArtifactStore,
     output: Path,
 ) -> Outcome:
-    render_state, synthesis_state = _final_state(performance), _final_state(audio)
+    render_state, synthesis_state = final_state(performance), final_state(audio)
     if not render_state.is_completed():
-        return Outcome(job, error=_reason(render_state))
+        return Outcome(job, error=reason(render_state))
     rendered: Made = render_state.result()
     if not synthesis_state.is_completed():
-        return Outcome(job, rendered, error=_reason(synthesis_state))
+        return Outcome(job, rendered, error=reason(synthesis_state))
     synthesized: Made = synthesis_state.result()
     try:
         return jobs.finish(job, pipeline, rendered, synthesized, store, output)
@@ -157,90 +135,10 @@ def _outcome(
         return Outcome(job, rendered, synthesized, error=str(error))
 
 
-def _final_state(stage: Stage) -> State[Any]:
-    stage.wait()  # until then Prefect answers with what the server knows so far
-    return stage.state
+def final_state(future: PrefectFuture[Any]) -> State[Any]:
+    future.wait()  # until then Prefect answers with what the server knows so far
+    return future.state
 
 
-def _reason(state: State[Any]) -> str:
+def reason(state: State[Any]) -> str:
     return state.message or state.name or "no reason was given"
-
-
-class _Record:
-    """Tells about outcomes as they come: log, manifest in the output folder, progress artifact."""
-
-    def __init__(self, total: int, pipeline: Pipeline, store: ArtifactStore, output: Path) -> None:
-        self.total = total
-        self.done = 0
-        self.recorder = jobs.Recorder(pipeline, store, output)
-        self.logger = get_run_logger()
-        self.progress: UUID | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def add(self, outcome: Outcome) -> None:
-        self.done += 1
-        if outcome.error:
-            self.logger.error("%s: %s", outcome.job.name, outcome.error)
-        else:
-            self.logger.info("%s: %s", outcome.job.name, "from the store" if outcome.cached else "made")
-        if self.recorder.add(outcome):
-            self.show()
-
-    def show(self) -> None:
-        self.progress = show_progress(
-            self.progress, self.done / max(self.total, 1), f"{self.done} of {self.total} scores"
-        )
-
-    def __exit__(self, *_: object) -> None:
-        self.recorder.write()
-        self.show()
-
-
-def conclude(outcomes: Sequence[Outcome], pipeline: Pipeline, output: Path) -> State[None]:
-    """The table of what became of the scores, and the state that the run ends in.
-
-    The state carries no outcomes: whoever wants them reads the manifest (``jobs.read_manifest``).
-    """
-    failed = [outcome for outcome in outcomes if outcome.error]
-    done = [outcome for outcome in outcomes if not outcome.error]
-    cached = sum(outcome.cached for outcome in done)
-    scores = "score" if len(outcomes) == 1 else "scores"
-    summary = (
-        f"{len(outcomes)} {scores}: {len(done) - cached} made, {cached} from the store, {len(failed)} failed"
-    )
-    rest = len(outcomes) - MAX_ROWS
-    cut = f"; {rest} more in the manifest" if rest > 0 else ""
-    create_table_artifact(
-        key="score-to-audio",
-        table=[_row(outcome, pipeline) for outcome in (*failed, *done)][:MAX_ROWS],
-        description=f"{summary}; results and manifest.jsonl in {output.absolute()}{cut}",
-    )
-    if failed:
-        first = "; ".join(f"{outcome.job.name}: {outcome.error}" for outcome in failed[:3])
-        return Failed(message=f"{summary} ({first}{'; ...' if len(failed) > 3 else ''})")
-    return Completed(message=summary)
-
-
-def _row(outcome: Outcome, pipeline: Pipeline) -> dict[str, str]:
-    return {
-        "score": str(outcome.job.score),
-        "renderer": pipeline.renderer.name,
-        "synthesizer": pipeline.synthesizer.name,
-        "duration": _duration(outcome),
-        "result": "failed" if outcome.error else "cached" if outcome.cached else "made",
-        "link": outcome.error
-        or " ".join(f"[{file.suffix[1:]}]({file.absolute().as_uri()})" for file in outcome.files),
-    }
-
-
-def _duration(outcome: Outcome) -> str:
-    """Of the sound, in minutes and seconds."""
-    import soundfile
-
-    sounds = [file for file in outcome.files if file.suffix != ".mid"]
-    if not sounds:
-        return ""
-    seconds = round(soundfile.info(sounds[0]).duration)
-    return f"{seconds // 60}:{seconds % 60:02}"

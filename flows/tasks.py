@@ -1,4 +1,5 @@
-"""The tasks: one per score and stage, each a thin cover over a function of ``stages``.
+"""The tasks, each a thin cover over a function of ``stages`` or ``jobs``: one per score and stage, or one per
+score for long lists.
 
 Prefect's own cache stays off: the store knows what is there, and its manifests are the record. A hit is a
 state named Cached.
@@ -7,7 +8,7 @@ state named Cached.
 from __future__ import annotations
 
 import time
-from threading import Lock
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +18,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 
-from score_to_audio import progress, stages
-from score_to_audio.jobs import Job
+from score_to_audio import jobs, progress, stages, workers
+from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import Made, Pipeline, StageError
 from score_to_audio.store import StoreError, open_store
 from score_to_audio.types import InputError
+from score_to_audio.workers import Isolation
 
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
@@ -30,9 +32,6 @@ QUIET = 5.0
 """Seconds before a stage shows its progress: an artifact costs more than a short stage."""
 BETWEEN_REPORTS = 2.0
 """Seconds."""
-
-_device = {"cpu": Lock(), "cuda": Lock()}
-"""Held while a model runs: threads that compute on one device at once cost memory and gain no speed."""
 
 
 def may_pass_next_time(error: object) -> bool:
@@ -50,6 +49,15 @@ def _is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -
     return may_pass_next_time(state.result(raise_on_failure=False))
 
 
+HOW: Any = {
+    "cache_policy": NO_CACHE,
+    "retries": len(RETRY_DELAYS),
+    "retry_delay_seconds": RETRY_DELAYS,
+    "retry_condition_fn": _is_worth_a_retry,
+}
+"""Every task carries out its function like this."""
+
+
 def _as_state(made: Made) -> State[Made]:
     if made.cached:
         return Completed(name="Cached", message="found in the store", data=made)
@@ -61,17 +69,11 @@ def _as_failure(error: Exception) -> State[Any]:
     return Failed(message=str(error) or type(error).__name__, data=error)
 
 
-@task(
-    task_run_name="render {job.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=_is_worth_a_retry,
-)
+@task(task_run_name="render {job.name}", **HOW)
 def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
     """Score to performance MIDI in the store at ``store``."""
     try:
-        with progress.listening(_Progress(f"render {job.name}")), _device[pipeline.renderer.device]:
+        with progress.listening(_Progress(f"render {job.name}")):
             made = stages.render(
                 job.score, pipeline.renderer, open_store(store), score_options=pipeline.score_options
             )
@@ -80,18 +82,12 @@ def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
     return _as_state(made)
 
 
-@task(
-    task_run_name="synthesize {job.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=_is_worth_a_retry,
-)
+@task(task_run_name="synthesize {job.name}", **HOW)
 def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: str) -> State[Made]:
     """Performance MIDI to WAV, both in the store at ``store``."""
     artifact, shelf = performance.artifact, open_store(store)
     try:
-        with progress.listening(_Progress(f"synthesize {job.name}")), _device[pipeline.synthesizer.device]:
+        with progress.listening(_Progress(f"synthesize {job.name}")):
             made = stages.synthesize(
                 shelf.path(artifact),
                 pipeline.synthesizer,
@@ -103,6 +99,33 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: str) -> S
     except FORESEEN as error:
         return _as_failure(error)
     return _as_state(made)
+
+
+class Whole:
+    """A pipeline that no task runner searches for futures, as they do with dataclasses.
+
+    Prefect's own ``quote`` does not survive the way to the processes of Ray and Dask.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+
+@task(task_run_name="{job.name}", **HOW)
+def make(job: Job, whole: Whole, store: str, output: Path, isolation: Isolation | None) -> State[Outcome]:
+    """Both stages of one score; the results in ``output``."""
+    pipeline = whole.pipeline
+    try:
+        with progress.listening(_Progress(job.name)):
+            if isolation:
+                outcome = workers.run(job, pipeline, open_store(store), output, isolation)
+            else:
+                outcome = jobs.run(job, pipeline, open_store(store), output)
+    except FORESEEN as error:
+        return _as_failure(error)
+    if outcome.cached:
+        return Completed(name="Cached", message="found in the store", data=outcome)
+    return Completed(message="made", data=outcome)
 
 
 class _Progress:

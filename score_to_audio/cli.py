@@ -7,8 +7,9 @@ import sys
 import typer
 
 from score_to_audio import logs
-from score_to_audio.commands import codec, compare, doctor, models, plot, prompts, stages, store
+from score_to_audio.commands import batch, codec, compare, doctor, models, plot, prompts, stages, store
 from score_to_audio.commands.errors import exit_code, sentence
+from score_to_audio.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
     name="score-to-audio",
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for command in (
-    *(stages.run, stages.batch, stages.render, stages.synthesize, plot.plot),
+    *(stages.run, batch.batch, stages.render, stages.synthesize, plot.plot),
     *(compare.compare, compare.votes, doctor.doctor),
 ):
     app.command()(command)
@@ -39,9 +40,10 @@ def main() -> None:
     try:
         logs.configure()
         app(arguments)
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
+        raise
     except Exception as error:
         if debug:
             raise

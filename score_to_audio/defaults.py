@@ -2,3 +2,5 @@
 
 RENDERER = "kth-rules"
 SYNTHESIZER = "sampled-piano"
+SHARD = 100
+"""Scores of a batch that are submitted at once."""

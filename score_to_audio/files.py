@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+
+from score_to_audio.locks import exclusive
+
+TEMPORARY = ".score-to-audio-"
+"""Start of the names of unfinished files in folders that are not ours alone."""
 
 
 def sha256_of(path: Path) -> str:
@@ -25,3 +33,34 @@ def replace_atomically(temporary: Path, destination: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(destination)
+
+
+@contextmanager
+def replacing(destination: Path) -> Iterator[Path]:
+    """A path beside ``destination`` to write to; at the end of the block the file takes its place.
+
+    If the block fails, the file goes and the destination stays as it was. If the process dies, ``sweep``
+    deletes the file: it is locked as long as its writer lives.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = destination.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    with exclusive(temporary):
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            replace_atomically(temporary, destination)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def sweep(folders: Iterable[Path]) -> int:
+    """Delete what dead processes left unfinished in these folders; how many files that were."""
+    swept = 0
+    for folder in folders:
+        for path in folder.glob(f"{TEMPORARY}*"):
+            with suppress(OSError), exclusive(path, wait=False) as held:
+                if held:
+                    path.unlink()
+                    swept += 1
+    return swept

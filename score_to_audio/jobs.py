@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
-import json
 import logging
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from score_to_audio.files import replace_atomically
-from score_to_audio.stages import Made, Pipeline, deliver, encode, render, synthesize
-from score_to_audio.store import ArtifactStore
-from score_to_audio.types import InputError
-
-MANIFEST = "manifest.jsonl"
-BETWEEN_RECORDS = 5.0
-"""Seconds."""
+from score_to_audio import manifest
+from score_to_audio.files import sha256_of, sweep
+from score_to_audio.manifest import MANIFEST, read_manifest
+from score_to_audio.stages import (
+    Made,
+    Pipeline,
+    deliver,
+    encode,
+    find_audio,
+    find_encoding,
+    find_performance,
+    render,
+    synthesize,
+)
+from score_to_audio.store import ArtifactStore, StoreError
+from score_to_audio.types import Artifact, InputError
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +135,30 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
     return finish(job, pipeline, performance, audio, store, output)
 
 
+def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
+    """What ``run`` gives where everything is in the store already; None where there is work to do."""
+    performance = find_performance(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    if performance is None:
+        return None
+    audio = find_audio(
+        performance.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=job.name
+    )
+    if audio is None or not all(find_encoding(audio.artifact, name, store) for name in pipeline.formats):
+        return None
+    return finish(job, pipeline, performance, audio, store, output)
+
+
+def failed_before(jobs: Sequence[Job], output: Path) -> list[Job]:
+    """Those that the manifest of ``output`` records as failed."""
+    failed = {entry["name"] for entry in read_manifest(output) if entry["error"]}
+    return [job for job in jobs if job.name in failed]
+
+
+def sweep_results(jobs: Sequence[Job], output: Path) -> None:
+    """Delete what killed processes left unfinished among the results of these jobs."""
+    sweep({output, *((output / job.name).parent for job in jobs)})
+
+
 def finish(
     job: Job, pipeline: Pipeline, performance: Made, audio: Made, store: ArtifactStore, output: Path
 ) -> Outcome:
@@ -149,34 +176,54 @@ def finish(
 
 
 class Recorder:
-    """Enters outcomes into the manifest as they come: every few seconds and at the end, since each writing
-    costs as much as the manifest is long."""
+    """Enters outcomes into the manifest as they come; as a context manager it tidies it at the end."""
 
-    def __init__(self, pipeline: Pipeline, store: ArtifactStore, output: Path) -> None:
-        self._target = pipeline, store, output
-        self._unwritten: list[Outcome] = []
-        self._last_time = time.monotonic()
+    def __init__(self, pipeline: Pipeline, store: ArtifactStore, output: Path, *, run: str = "") -> None:
+        """``run``: what the entries say about the run that made them."""
+        self._pipeline, self._store, self._output, self._run = pipeline, store, output, run
 
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.write()
+        manifest.tidy(self._output)
 
-    def add(self, outcome: Outcome) -> bool:
-        """True where this was the moment to write."""
+    def add(self, outcome: Outcome) -> dict[str, Any]:
+        """The entry."""
         _log(outcome)
-        self._unwritten.append(outcome)
-        if time.monotonic() - self._last_time < BETWEEN_RECORDS:
-            return False
-        self.write()
-        return True
+        entry = self._entry(outcome)
+        manifest.append(self._output, [entry])
+        return entry
 
-    def write(self) -> None:
-        if self._unwritten:
-            record(self._unwritten, *self._target)
-        self._unwritten = []
-        self._last_time = time.monotonic()
+    def _entry(self, outcome: Outcome) -> dict[str, Any]:
+        made = zip(manifest.STAGES, (outcome.performance, outcome.audio), strict=True)
+        return {
+            "name": outcome.job.name,
+            "run": self._run,
+            "score": str(outcome.job.score),
+            "input": _hash(outcome.job.score),
+            "renderer": self._pipeline.renderer.name,
+            "synthesizer": self._pipeline.synthesizer.name,
+            "files": [str(file.relative_to(self._output)) for file in outcome.files],
+            "sound_seconds": sound_seconds(outcome),
+            "error": outcome.error,
+            **{
+                stage: {
+                    "artifact": asdict(result.artifact),
+                    "provenance": self._provenance(result.artifact),
+                    "cached": result.cached,
+                    "seconds": round(result.seconds, 3),
+                }
+                for stage, result in made
+                if result
+            },
+        }
+
+    def _provenance(self, artifact: Artifact) -> dict[str, Any] | None:
+        try:
+            return asdict(self._store.provenance(artifact))
+        except StoreError:  # somebody emptied the store; the results are there nevertheless
+            return None
 
 
 def _log(outcome: Outcome) -> None:
@@ -191,60 +238,16 @@ def _log(outcome: Outcome) -> None:
     )
 
 
-def record(outcomes: Iterable[Outcome], pipeline: Pipeline, store: ArtifactStore, output: Path) -> Path:
-    """Enter outcomes into the output folder's manifest, one JSON object a line, one line a result.
-
-    A line of an earlier run for the same result is replaced. Safe beside other processes.
-    """
-    new = [_entry(outcome, pipeline, store, output) for outcome in outcomes]
-    output.mkdir(parents=True, exist_ok=True)
-    with _locked(output):
-        entries = {entry["name"]: entry for entry in [*read_manifest(output), *new]}
-        with tempfile.NamedTemporaryFile(
-            "w", dir=output, prefix=".", delete=False, encoding="utf-8"
-        ) as temporary:
-            for name in sorted(entries):
-                temporary.write(json.dumps(entries[name], ensure_ascii=False, sort_keys=True) + "\n")
-        Path(temporary.name).chmod(0o644)
-        replace_atomically(Path(temporary.name), output / MANIFEST)
-    return output / MANIFEST
-
-
-def read_manifest(output: Path) -> list[dict[str, Any]]:
-    """The entries of an output folder's manifest; none where there is no manifest."""
-    path = output / MANIFEST
-    if not path.is_file():
-        return []
+def _hash(score: Path) -> str | None:
     try:
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
-    except ValueError as error:
-        raise InputError(f"{path}: not a manifest ({error}); move it away and run again") from error
+        return sha256_of(score)
+    except OSError:
+        return None
 
 
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    with (output / f".{MANIFEST}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # freed by the kernel if the process dies
-        yield
+def sound_seconds(outcome: Outcome) -> float | None:
+    """Length of the sound that was made."""
+    import soundfile
 
-
-def _entry(outcome: Outcome, pipeline: Pipeline, store: ArtifactStore, output: Path) -> dict[str, Any]:
-    made = {"performance": outcome.performance, "audio": outcome.audio}
-    return {
-        "name": outcome.job.name,
-        "score": str(outcome.job.score),
-        "renderer": pipeline.renderer.name,
-        "synthesizer": pipeline.synthesizer.name,
-        "files": [str(file.relative_to(output)) for file in outcome.files],
-        "error": outcome.error,
-        **{
-            stage: {
-                "artifact": asdict(result.artifact),
-                "provenance": asdict(store.provenance(result.artifact)),
-                "cached": result.cached,
-                "seconds": round(result.seconds, 3),
-            }
-            for stage, result in made.items()
-            if result
-        },
-    }
+    sounds = [file for file in outcome.files if file.suffix != ".mid"]
+    return round(soundfile.info(sounds[0]).duration, 3) if sounds else None

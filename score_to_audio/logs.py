@@ -36,6 +36,12 @@ def configure() -> None:
         use_json_lines()
 
 
+def follow_wish() -> None:
+    """Within a flow, whose process has handlers of its own: JSON lines where the environment wants them."""
+    if wanted() == "json":
+        use_json_lines()
+
+
 def use_json_lines() -> None:
     """For our loggers alone: others belong to whoever runs them."""
     handler = logging.StreamHandler(sys.stderr)

@@ -6,22 +6,22 @@ The command line and the Prefect flows call the same functions, so they share ev
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from score_to_audio import progress
-from score_to_audio.files import replace_atomically, sha256_of
+from score_to_audio.files import replacing, sha256_of
 from score_to_audio.plugins import Prompt, input_files
 from score_to_audio.registry import Prepared, build, prepare, validated
 from score_to_audio.store import ArtifactStore, artifact_key
-from score_to_audio.types import Artifact, AudioStream, InputError, Performance, Provenance
+from score_to_audio.types import Artifact, AudioStream, InputError, Performance, Provenance, Score
 
 if TYPE_CHECKING:
     from adapters.musicxml import ScoreOptions
@@ -38,6 +38,9 @@ MEDIA_TYPES = {
 
 FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 2}
 """Part of every key: raise one when its stage makes something else of the same input."""
+
+_device = {"cpu": Lock(), "cuda": Lock()}
+"""Held while a model runs: threads that compute on one device at once cost memory and gain no speed."""
 
 SILENCE = 1e-4
 """Full scale (-80 dBFS): a performance with notes that stays below has not been synthesized."""
@@ -120,22 +123,32 @@ def render(path: Path, prepared: Prepared, store: ArtifactStore, *, score_option
     Raises ``InputError`` for a score that cannot be read or played, ``StageError`` if the model fails.
     """
     from adapters.midi import performance_to_midi
+
+    score, wanted = _performance(path, prepared, score_options)
+
+    def make(destination: Path) -> None:
+        with _running(prepared, path, store, wanted):
+            performance = build(prepared).render(score, seed=prepared.seed)
+        destination.write_bytes(performance_to_midi(performance))
+
+    return wanted.get_or_make(store, make)
+
+
+def find_performance(
+    path: Path, prepared: Prepared, store: ArtifactStore, *, score_options: ScoreOptions
+) -> Made | None:
+    """What ``render`` would find in the store; None where it would have to render."""
+    return _performance(path, prepared, score_options)[1].find(store)
+
+
+def _performance(path: Path, prepared: Prepared, score_options: ScoreOptions) -> tuple[Score, _Wanted]:
     from adapters.musicxml import read_score
 
     started = time.perf_counter()
     score = read_score(path, score_options)
     provenance = _provenance("render", prepared, input_hash=score.sha256, input_name=path.name)
     key = _key(provenance, input_files(prepared.spec.parameters), score=score_options.model_dump(mode="json"))
-
-    def make(destination: Path) -> None:
-        with _named_failures(prepared, path), progress.keeping(_keeper(store, key)):
-            performance = build(prepared).render(score, seed=prepared.seed)
-        destination.write_bytes(performance_to_midi(performance))
-
-    artifact, cached = store.get_or_make(
-        key, name="performance.mid", media_type=MEDIA_TYPES["mid"], provenance=provenance, make=make
-    )
-    return Made(artifact, cached, time.perf_counter() - started)
+    return score, _Wanted(key, "performance.mid", provenance, started)
 
 
 # ------------------------------------------------------------------------------------------ stage 2
@@ -157,29 +170,36 @@ def synthesize(
     from adapters.audio import write_audio
     from adapters.midi import read_performance
 
-    started = time.perf_counter()
     if not midi.is_file():
         raise InputError(f"{midi}: no such MIDI file")
-    provenance = _provenance(
-        "synthesize", prepared, input_hash=sha256_of(midi), input_name=name or midi.name, parent=parent
-    )
+    name = name or midi.name
     used_prompt = prompt if prepared.spec.uses_prompt else None
-    key = _key(
-        provenance,
-        input_files(prepared.spec.parameters),
-        prompt=used_prompt.sha256 if used_prompt else None,
-    )
+    wanted = _sound(sha256_of(midi), prepared, used_prompt, name, parent)
 
     def make(destination: Path) -> None:
         performance = read_performance(midi)
-        with _named_failures(prepared, midi), progress.keeping(_keeper(store, key)):
+        with _running(prepared, midi, store, wanted):
             stream = _stream(prepared, performance, used_prompt)
-            write_audio(_checked(stream, prepared, name or midi.name), destination, format="wav")
+            write_audio(_checked(stream, prepared, name), destination, format="wav")
 
-    artifact, cached = store.get_or_make(
-        key, name="audio.wav", media_type=MEDIA_TYPES["wav"], provenance=provenance, make=make
-    )
-    return Made(artifact, cached, time.perf_counter() - started)
+    return wanted.get_or_make(store, make)
+
+
+def find_audio(
+    performance: Artifact, prepared: Prepared, store: ArtifactStore, *, prompt: Prompt | None, name: str
+) -> Made | None:
+    """What ``synthesize`` would find in the store for a performance; None where it would have to work."""
+    used_prompt = prompt if prepared.spec.uses_prompt else None
+    return _sound(performance.sha256, prepared, used_prompt, name, performance.key).find(store)
+
+
+def _sound(
+    input_hash: str, prepared: Prepared, prompt: Prompt | None, name: str, parent: str | None
+) -> _Wanted:
+    started = time.perf_counter()
+    provenance = _provenance("synthesize", prepared, input_hash=input_hash, input_name=name, parent=parent)
+    key = _key(provenance, input_files(prepared.spec.parameters), prompt=prompt.sha256 if prompt else None)
+    return _Wanted(key, "audio.wav", provenance, started)
 
 
 def _stream(prepared: Prepared, performance: Performance, prompt: Prompt | None) -> AudioStream:
@@ -212,9 +232,20 @@ def encode(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> Made:
     """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
     from adapters.audio import stream_audio, write_audio
 
-    started = time.perf_counter()
     if wanted == "wav":
         return Made(audio, True, 0.0)
+    return _encoding(audio, wanted).get_or_make(
+        store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=wanted)
+    )
+
+
+def find_encoding(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> Made | None:
+    """What ``encode`` would find in the store; None where it would have to encode."""
+    return Made(audio, True, 0.0) if wanted == "wav" else _encoding(audio, wanted).find(store)
+
+
+def _encoding(audio: Artifact, wanted: AudioFormat) -> _Wanted:
+    started = time.perf_counter()
     provenance = Provenance(
         stage="encode",
         model=wanted,
@@ -227,17 +258,47 @@ def encode(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> Made:
         device_class="cpu",
         parent=audio.key,
     )
-    artifact, cached = store.get_or_make(
-        _key(provenance),
-        name=f"audio.{wanted}",
-        media_type=MEDIA_TYPES[wanted],
-        provenance=provenance,
-        make=lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=wanted),
-    )
-    return Made(artifact, cached, time.perf_counter() - started)
+    return _Wanted(_key(provenance), f"audio.{wanted}", provenance, started)
 
 
 # ----------------------------------------------------------------------------------------- together
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An artifact that may be in the store or not."""
+
+    key: str
+    name: str
+    """Of its file."""
+    provenance: Provenance
+    started: float
+    """When its stage started, by ``time.perf_counter``."""
+
+    def find(self, store: ArtifactStore) -> Made | None:
+        artifact = store.get(self.key)
+        return Made(artifact, True, time.perf_counter() - self.started) if artifact else None
+
+    def get_or_make(self, store: ArtifactStore, make: Callable[[Path], None]) -> Made:
+        artifact, cached = store.get_or_make(
+            self.key,
+            name=self.name,
+            media_type=MEDIA_TYPES[self.name.rpartition(".")[2]],
+            provenance=self.provenance,
+            make=make,
+        )
+        return Made(artifact, cached, time.perf_counter() - self.started)
+
+
+@contextmanager
+def _running(prepared: Prepared, path: Path, store: ArtifactStore, wanted: _Wanted) -> Iterator[None]:
+    """A block in which a model runs on the input ``path``."""
+
+    def keep(name: str, make: Callable[[], progress.Arrays]) -> progress.Arrays:
+        return store.keep(wanted.key, name, make)
+
+    with _device[prepared.device], _named_failures(prepared, path), progress.keeping(keep):
+        yield
 
 
 def _provenance(
@@ -281,10 +342,6 @@ def _content(value: Any) -> Any:
     return value
 
 
-def _keeper(store: ArtifactStore, key: str) -> progress.Keep:
-    return lambda name, make: store.keep(key, name, make)
-
-
 @contextmanager
 def _named_failures(prepared: Prepared, path: Path) -> Iterator[None]:
     """Turns whatever a model raises into one sentence that names the model and the input."""
@@ -305,13 +362,5 @@ def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None
         there = destination.stat()
         if (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
             return
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=destination.parent, prefix=".", delete=False) as temporary:
-        path = Path(temporary.name)
-    try:
-        shutil.copy2(source, path)
-        path.chmod(0o644)
-        replace_atomically(path, destination)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with replacing(destination) as temporary:
+        shutil.copy2(source, temporary)

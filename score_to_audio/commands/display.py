@@ -33,8 +33,17 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
         if self.live:
             self.live.stop()
+
+    def overall(self, done: float, total: float, unit: str) -> None:
+        """Takes reports of progress that are about everything."""
+        if self.live:
+            self.live.update(self.all, completed=done, total=total, unit=unit)
 
     def item(self, name: str) -> Any:
         """A block during which reports of progress belong to ``name``."""

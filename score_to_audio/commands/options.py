@@ -11,6 +11,8 @@ EXIT_FAILED = 1
 """Some items failed."""
 EXIT_BAD_INPUT = 2
 """Nothing could be done with what was given."""
+EXIT_INTERRUPTED = 130
+"""By Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 Renderer = Annotated[str, typer.Option("--renderer", "-r", help="Stage 1; see `models list`.")]
 Synthesizer = Annotated[str, typer.Option("--synthesizer", "-s", help="Stage 2; see `models list`.")]
@@ -44,3 +46,15 @@ def split_options(settings: Iterable[str] | None) -> dict[str, dict[str, str]]:
             )
         options[stage][key] = value
     return options
+
+
+def number_of_bytes(size: str) -> int:
+    """20GB -> 20_000_000_000; K, M, G, T as powers of 1000, with or without B. Raises ``InputError``."""
+    from score_to_audio.types import InputError
+
+    number = size.rstrip("KMGTBkmgtb ")
+    unit = size[len(number) :].strip().upper().removesuffix("B")
+    try:
+        return int(float(number) * 1000 ** ("", "K", "M", "G", "T").index(unit))
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{size!r} is no size: write 500MB or 20GB") from error

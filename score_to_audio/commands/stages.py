@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +13,6 @@ from score_to_audio import defaults
 from score_to_audio.commands.display import Display
 from score_to_audio.commands.errors import exit_code, is_foreseen
 from score_to_audio.commands.options import (
-    EXIT_BAD_INPUT,
     EXIT_FAILED,
     Device,
     Formats,
@@ -64,6 +61,7 @@ def run(
     )
     plan = jobs.plan(scores)
     store = default_store()
+    jobs.sweep_results(plan, output)
     failures: list[Exception] = []
     with (
         Display(total=len(plan), quiet=as_json) as display,
@@ -88,47 +86,6 @@ def run(
         raise typer.Exit(max(exit_code(error) for error in failures))
     if failures:
         raise typer.Exit(EXIT_FAILED)
-
-
-def batch(
-    scores: Annotated[list[str], typer.Argument(help="Score files, folders or glob patterns.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    renderer: Renderer = defaults.RENDERER,
-    synthesizer: Synthesizer = defaults.SYNTHESIZER,
-    options: Options = None,
-    prompt: PromptName = None,
-    seed: Seed = 0,
-    formats: Formats = None,
-    device: Device = "auto",
-) -> None:
-    """The same as `run` for long lists of scores, as a Prefect flow (its server starts first, some 10 s)."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    from flows.batch import batch as flow
-    from score_to_audio.types import InputError
-
-    chosen = split_options(options)
-    state = flow(
-        [Path(score) for score in scores],
-        output=output.absolute(),
-        renderer=renderer,
-        synthesizer=synthesizer,
-        renderer_options=chosen["renderer"],
-        synthesizer_options=chosen["synthesizer"],
-        score_options=chosen["score"],
-        prompt=prompt,
-        seed=seed,
-        format=formats or ["wav"],
-        device=device,
-        return_state=True,
-    )
-    if state.is_completed():
-        print(state.message)
-        return
-    reason = state.result(raise_on_failure=False)
-    print(f"error: {state.message}", file=sys.stderr)
-    raise typer.Exit(EXIT_BAD_INPUT if isinstance(reason, InputError) else EXIT_FAILED)
 
 
 def _outcome_line(outcome: Outcome) -> str:

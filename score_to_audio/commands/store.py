@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from score_to_audio.commands.options import Json
+from score_to_audio.commands.options import Json, number_of_bytes
 
 app = typer.Typer(help="The store that keeps every artifact.", no_args_is_help=True)
 
@@ -47,17 +47,6 @@ def prune(
     store = default_store()
     report = (Store(store.folder) if local else store).prune(
         older_than=timedelta(days=older_than) if older_than is not None else None,
-        max_size=0 if everything else _bytes(max_size) if max_size else None,
+        max_size=0 if everything else number_of_bytes(max_size) if max_size else None,
     )
     print(f"deleted {report.count} artifacts, {report.bytes / 1e6:.1f} MB")
-
-
-def _bytes(size: str) -> int:
-    from score_to_audio.types import InputError
-
-    number = size.rstrip("KMGTBkmgtb ")
-    unit = size[len(number) :].strip().upper().removesuffix("B")
-    try:
-        return int(float(number) * 1000 ** ("", "K", "M", "G", "T").index(unit))
-    except ValueError as error:
-        raise InputError(f"{size!r} is no size: write 500MB or 20GB") from error

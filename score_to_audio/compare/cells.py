@@ -14,7 +14,7 @@ from score_to_audio.compare.files import File
 from score_to_audio.compare.plan import Codec, Condition, Models, Source
 from score_to_audio.files import sha256_of
 from score_to_audio.plugins import Prompt
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class MadeCell:
     """MIDI file of what is heard, in the audio's seconds; with the score's notes named, where known."""
 
 
-def make_cell(source: Source, condition: Condition, options: ScoreOptions, store: Store) -> MadeCell:
+def make_cell(source: Source, condition: Condition, options: ScoreOptions, store: ArtifactStore) -> MadeCell:
     """Raises ``InputError`` for what this row does not have, and whatever the models raise."""
     if failure := source.failure or condition.failure:
         raise InputError(failure)
@@ -50,7 +50,7 @@ def make_cell(source: Source, condition: Condition, options: ScoreOptions, store
     return MadeCell(recording, performance)
 
 
-def _synthesized(source: Source, models: Models, options: ScoreOptions, store: Store) -> MadeCell:
+def _synthesized(source: Source, models: Models, options: ScoreOptions, store: ArtifactStore) -> MadeCell:
     performance = _performance(source, models, options, store)
     prompt = models.prompt
     made = stages.synthesize(
@@ -64,7 +64,7 @@ def _synthesized(source: Source, models: Models, options: ScoreOptions, store: S
     return MadeCell(files.made(made.artifact, performance, store), performance)
 
 
-def _performance(source: Source, models: Models, options: ScoreOptions, store: Store) -> File:
+def _performance(source: Source, models: Models, options: ScoreOptions, store: ArtifactStore) -> File:
     """What a column plays of a row: the row's own performance, or its score as the renderer renders it, of
     which the same passage is kept where the row is a part of a longer performance."""
     if models.renderer is None:
@@ -83,7 +83,7 @@ def _performance(source: Source, models: Models, options: ScoreOptions, store: S
     return _same_passage(rendered, source, options, store)
 
 
-def _same_passage(rendered: File, source: Source, options: ScoreOptions, store: Store) -> File:
+def _same_passage(rendered: File, source: Source, options: ScoreOptions, store: ArtifactStore) -> File:
     from adapters.midi import read_performance
 
     own = own_performance(source, options, store)
@@ -94,7 +94,7 @@ def _same_passage(rendered: File, source: Source, options: ScoreOptions, store: 
     return files.cut_to_passage(rendered, *passage, score, store) if passage else rendered
 
 
-def own_performance(source: Source, options: ScoreOptions, store: Store) -> File | None:
+def own_performance(source: Source, options: ScoreOptions, store: ArtifactStore) -> File | None:
     """The row's performance as MIDI: aligned with the row's score as far as possible, and cut."""
     if source.performance is None:
         return None
@@ -115,7 +115,7 @@ def can_align(midi: Path) -> bool:
     return find_spec("parangonar") is not None or read_performance(midi).score_ids is not None
 
 
-def own_recording(source: Source, store: Store) -> File | None:
+def own_recording(source: Source, store: ArtifactStore) -> File | None:
     if source.recording is None:
         return None
     recording = files.given(source.recording, "recording")
@@ -124,7 +124,9 @@ def own_recording(source: Source, store: Store) -> File | None:
     return recording
 
 
-def _own_beginning(source: Source, wanted: FirstSeconds, options: ScoreOptions, store: Store) -> Prompt:
+def _own_beginning(
+    source: Source, wanted: FirstSeconds, options: ScoreOptions, store: ArtifactStore
+) -> Prompt:
     """The first seconds of the row's own recording, with its notes."""
     from adapters.audio import read_audio
     from adapters.midi import read_performance
@@ -142,7 +144,7 @@ def _own_beginning(source: Source, wanted: FirstSeconds, options: ScoreOptions, 
     )
 
 
-def human_references(source: Source, options: ScoreOptions, store: Store) -> list[File]:
+def human_references(source: Source, options: ScoreOptions, store: ArtifactStore) -> list[File]:
     """Human performances of the row's score with the notes named: the references, then the row's own."""
     if source.score is None:
         return []

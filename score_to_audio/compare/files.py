@@ -13,7 +13,7 @@ import numpy as np
 
 from score_to_audio.files import sha256_of
 from score_to_audio.stages import MEDIA_TYPES, encode
-from score_to_audio.store import Store, artifact_key
+from score_to_audio.store import ArtifactStore, artifact_key
 from score_to_audio.types import (
     SOFT,
     SUSTAIN,
@@ -65,7 +65,7 @@ def given(path: Path, what: str) -> File:
     return File(path, ({"stage": "given", "input_name": path.name, "input": sha256_of(path)},))
 
 
-def made(artifact: Artifact, source: File | None, store: Store) -> File:
+def made(artifact: Artifact, source: File | None, store: ArtifactStore) -> File:
     """An artifact of the store that was made from ``source``."""
     before = source.history if source else ()
     return File(store.path(artifact), (*before, asdict(store.provenance(artifact))), artifact)
@@ -73,7 +73,7 @@ def made(artifact: Artifact, source: File | None, store: Store) -> File:
 
 def derived(
     source: File,
-    store: Store,
+    store: ArtifactStore,
     *,
     stage: Literal["align", "cut", "reconstruct", "measure", "encode"],
     model: str,
@@ -125,7 +125,7 @@ def _score(path: Path, _content: str, options: ScoreOptions) -> Score:
 # ------------------------------------------------------------------------------------ performances
 
 
-def as_midi(performance: File, store: Store) -> File:
+def as_midi(performance: File, store: ArtifactStore) -> File:
     """The same; a match file as a MIDI file that names the score's notes."""
     from adapters.midi import write_performance
     from score_to_audio.evaluation.matches import read_match
@@ -143,7 +143,7 @@ def as_midi(performance: File, store: Store) -> File:
     )
 
 
-def aligned(performance: File, score: Path, options: ScoreOptions, store: Store) -> File:
+def aligned(performance: File, score: Path, options: ScoreOptions, store: ArtifactStore) -> File:
     """The same performance with the score's notes named: its own names where it has some, else parangonar's.
 
     Raises ``InputError`` for unreadable files, or where the extra ``align`` is not installed.
@@ -181,7 +181,7 @@ def _with_ids(performance: Performance, score: Score) -> Performance:
     return replace(performance, score_ids=tuple(ids))
 
 
-def cut_performance(performance: File, start: float, end: float, store: Store) -> File:
+def cut_performance(performance: File, start: float, end: float, store: ArtifactStore) -> File:
     """The part between two times (seconds), as a MIDI file whose time 0 is ``start``."""
     from adapters.midi import read_performance, write_performance
 
@@ -231,7 +231,7 @@ def passage(performance: Performance, score: Score) -> tuple[float, float] | Non
     return (min(played), max(played)) if played else None
 
 
-def cut_to_passage(performance: File, first: float, last: float, score: Score, store: Store) -> File:
+def cut_to_passage(performance: File, first: float, last: float, score: Score, store: ArtifactStore) -> File:
     """The part of a performance that plays the score's onsets ``first`` to ``last`` (quarter notes), up to
     the next onset; the whole where its notes have no names."""
     from adapters.midi import read_performance
@@ -252,7 +252,7 @@ def cut_to_passage(performance: File, first: float, last: float, score: Score, s
 # ---------------------------------------------------------------------------------------- recordings
 
 
-def cut_recording(recording: File, start: float, end: float, store: Store) -> File:
+def cut_recording(recording: File, start: float, end: float, store: ArtifactStore) -> File:
     """The part between two times (seconds) as a WAV file."""
 
     def make(path: Path) -> None:
@@ -273,7 +273,7 @@ def cut_recording(recording: File, start: float, end: float, store: Store) -> Fi
     )
 
 
-def reconstructed(recording: File, codec: Checkpoint, device: str, store: Store) -> File:
+def reconstructed(recording: File, codec: Checkpoint, device: str, store: ArtifactStore) -> File:
     """The recording through a codec and back, as a WAV file; peaks limited as those of every synthesizer."""
 
     def make(path: Path) -> None:
@@ -297,7 +297,7 @@ def reconstructed(recording: File, codec: Checkpoint, device: str, store: Store)
     )
 
 
-def compressed(audio: File, store: Store) -> File:
+def compressed(audio: File, store: ArtifactStore) -> File:
     """The sound as MP3, which is what every browser plays; an MP3 file as it is."""
     if audio.artifact is not None:
         return made(encode(audio.artifact, "mp3", store).artifact, audio, store)
@@ -317,7 +317,7 @@ def compressed(audio: File, store: Store) -> File:
     )
 
 
-def at_rate(audio: File, rate: int, length: int, store: Store) -> File:
+def at_rate(audio: File, rate: int, length: int, store: ArtifactStore) -> File:
     """The sound as a WAV file of ``rate`` Hz and ``length`` samples, silent after its end."""
 
     def make(path: Path) -> None:

@@ -21,7 +21,7 @@ from score_to_audio.evaluation import expression
 from score_to_audio.files import sha256_of
 from score_to_audio.listening.comparison import Measured
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import InputError, Score
 
 Values = dict[str, float]
@@ -60,7 +60,7 @@ class Measure:
     take: Callable[[Heard], Mapping[str, float]]
 
 
-def take(measure: Measure, heard: Heard, store: Store) -> Values:
+def take(measure: Measure, heard: Heard, store: ArtifactStore) -> Values:
     """The figures of a cell, from the store where they were taken before; none where they say nothing."""
     inputs = measure.inputs(heard)
     if inputs is None:
@@ -310,7 +310,7 @@ def frechet_codec(embedding: str) -> Checkpoint:
         raise InputError(f"the Frechet audio distance needs its embedding: {error}") from error
 
 
-def embedded(audio: File, codec: Checkpoint, device: str, store: Store) -> File:
+def embedded(audio: File, codec: Checkpoint, device: str, store: ArtifactStore) -> File:
     """The moments of a sound's embedding, kept in the store."""
     from score_to_audio.evaluation.frechet import codec_embedding, moments
 

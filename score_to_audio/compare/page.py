@@ -10,11 +10,11 @@ from score_to_audio.compare.plan import Source
 from score_to_audio.compare.run import FORESEEN, CellResult, ComparisonResult, SectionResult
 from score_to_audio.listening import comparison as listening
 from score_to_audio.listening.timeline import timeline
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import InputError, ParsedScore, Performance
 
 
-def listening_comparison(result: ComparisonResult, store: Store) -> listening.Comparison:
+def listening_comparison(result: ComparisonResult, store: ArtifactStore) -> listening.Comparison:
     """With every sound compressed, through the store. A sound that cannot be is a failed cell."""
     return listening.Comparison(
         title=result.plan.title,
@@ -24,7 +24,7 @@ def listening_comparison(result: ComparisonResult, store: Store) -> listening.Co
     )
 
 
-def _section(section: SectionResult, result: ComparisonResult, store: Store) -> listening.Section:
+def _section(section: SectionResult, result: ComparisonResult, store: ArtifactStore) -> listening.Section:
     conditions = section.section.conditions
     return listening.Section(
         title=section.section.title,
@@ -38,7 +38,9 @@ def _section(section: SectionResult, result: ComparisonResult, store: Store) -> 
     )
 
 
-def _row(source: Source, cells: list[CellResult], result: ComparisonResult, store: Store) -> listening.Row:
+def _row(
+    source: Source, cells: list[CellResult], result: ComparisonResult, store: ArtifactStore
+) -> listening.Row:
     options = result.plan.score_options
     try:
         parsed = files.read_score_once(source.score, options).parsed if source.score else None
@@ -53,7 +55,7 @@ def _row(source: Source, cells: list[CellResult], result: ComparisonResult, stor
     )
 
 
-def _cell(cell: CellResult, score: ParsedScore | None, store: Store) -> listening.Cell:
+def _cell(cell: CellResult, score: ParsedScore | None, store: ArtifactStore) -> listening.Cell:
     key = cell.condition.key
     if cell.made is None:
         return listening.Cell(key, failure=cell.failure)

@@ -12,7 +12,7 @@ from score_to_audio.compare.run import ComparisonResult
 from score_to_audio.compare.webmushra import write_webmushra
 from score_to_audio.listening.comparison import Blind
 from score_to_audio.listening.page import write_page
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 
 PAGE, BLIND_KEY, WEBMUSHRA = "page", "blind-key.json", "webmushra"
 
@@ -38,7 +38,7 @@ class Produced:
 def produce(
     result: ComparisonResult,
     folder: Path,
-    store: Store,
+    store: ArtifactStore,
     *,
     blind: Literal["pairs", "mushra"] | None = None,
     seed: int = 0,

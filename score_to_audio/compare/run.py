@@ -19,7 +19,7 @@ from score_to_audio.evaluation import statistics
 from score_to_audio.listening.comparison import Measured, Summary
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.stages import StageError
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import InputError
 
 FORESEEN = (InputError, StageError, OSError, MemoryError)
@@ -119,7 +119,9 @@ class _Taken:
     problems: tuple[str, ...] = ()
 
 
-def carry_out(plan: Plan, store: Store, *, each: Each = one_by_one, device: str = "cpu") -> ComparisonResult:
+def carry_out(
+    plan: Plan, store: ArtifactStore, *, each: Each = one_by_one, device: str = "cpu"
+) -> ComparisonResult:
     """Make and measure everything. Raises nothing for single cells: their failures are in the result.
 
     ``device``: "cpu" or "cuda", for the embedding of the Frechet audio distance.
@@ -165,7 +167,7 @@ def _measuring(place: _Place) -> str:
     return f"measure {place.name}"
 
 
-def _make(place: _Place, *, plan: Plan, store: Store) -> MadeCell:
+def _make(place: _Place, *, plan: Plan, store: ArtifactStore) -> MadeCell:
     return cells.make_cell(place.source, place.condition, plan.score_options, store)
 
 
@@ -187,7 +189,7 @@ def _shown(measure: Measure, plan: Plan) -> bool:
     return plan.measures is None or measure.name in plan.measures
 
 
-def _reference(place: _Place, heard: Mapping[_Place, MadeCell], store: Store) -> File | None:
+def _reference(place: _Place, heard: Mapping[_Place, MadeCell], store: ArtifactStore) -> File | None:
     """The sound that a cell is measured against: one of the same performance, and not itself."""
     if place.section.reference is None:
         if place.condition.how is None:
@@ -218,7 +220,7 @@ def _take(
     place: _Place,
     *,
     plan: Plan,
-    store: Store,
+    store: ArtifactStore,
     chosen: Sequence[Measure],
     heard: Mapping[_Place, MadeCell],
     references: Mapping[_Place, File | None],
@@ -241,7 +243,7 @@ def _take(
     return _Taken(values, tuple(problems))
 
 
-def _humans(place: _Place, cell: MadeCell, plan: Plan, store: Store) -> tuple[File, ...]:
+def _humans(place: _Place, cell: MadeCell, plan: Plan, store: ArtifactStore) -> tuple[File, ...]:
     if cell.performance is None:
         return ()
     mine = cell.performance.history[0].get("input")
@@ -269,7 +271,7 @@ SetDistances = Mapping[str, tuple[float, int]]
 
 
 def _frechet_distances(
-    plan: Plan, heard: Mapping[_Place, MadeCell], store: Store, each: Each, device: str
+    plan: Plan, heard: Mapping[_Place, MadeCell], store: ArtifactStore, each: Each, device: str
 ) -> tuple[dict[int, SetDistances], list[str]]:
     """By number of the section; and what was left out."""
     sets = [_sets(section, heard, store) for section in plan.sections]
@@ -304,7 +306,7 @@ def _frechet_distances(
 
 
 def _sets(
-    section: Section, heard: Mapping[_Place, MadeCell], store: Store
+    section: Section, heard: Mapping[_Place, MadeCell], store: ArtifactStore
 ) -> tuple[list[File], dict[str, list[File]]]:
     """The section's references, and the sounds of every other condition."""
     mine = {place: cell for place, cell in heard.items() if place.section is section}
@@ -323,7 +325,7 @@ def _sets(
     return references, sounds
 
 
-def _embed(audio: File, *, codec: Checkpoint, device: str, store: Store) -> File:
+def _embed(audio: File, *, codec: Checkpoint, device: str, store: ArtifactStore) -> File:
     return measures.embedded(audio, codec, device, store)
 
 

@@ -15,7 +15,7 @@ from score_to_audio import stages
 from score_to_audio.compare import files
 from score_to_audio.compare.files import File
 from score_to_audio.compare.run import CellResult, ComparisonResult, SectionResult
-from score_to_audio.store import Store
+from score_to_audio.store import ArtifactStore
 
 NAME = "comparison"
 TASK = "Rate each performance from 0 (bad) to 100 (excellent)."
@@ -23,7 +23,7 @@ RATE = 48_000
 """Hz: webMUSHRA wants all stimuli of a page at one rate, and of one length."""
 
 
-def write_webmushra(result: ComparisonResult, folder: Path, store: Store) -> Path:
+def write_webmushra(result: ComparisonResult, folder: Path, store: ArtifactStore) -> Path:
     """``configs/comparison.yaml`` and ``configs/resources/comparison/*.wav`` in the folder, to be copied over
     webMUSHRA's own; the configuration's path. Rows with two sounds and more become pages; the reference is
     the section's reference column, else the recordings' column, else the first."""
@@ -60,7 +60,7 @@ def write_webmushra(result: ComparisonResult, folder: Path, store: Store) -> Pat
     return path
 
 
-def _trials(result: ComparisonResult, folder: Path, store: Store) -> Iterator[dict[str, Any]]:
+def _trials(result: ComparisonResult, folder: Path, store: ArtifactStore) -> Iterator[dict[str, Any]]:
     for number, section in enumerate(result.sections):
         for row, source in enumerate(section.section.sources):
             cells = [cell for cell in section.cells if cell.source is source and cell.made]
@@ -102,7 +102,7 @@ def _length(cell: CellResult) -> int:
     return round(soundfile.info(cell.made.audio.path).duration * RATE)
 
 
-def _stimulus(cell: CellResult, place: str, length: int, folder: Path, store: Store) -> str:
+def _stimulus(cell: CellResult, place: str, length: int, folder: Path, store: ArtifactStore) -> str:
     """Where webMUSHRA finds the sound, relative to its folder."""
     assert cell.made is not None
     sound = files.at_rate(cell.made.audio, RATE, length, store)
@@ -111,6 +111,6 @@ def _stimulus(cell: CellResult, place: str, length: int, folder: Path, store: St
     return name
 
 
-def _deliver(file: File, destination: Path, store: Store) -> None:
+def _deliver(file: File, destination: Path, store: ArtifactStore) -> None:
     assert file.artifact is not None
     stages.deliver(file.artifact, destination, store)

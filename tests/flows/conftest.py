@@ -57,13 +57,22 @@ class Server:
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):  # a test may have killed them all
+            with suppress(ProcessLookupError):  # a test killed it
                 os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def kill_with_children(process: int) -> None:
+    """As a machine that loses its power: kill -9, also of children that lead a group of their own."""
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in children.read_text().split():
+            kill_with_children(int(child))
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def free_port() -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from score_to_audio.jobs import read_manifest
-from tests.flows.conftest import PATIENCE, PROJECT, Server
+from score_to_audio.manifest import read_manifest
+from score_to_audio.types import InputError
+from tests.flows.conftest import PATIENCE, PROJECT, Server, kill_with_children
 from tests.trial.trial_kit import write_scores
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
@@ -52,6 +56,67 @@ def test_both_deployments_run_in_a_process_pool(deployed: Server, tmp_path: Path
         if "audio" in entry
     }
     assert cached == {f"score-{number:03}": True for number in range(3)}
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
+    deployed: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two shards, two workers; one worker is killed with all its children once its shard is under way."""
+    from flows import shards
+    from flows.batch import batch
+
+    monkeypatch.setattr(shards, "LOST_AFTER", 3 * shards.BEAT)
+    scores = write_scores(tmp_path / "scores", 6)
+    (scores / "broken.xml").write_text("no score")
+    slow = {"pause": 0.5, "log": str(tmp_path / "log")}
+    chosen: dict[str, Any] = {"renderer": "trial", "synthesizer": "trial", "renderer_options": slow}
+    worker = ("-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
+    with deployed.running("one", *worker) as one, deployed.running("two", *worker):
+
+        def kill_one() -> None:
+            deadline = time.monotonic() + PATIENCE
+            while not _has_flow_run(one.pid) or not (tmp_path / "log").exists():
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.1)
+            kill_with_children(one.pid)
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        state = batch(
+            [scores],
+            tmp_path / "out",
+            **chosen,
+            shard=4,
+            deployment="batch-shard/batch-shard",
+            return_state=True,
+        )
+        killer.join()
+        assert one.wait() == -signal.SIGKILL
+    assert "7 scores: " in (state.message or "")
+    assert "1 failed (broken: " in (state.message or "")
+    alone = batch([scores], tmp_path / "alone", **chosen, return_state=True)
+    assert "0 made, 6 from the store, 1 failed" in (alone.message or "")
+    for path in (tmp_path / "alone").glob("score-*"):
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+    assert {entry["name"]: bool(entry["error"]) for entry in read_manifest(tmp_path / "out")} == {
+        f"score-{number:03}": False for number in range(6)
+    } | {"broken": True}
+
+
+def _has_flow_run(worker: int) -> bool:
+    """Whether the worker has a child process."""
+    return bool(Path(f"/proc/{worker}/task/{worker}/children").read_text().split())
+
+
+@pytest.mark.usefixtures("settings")
+def test_an_unknown_deployment_is_one_sentence(deployed: Server, tmp_path: Path) -> None:
+    from flows import shards
+
+    for name in ("batch-shard/elsewhere", "batch-shard"):
+        with pytest.raises(InputError, match=f"knows no deployment '{name}'"):
+            shards.check(name)
 
 
 def test_parameters_are_checked_before_a_run_is_created(deployed: Server, tmp_path: Path) -> None:

@@ -114,9 +114,9 @@ def test_one_bad_score_stops_nothing_and_a_second_run_finds_everything(place: Pa
 def test_the_rows_of_a_failed_run_say_why(place: Path) -> None:
     import asyncio
 
-    from flows.batch import batch
+    from flows.pipeline import score_to_audio
 
-    state = batch([place / "scores"], place / "out", **options(place), return_state=True)
+    state = score_to_audio([place / "scores"], place / "out", **options(place), return_state=True)
     assert state.is_failed()
     run = state.state_details.flow_run_id
     table = json.loads(asyncio.run(artifacts_of(run))["table"])
@@ -153,17 +153,6 @@ def test_wrong_choices_are_one_sentence_before_any_work(place: Path) -> None:
     assert (state.message or "").startswith("unknown renderer 'rachmaninov'; known: ")
     assert not (place / "out").exists()
     assert not (place / "store").exists()
-
-
-def test_batch_works_in_shards(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import batch as module
-
-    monkeypatch.setattr(module, "SHARD", 2)
-    (place / "scores" / "score-002b.musicxml").unlink()
-    state = module.batch([place / "scores"], place / "out", **options(place), return_state=True)
-    assert state.message == "4 scores: 4 made, 0 from the store, 0 failed"
-    names = [entry["name"] for entry in read_manifest(place / "out")]
-    assert names == [f"score-{number:03}" for number in range(4)]
 
 
 def test_runs_are_named_after_their_scores(server: Server, place: Path) -> None:

@@ -110,6 +110,25 @@ def test_bad_input_is_one_line_exit_2_and_nothing_left(
     assert (set(visible(place)) - {"store"}, left) == (set(before), [])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing/*.musicxml",), "missing/*.musicxml: the pattern matches no file"),
+        (("good.musicxml", "-r", "rachmaninov"), "unknown renderer 'rachmaninov'; known: "),
+        (("good.musicxml", "--runner", "walker"), "unknown runner 'walker'; known: thread, ray, dask"),
+        (("good.musicxml", "--deadline", "-1"), "--deadline -1: a number of seconds above 0 is needed"),
+        (("good.musicxml", "--memory-limit", "much"), "'much' is no size: write 500MB or 20GB"),
+    ],
+)
+def test_a_batch_that_cannot_start_is_one_sentence_without_prefect(
+    place: Path, inside: InProcess, arguments: tuple[str, ...], message: str
+) -> None:
+    code, printed, error = inside("batch", *arguments, "-o", "out")
+    assert (code, printed, len(error.splitlines())) == (2, "", 1), error
+    assert message in error
+    assert not (place / "out").exists()
+
+
 @pytest.mark.slow
 def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
     (place / "bad.musicxml").write_text("no score")

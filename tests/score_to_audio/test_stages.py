@@ -220,9 +220,13 @@ def test_the_manifest_has_one_line_per_result(
 ) -> None:
     output = tmp_path / "out"
     job = jobs.Job(score, "example")
-    jobs.record([jobs.Outcome(job, error="failed")], pipeline, store, output)
-    jobs.record([jobs.run(job, pipeline, store, output)], pipeline, store, output)
-    jobs.record([jobs.Outcome(jobs.Job(score, "other"), error="no")], pipeline, store, output)
+    for outcome in (
+        jobs.Outcome(job, error="failed"),
+        jobs.run(job, pipeline, store, output),
+        jobs.Outcome(jobs.Job(score, "other"), error="no"),
+    ):
+        with jobs.Recorder(pipeline, store, output) as record:
+            record.add(outcome)
     entries = [json.loads(line) for line in (output / jobs.MANIFEST).read_text().splitlines()]
     assert [entry["name"] for entry in entries] == ["example", "other"]
     assert entries[0]["error"] is None
@@ -251,7 +255,8 @@ def test_a_plan_leaves_out_what_an_earlier_run_wrote(
     score: Path, pipeline: stages.Pipeline, store: Store
 ) -> None:
     plan = jobs.plan([score.parent])
-    jobs.record([jobs.run(plan[0], pipeline, store, score.parent)], pipeline, store, score.parent)
+    with jobs.Recorder(pipeline, store, score.parent) as record:
+        record.add(jobs.run(plan[0], pipeline, store, score.parent))
     assert score.with_suffix(".mid").exists()
     assert jobs.plan([score.parent]) == plan
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +31,11 @@ RATE = 8000
 class TrialParameters(Parameters):
     log: str = Field("", description="file that gets a line for every piece of work done")
     pause: float = Field(0.0, description="seconds that a piece of work takes")
+    burn: float = Field(0.0, description="seconds that a piece of work keeps a processor busy")
+    trouble: str = Field(
+        "",
+        description="what goes wrong with which score: score-001=hang,score-002=eat (raise, hang, eat, die)",
+    )
     stumble: str = Field(
         "", description="file whose existence makes the next work fail once, with an OSError"
     )
@@ -52,11 +59,28 @@ class Trial:
             Path(self.parameters.stumble).unlink()
             raise OSError("the disk hiccuped")
 
+    def burn(self) -> None:
+        end = time.process_time() + self.parameters.burn
+        while time.process_time() < end:
+            pass
+
     def rest(self, steps: int) -> Iterator[int]:
         for step in range(steps):
             time.sleep(self.parameters.pause / steps)
             report(step + 1, steps, "steps")
             yield step
+
+
+def make_trouble(kind: str) -> None:
+    """As models do in native code, where no exception and no other thread gets a chance."""
+    if kind == "raise":
+        raise KeyError("a defect")
+    if kind == "hang":
+        ctypes.PyDLL(None).sleep(100_000)  # does not let go of the interpreter
+    if kind == "eat":
+        np.zeros(1 << 40, dtype=np.uint8)
+    if kind == "die":
+        os.kill(os.getpid(), signal.SIGSEGV)
 
 
 class TrialRenderer(Trial):
@@ -65,6 +89,9 @@ class TrialRenderer(Trial):
     def render(self, score: Score, *, seed: int) -> Performance:
         self.stumble()
         notes = score.parsed.notes
+        troubles = dict(pair.split("=") for pair in self.parameters.trouble.split(",") if pair)
+        make_trouble(troubles.get(score.path.stem, ""))
+        self.burn()
         list(self.rest(10))
         self.note(f"rendered {score.path.name}")
         return Performance(
@@ -82,6 +109,7 @@ class TrialSynthesizer(Trial):
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         self.stumble()
+        self.burn()
         time_axis = np.arange(RATE // 2) / RATE
         tones = [
             0.5 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time_axis)

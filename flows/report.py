@@ -1,0 +1,115 @@
+"""What a flow tells about scores: log, manifest and progress as they come; at the end a table and a state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.tasks import show_progress
+from score_to_audio import jobs, manifest, progress
+from score_to_audio.jobs import Outcome
+
+MAX_ROWS = 300
+"""Of a table artifact; it is a row of Prefect's database. The manifest has them all."""
+BETWEEN_REPORTS = 5.0
+"""Seconds between updates of the progress artifact."""
+
+
+@dataclass
+class Tally:
+    """Entries of the manifest: counted, and the first of them as rows of a table."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"made": 0, "cached": 0, "failed": 0})
+    failed: list[dict[str, str]] = field(default_factory=list)
+    done: list[dict[str, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, entry: Mapping[str, Any], output: Path) -> None:
+        result = manifest.result(entry)
+        self.counts[result] += 1
+        rows = self.failed if result == "failed" else self.done
+        if len(rows) < MAX_ROWS:
+            rows.append(_row(entry, output))
+        if result == "failed" and len(self.errors) < 4:
+            self.errors.append(f"{entry['name']}: {entry['error']}")
+
+    def summary(self) -> str:
+        count = sum(self.counts.values())
+        scores = "score" if count == 1 else "scores"
+        made, cached, failed = (self.counts[result] for result in ("made", "cached", "failed"))
+        return f"{count} {scores}: {made} made, {cached} from the store, {failed} failed"
+
+    def conclude(self, output: Path) -> State[None]:
+        """The table of what became of the scores, and the state that the run ends in.
+
+        The state carries no outcomes: whoever wants them reads the manifest (``manifest.read_manifest``).
+        """
+        rest = sum(self.counts.values()) - MAX_ROWS
+        cut = f"; {rest} more in the manifest" if rest > 0 else ""
+        create_table_artifact(
+            key="score-to-audio",
+            table=[*self.failed, *self.done][:MAX_ROWS],
+            description=f"{self.summary()}; results and manifest.jsonl in {output.absolute()}{cut}",
+        )
+        if not self.counts["failed"]:
+            return Completed(message=self.summary())
+        more = "; ..." if len(self.errors) > 3 else ""
+        return Failed(message=f"{self.summary()} ({'; '.join(self.errors[:3])}{more})")
+
+
+def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
+    files = [output / file for file in entry["files"]]
+    links = " ".join(f"[{file.suffix[1:]}]({file.absolute().as_uri()})" for file in files)
+    seconds = entry["sound_seconds"]
+    return {
+        "score": entry["score"],
+        "renderer": entry["renderer"],
+        "synthesizer": entry["synthesizer"],
+        "duration": "" if seconds is None else f"{round(seconds) // 60}:{round(seconds) % 60:02}",
+        "result": manifest.result(entry),
+        "link": entry["error"] or links,
+    }
+
+
+class Report:
+    """Takes outcomes as they come. Within a flow only."""
+
+    def __init__(self, total: int, recorder: jobs.Recorder, output: Path) -> None:
+        self.tally = Tally()
+        self._total, self._recorder, self._output = total, recorder, output
+        self._logger = get_run_logger()
+        self._progress: UUID | None = None
+        self._last_time = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._show()
+
+    def add(self, outcome: Outcome) -> None:
+        entry = self._recorder.add(outcome)
+        self.tally.add(entry, self._output)
+        if outcome.error:
+            self._logger.error("%s: %s", outcome.job.name, outcome.error)
+        else:
+            self._logger.info("%s: %s", outcome.job.name, manifest.result(entry))
+        progress.report(sum(self.tally.counts.values()), self._total, "scores")
+        if time.monotonic() - self._last_time > BETWEEN_REPORTS:
+            self._show()
+
+    def _show(self) -> None:
+        done = sum(self.tally.counts.values())
+        self._progress = show_progress(
+            self._progress, done / max(self._total, 1), f"{done} of {self._total} scores"
+        )
+        self._last_time = time.monotonic()

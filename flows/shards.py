@@ -1,0 +1,216 @@
+"""Shards of a batch as flow runs of a deployment: submitted, watched, and submitted again when lost.
+
+A process that is killed together with its worker leaves a flow run that stays "Running" for ever. So a shard
+touches a file every few seconds for as long as it lives, and a shard whose file stands still is lost: by the
+watcher's own clock, since two machines seldom agree on the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client, get_run_logger
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Crashed
+
+from score_to_audio import progress
+from score_to_audio.jobs import Job
+from score_to_audio.types import InputError
+
+BEATS = ".shards"
+"""Folder in the output folder: a file per living shard."""
+BEAT = 2.0
+"""Seconds between two touches."""
+LOST_AFTER = 120.0
+"""Seconds without a touch; network file systems show a change up to a minute late."""
+START_TIME = 600.0
+"""Seconds that a claimed flow run may take to begin: a new machine may have to install everything."""
+ATTEMPTS = 3
+"""Flow runs per shard, lost ones included."""
+BETWEEN_POLLS = 2.0
+"""Seconds."""
+ANSWERS_AFTER = 600.0
+"""Seconds that the server may be away before the batch gives up."""
+RUNS_PER_REQUEST = 100
+"""The server answers with at most 200."""
+UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, OSError)
+
+
+@dataclass
+class _Shard:
+    """A part of a batch and the flow run that carries it out."""
+
+    first: int
+    plan: Sequence[Job]
+    run: UUID | None = None
+    attempts: int = 0
+    last_sign: float = 0.0
+    """By ``time.monotonic``."""
+    signs: tuple[Any, ...] = field(default_factory=tuple)
+
+
+def carry_out(
+    cut: Sequence[Sequence[Job]],
+    deployment: str,
+    output: Path,
+    run: str,
+    choices: Mapping[str, Any],
+    means: Any,
+) -> list[tuple[Job, str]]:
+    """All shards, each as a flow run of ``deployment``; everything that they did is in the manifest, under
+    ``run``.
+
+    Returns the jobs of shards that failed, whole or in part, and why. Raises ``InputError`` for an unknown
+    deployment.
+    """
+    check(deployment)
+    total = sum(len(plan) for plan in cut)
+    waiting = [_Shard(number * len(cut[0]), plan) for number, plan in enumerate(cut)]
+    failed: list[tuple[Job, str]] = []
+    last_answer = time.monotonic()
+    while waiting:
+        try:
+            for shard in waiting:
+                if shard.run is None:
+                    _submit(shard, deployment, output, run, choices, means)
+            ended = _poll(waiting, output)
+            last_answer = time.monotonic()
+        except UNREACHABLE as error:
+            if time.monotonic() - last_answer > ANSWERS_AFTER:
+                raise
+            get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
+            ended = {}
+        for first, end in ended.items():
+            shard = next(shard for shard in waiting if shard.first == first)
+            if end.lost and shard.attempts < ATTEMPTS:
+                get_run_logger().warning("shard from %d: %s; submitted again", first, end.error)
+                shard.run = None
+            else:
+                waiting.remove(shard)
+                failed += [(job, end.error) for job in shard.plan if end.error]
+        progress.report(total - sum(len(shard.plan) for shard in waiting), total, "scores")
+        if waiting:
+            time.sleep(BETWEEN_POLLS)
+    return failed
+
+
+def _submit(
+    shard: _Shard, deployment: str, output: Path, run: str, choices: Mapping[str, Any], means: Any
+) -> None:
+    made = run_deployment(
+        deployment,
+        parameters={
+            "plan": [{"score": str(job.score.absolute()), "name": job.name} for job in shard.plan],
+            "output": str(output),
+            "run": run,
+            "choices": dict(choices),
+            "means": asdict(means),
+        },
+        flow_run_name=f"{run[-8:]}: scores {shard.first + 1} to {shard.first + len(shard.plan)}",
+        timeout=0,
+    )
+    assert isinstance(made, FlowRun)
+    shard.run, shard.signs, shard.last_sign = made.id, (), time.monotonic()
+    shard.attempts += 1
+
+
+def check(deployment: str) -> None:
+    """Raises ``InputError`` where the server does not know it."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployment_by_name(deployment)
+        except (ObjectNotFound, ValueError) as error:
+            raise InputError(
+                f"the Prefect server at {client.api_url} knows no deployment {deployment!r}: deploy one "
+                "(`prefect --no-prompt deploy --all`), and name it as FLOW/DEPLOYMENT"
+            ) from error
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a shard's flow run ended."""
+
+    error: str | None = None
+    lost: bool = False
+    """It may do better the next time."""
+
+
+def _poll(shards: Sequence[_Shard], output: Path) -> dict[int, _End]:
+    """The shards (their first scores) whose flow runs are over."""
+    by_run = {shard.run: shard for shard in shards if shard.run}
+    ended: dict[int, _End] = {}
+    with get_client(sync_client=True) as client:
+        runs = list(by_run)
+        for start in range(0, len(runs), RUNS_PER_REQUEST):
+            some = runs[start : start + RUNS_PER_REQUEST]
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=some))
+            for found in client.read_flow_runs(flow_run_filter=wanted, limit=len(some)):
+                shard = by_run[found.id]
+                if _is_lost(shard, found, output):
+                    gone = "the process that worked on this shard is gone"
+                    client.set_flow_run_state(found.id, Crashed(message=gone), force=True)
+                    ended[shard.first] = _End(gone, lost=True)
+                elif found.state and found.state.is_final():
+                    ended[shard.first] = _end(found.state)
+    return ended
+
+
+def _end(state: State[Any]) -> _End:
+    if state.is_completed():
+        return _End()
+    return _End(state.message or f"the flow run ended as {state.name}", lost=state.is_crashed())
+
+
+def _is_lost(shard: _Shard, found: FlowRun, output: Path) -> bool:
+    """Whether a flow run that began has shown no sign of life for too long."""
+    state = found.state
+    if state is None or state.is_final():
+        return False
+    if state.is_scheduled():  # waits for a worker, however long
+        shard.last_sign = time.monotonic()
+        return False
+    signs = (state.type, _touched(output / BEATS / str(found.id)))
+    if signs != shard.signs:
+        shard.signs, shard.last_sign = signs, time.monotonic()
+    patience = LOST_AFTER if state.is_running() else START_TIME
+    return time.monotonic() - shard.last_sign > patience
+
+
+def _touched(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+@contextmanager
+def beating(output: Path, run: str) -> Iterator[None]:
+    """Show that the shard of flow run ``run`` is alive, for as long as the block lasts."""
+    path, over = output / BEATS / run, Event()
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def beat() -> None:
+        while not over.is_set():
+            with suppress(OSError):  # a full disk is the shard's own trouble
+                path.write_text(str(time.monotonic()))
+            over.wait(BEAT)
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        path.unlink(missing_ok=True)
