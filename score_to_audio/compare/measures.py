@@ -229,7 +229,7 @@ def _expression(heard: Heard) -> Mapping[str, float]:
     distance = expression.distribution_distance(mine, humans)
     within = expression.share_within(mine, humans)
     return {
-        f"{name}_{what}": values[name]
+        f"human_{name}_{what}": values[name]
         for name in SHAPES
         for what, values in (("correlation", agreement), ("distance", distance), ("within", within))
     }
@@ -264,15 +264,15 @@ def _expression_figures(name: str, label: str) -> tuple[Measured, ...]:
     distance = f"1-Wasserstein distance of the {label} values from the humans', in their standard deviations."
     within = f"Share of {label} values between the least and the greatest of the humans' at the same place."
     return (
-        Measured(f"{name}_correlation", f"{label} r", "", "higher", agreement, 2),
-        Measured(f"{name}_distance", f"{label} distance", "sd", "lower", distance, 2),
-        Measured(f"{name}_within", f"{label} within", "", "higher", within, 2),
+        Measured(f"human_{name}_correlation", f"human {label} r", "", "higher", agreement, 2),
+        Measured(f"human_{name}_distance", f"human {label} distance", "sd", "lower", distance, 2),
+        Measured(f"human_{name}_within", f"human {label} within", "", "higher", within, 2),
     )
 
 
 EXPRESSION = Measure(
     name="expression",
-    version="1",
+    version="2",
     figures=tuple(
         figure for name, label in _SHAPE_NAMES.items() for figure in _expression_figures(name, label)
     ),

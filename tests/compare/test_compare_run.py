@@ -119,13 +119,21 @@ def test_sounds_are_measured_against_the_recording_of_the_same_performance(place
     assert 0 < own["spectrogram_distance"] < 0.2
     assert "chroma_distance" not in recording  # against itself
     assert "chroma_distance" not in rendered  # another performance, not aligned in time
-    assert "velocity_correlation" not in own  # the only human is itself
+    assert "human_velocity_correlation" not in own  # the only human is itself
     # With a column as the reference, what plays the same performance is measured against that.
     result = run({"measures": ["distance"], "sections": [section([row], columns, reference="own")]}, store)
     recording, own, rendered = (cell.values for cell in result.sections[0].cells)
     assert recording["chroma_distance"] < 0.2
     assert "chroma_distance" not in own
     assert "chroma_distance" not in rendered
+
+
+def test_no_two_measures_share_a_key_or_a_label() -> None:
+    from score_to_audio.compare.measures import MEASURES as GROUPS
+
+    figures = [figure for group in GROUPS.values() for figure in group.figures]
+    assert len({figure.key for figure in figures}) == len(figures)
+    assert len({figure.label for figure in figures}) == len(figures)
 
 
 def test_expression_is_held_to_humans(place: Path, store: Store) -> None:
@@ -142,18 +150,18 @@ def test_expression_is_held_to_humans(place: Path, store: Store) -> None:
     result = run({"measures": ["expression"], "sections": [section([row], columns)]}, store)
     assert result.notices == ()
     plain, rules = (cell.values for cell in result.sections[0].cells)
-    assert rules["velocity_correlation"] > 0.9 > plain["velocity_correlation"]
-    assert rules["local_beat_period_correlation"] > 0.9 > plain["local_beat_period_correlation"]
-    assert rules["articulation_distance"] < plain["articulation_distance"]
-    assert 0 <= plain["velocity_within"] < rules["velocity_within"] <= 1
+    assert rules["human_velocity_correlation"] > 0.9 > plain["human_velocity_correlation"]
+    assert rules["human_local_beat_period_correlation"] > 0.9 > plain["human_local_beat_period_correlation"]
+    assert rules["human_articulation_distance"] < plain["human_articulation_distance"]
+    assert 0 <= plain["human_velocity_within"] < rules["human_velocity_within"] <= 1
     # A row that is one of the humans is held to the others.
     own = {"score": str(minuet), "performance": references[0], "references": references}
     result = run(
         {"measures": ["expression"], "sections": [section([own], [{"synthesizer": "trial"}])]}, store
     )
     (values,) = (cell.values for cell in result.sections[0].cells)
-    assert values["velocity_correlation"] < 0.9999
-    assert np.isnan(values["velocity_within"])  # one other alone has no spread
+    assert values["human_velocity_correlation"] < 0.9999
+    assert np.isnan(values["human_velocity_within"])  # one other alone has no spread
 
 
 def test_the_first_seconds_of_the_recording_can_be_the_prompt(place: Path, store: Store) -> None:
