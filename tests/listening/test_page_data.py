@@ -29,7 +29,9 @@ def test_a_literal_performance_has_a_straight_timeline() -> None:
     pairs = np.array(timeline(read_score(SCORES / MINUET).parsed, performance(MINUET, "score")))
     assert (np.diff(pairs, axis=0) > 0).all()
     periods = np.diff(pairs[:-1, 1]) / np.diff(pairs[:-1, 0])
-    np.testing.assert_allclose(periods, np.median(periods), rtol=0.02)
+    late = np.abs(periods / np.median(periods) - 1) > 0.02
+    # The appoggiatura takes its time from its main note, in both passes: before that note and after it.
+    assert late.sum() == 4
 
 
 def test_the_timeline_covers_repeats_and_needs_ids() -> None:
