@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from renderers.virtuosonet.generation import Generator
     from renderers.virtuosonet.network import VirtuosoNet as Network
     from renderers.virtuosonet.normalisation import Statistics
+    from renderers.virtuosonet.recurrence import FrozenGrus
     from renderers.virtuosonet.score import NoteScore
 
 log = logging.getLogger(__name__)
@@ -127,13 +130,9 @@ class VirtuosoNet:
         checkpoints: Mapping[str, Checkpoint],
         device: str,  # the recurrence is fastest on one CPU core
     ) -> None:
-        from renderers.virtuosonet.generation import Generator
-        from renderers.virtuosonet.recurrence import FrozenGrus
-
         self._parameters = parameters
         self._network, self._statistics = read_checkpoint(checkpoints["checkpoint"].weights)
-        self._grus = FrozenGrus()
-        self._generator = Generator(self._network.performance_decoder)
+        self._runners = runners(self._network)
 
     def render(self, score: Score, *, seed: int) -> Performance:
         """The score as the network plays it. Raises ``InputError`` for a score that cannot be read."""
@@ -150,27 +149,20 @@ class VirtuosoNet:
             notes,
             played,
             trills=options.trills and options.compatibility == "none",
-            note_ids=_note_ids(score, notes),
+            note_ids=note_ids(score, notes),
         )
 
     def _features(self, score: Score, notes: NoteScore, seed: int) -> NDArray[np.float32]:
         """[N, 11] what the network makes of the score, in the units of ``features.OUTPUT_KEYS``."""
         import torch
 
-        from renderers.virtuosonet.generation import residual_info
         from renderers.virtuosonet.playing import with_pedal_unsquashed, with_velocity_spread
 
         with torch.inference_mode():
-            inputs = self._inputs(score, notes)
-            encoded = self._network.encode(inputs, places(notes), self._grus)
-            residuals = residual_info(
-                inputs,
-                [*self._statistics.columns("qpm_primo"), *self._statistics.columns("tempo_primo")],
-                self._statistics.columns("tempo"),
-                encoded.places.measures,
+            style = self._style(score, notes, seed)
+            features = generated(
+                self._network, self._statistics, self._inputs(score, notes), notes, style, self._runners
             )
-            generated = self._generator(encoded, residuals, self._style(score, notes, seed))
-        features = self._statistics.denormalised(generated.notes)
         if self._parameters.velocity_multiplier != 1:
             features = with_velocity_spread(features, self._parameters.velocity_multiplier)
         if self._parameters.pedal_inverse:
@@ -219,8 +211,10 @@ class VirtuosoNet:
         import torch
 
         with torch.inference_mode():
-            encoded = self._network.encode(self._inputs(score, notes), places(notes), self._grus)
-            mean, _ = self._network.style(encoded, torch.from_numpy(performance), run_gru=self._grus)
+            encoded = self._network.encode(self._inputs(score, notes), places(notes), self._runners.run_gru)
+            mean, _ = self._network.style(
+                encoded, torch.from_numpy(performance), run_gru=self._runners.run_gru
+            )
         return mean
 
     def _encoded_performance(self, midi: Path, score: Score, notes: NoteScore) -> NDArray[np.float32]:
@@ -277,7 +271,42 @@ def read_notes(score: Score, compatibility: Literal["none", "official"] = "none"
     return read_score(root, name=name, order=order)
 
 
-def _note_ids(score: Score, notes: NoteScore) -> list[str]:
+@dataclass(frozen=True)
+class Runners:
+    """How a network whose weights no longer change is run fast."""
+
+    run_gru: FrozenGrus
+    generate: Generator
+
+
+def runners(network: Network) -> Runners:
+    """For ``generated``."""
+    from renderers.virtuosonet.generation import Generator
+    from renderers.virtuosonet.recurrence import FrozenGrus
+
+    return Runners(FrozenGrus(), Generator(network.performance_decoder))
+
+
+def generated(
+    network: Network, statistics: Statistics, inputs: Tensor, notes: NoteScore, style: Tensor, run: Runners
+) -> NDArray[np.float32]:
+    """[N, 11] what the network plays, in the units of ``features.OUTPUT_KEYS``.
+
+    ``inputs`` [N, columns], normalised; ``style`` [style]. Needs inference mode.
+    """
+    from renderers.virtuosonet.generation import residual_info
+
+    encoded = network.encode(inputs, places(notes), run.run_gru)
+    residuals = residual_info(
+        inputs,
+        [*statistics.columns("qpm_primo"), *statistics.columns("tempo_primo")],
+        statistics.columns("tempo"),
+        encoded.places.measures,
+    )
+    return statistics.denormalised(run.generate(encoded, residuals, style).notes)
+
+
+def note_ids(score: Score, notes: NoteScore) -> list[str]:
     """[N] the ids that ``Score.parsed`` gives the notes, "" where it has no such note."""
     known = set(score.parsed.notes.id)
 
