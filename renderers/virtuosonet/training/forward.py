@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from renderers.virtuosonet.generation import ABSENT
 from renderers.virtuosonet.network import EncodedScore, PerformanceEncoder, VirtuosoNet, spanned
-from renderers.virtuosonet.recurrence import torch_gru
 from renderers.virtuosonet.training.batches import Batch
+from renderers.virtuosonet.training.scan import run_gru
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,8 @@ class Style:
 
 
 def run(gru: nn.GRU, rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """A GRU over sequences that lie one after the other [sum of counts, features]; one direction or two."""
-    if gru.bidirectional:
-        return torch_gru(gru, rows, _indices(counts))
-    # Behind its end a sequence may hold anything: nothing there reaches what is before it.
-    padded = pad_sequence(list(rows.split(list(counts))), batch_first=True)
-    output: Tensor = gru(padded)[0]
-    return torch.cat([one[:count] for one, count in zip(output, counts, strict=True)])
-
-
-def _indices(counts: Sequence[int]) -> list[Tensor]:
-    return list(torch.arange(sum(counts)).split(list(counts)))
+    """A GRU over sequences that lie one after the other [sum of counts, features]."""
+    return run_gru(gru, rows, list(torch.arange(sum(counts)).split(list(counts))))
 
 
 def encode(network: VirtuosoNet, batch: Batch) -> EncodedScore:
@@ -68,10 +58,10 @@ def encode(network: VirtuosoNet, batch: Batch) -> EncodedScore:
         encoder.measure_rnn: batch.measure_counts,
     }
 
-    def run_gru(gru: nn.GRU, rows: Tensor, sequences: Sequence[Tensor] | None) -> Tensor:
-        return torch_gru(gru, rows, _indices(counts[gru]) if sequences is None else sequences)
+    def run_in_slices(gru: nn.GRU, rows: Tensor, voices: Sequence[Tensor] | None) -> Tensor:
+        return run(gru, rows, counts[gru]) if voices is None else run_gru(gru, rows, voices)
 
-    return network.encode(batch.inputs, batch.places, run_gru)
+    return network.encode(batch.inputs, batch.places, run_in_slices)
 
 
 def style(encoder: PerformanceEncoder, score: EncodedScore, batch: Batch) -> Style:
