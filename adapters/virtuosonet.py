@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,10 @@ standard normal noise after seeding with 626 and building a network of that widt
 class VirtuosoNetParameters(Parameters):
     """Options of the renderer ``virtuosonet``."""
 
-    checkpoint: CheckpointName = Field("virtuosonet", description="Weights and statistics.")
+    checkpoint: CheckpointName = Field(
+        "virtuosonet",
+        description="Weights and statistics: virtuosonet (published), asap-small (shipped), a file.",
+    )
     composer: str = Field(
         "", max_length=100, description="Whose style of writing it is; empty: as the score says."
     )
@@ -87,8 +91,8 @@ class VirtuosoNetParameters(Parameters):
     style: Annotated[str, InputFile()] = Field(
         "official",
         max_length=4096,
-        description="Style vector: official (the published constant), zero, sampled (by the seed), or a "
-        "performance MIDI file to take it from (needs the extra `align`).",
+        description="Style vector: official (the published constant; zero for asap-small), zero, sampled "
+        "(by the seed), or a performance MIDI file to take it from (needs the extra `align`).",
     )
     style_score: Annotated[str, InputFile()] = Field(
         "",
@@ -118,7 +122,8 @@ class VirtuosoNet:
         paper="Jeong et al., VirtuosoNet: A Hierarchical RNN-based System for Modeling Expressive Piano "
         "Performance, ISMIR 2019",
         code_licence="Apache-2.0",
-        weights_licence="none stated by the authors: all rights reserved",
+        weights_licence="none stated by the authors: all rights reserved; asap-small: CC BY-NC-SA 4.0, that "
+        "of the corpus it was trained on",
         limits="Trained on Western classical piano music of 16 composers; needs a notated score (no MIDI).",
         uses_seed=True,
     )
@@ -347,7 +352,8 @@ def read_checkpoint(path: Path) -> tuple[Network, Statistics]:
     from renderers.virtuosonet.normalisation import Statistics
     from score_to_audio.weights import config_of, load_checkpoint, load_strictly
 
-    content = load_checkpoint(path, foreign=FOREIGN)
+    is_exported = path.suffix == ".safetensors"
+    content = _exported(path) if is_exported else load_checkpoint(path, foreign=FOREIGN)
     _require(path, content, ("state_dict", "stats", "network_params"))
     tensors = content["state_dict"]
     _require(path, tensors, ("note_embedder.fc.weight",))
@@ -360,6 +366,19 @@ def read_checkpoint(path: Path) -> tuple[Network, Statistics]:
     network = Network(sizes)
     load_strictly(network, tensors, source=str(path))
     return network.eval().requires_grad_(False), statistics
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """What ``virtuosonet_training.export`` wrote: what is no tensor is JSON in the header."""
+    from score_to_audio.weights import load_checkpoint, safetensors_metadata
+
+    header = safetensors_metadata(path)
+    _require(path, header, ("stats", "network_params"))
+    try:
+        plain = {key: json.loads(header[key]) for key in ("stats", "network_params")}
+    except ValueError as error:
+        raise InputError(f"{path}: not a checkpoint of this model ({error})") from error
+    return {"state_dict": load_checkpoint(path), **plain}
 
 
 def _require(path: Path, content: Any, keys: Sequence[str]) -> None:

@@ -75,7 +75,7 @@ def _kept(piece: Piece, cache: Path) -> tuple[Example | None, list[str]]:
     arrays = {} if example is None else to_arrays(example)
     kept.parent.mkdir(parents=True, exist_ok=True)
     unfinished = kept.with_name(f"{kept.stem}.{os.getpid()}.npz")
-    np.savez_compressed(unfinished, problems=np.array(problems, dtype=np.str_), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(unfinished, problems=np.array(problems, dtype=np.str_), **arrays)
     unfinished.replace(kept)
     return example, problems
 

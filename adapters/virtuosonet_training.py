@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import tomllib
 from collections import OrderedDict
@@ -59,15 +60,15 @@ class Sizes(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    note: int = Field(64, ge=1)
-    voice: int = Field(64, ge=1)
-    beat: int = Field(64, ge=1)
-    measure: int = Field(64, ge=1)
-    encoder: int = Field(64, ge=1)
-    final: int = Field(96, ge=1)
-    performance: int = Field(32, ge=1)
-    style: int = Field(8, ge=1)
-    heads: int = Field(4, ge=1)
+    note: int = Field(default=64, ge=1)
+    voice: int = Field(default=64, ge=1)
+    beat: int = Field(default=64, ge=1)
+    measure: int = Field(default=64, ge=1)
+    encoder: int = Field(default=64, ge=1)
+    final: int = Field(default=96, ge=1)
+    performance: int = Field(default=32, ge=1)
+    style: int = Field(default=8, ge=1)
+    heads: int = Field(default=4, ge=1)
 
 
 class Config(BaseModel):
@@ -75,10 +76,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field("own", max_length=100, description="Of the checkpoint.")
-    start: str = Field("", description="Checkpoint to fine-tune; empty: a new network of these sizes.")
-    network: Sizes = Sizes()
-    training: Settings = Settings()
+    name: str = Field(default="own", max_length=100, description="Of the checkpoint.")
+    start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
+    network: Sizes = Field(default_factory=Sizes)
+    training: Settings = Field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,27 @@ def _beginning(config: Config, prepared: Prepared, start: Path | None) -> tuple[
 
 def _merit(figures: Mapping[str, float]) -> float:
     return nan_average([figures[name] for name in CHOSEN_BY])
+
+
+def export(checkpoint: Path, output: Path) -> None:
+    """Weights, statistics and sizes of a checkpoint as one safetensors file, without the optimizer.
+
+    Raises ``InputError`` for a file that is no checkpoint of this model.
+    """
+    from safetensors.torch import save_file
+
+    network, statistics = read_checkpoint(checkpoint)
+    header = {"stats": statistics_section(statistics), "network_params": network_params(network.sizes)}
+    unfinished = output.with_name(f"{output.name}.{os.getpid()}")
+    try:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
+            unfinished,
+            metadata={name: json.dumps(value) for name, value in header.items()},
+        )
+        replace_atomically(unfinished, output)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------------------------- files

@@ -35,3 +35,15 @@ def virtuosonet(
     kept = cache or Path(platformdirs.user_cache_dir("score-to-audio"))
     for line in train(data, settings, output, kept, start):
         print(line, flush=True)
+
+
+@app.command("export")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Such as a training's best.pt.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
+) -> None:
+    """Keep of a checkpoint what playing needs: a third of its size."""
+    from adapters.virtuosonet_training import export as write
+
+    write(checkpoint, output)
+    print(output)

@@ -1,7 +1,7 @@
 """Slices of pieces, several side by side, as one batch.
 
-The rows of a batch are those of its slices one after the other, with beats, measures and voices numbered on, so
-that the network's own modules take it for one piece; only its recurrences must know where slices begin.
+The rows of a batch are those of its slices one after the other, with beats, measures and voices numbered on,
+so that the network's own modules take it for one piece; only its recurrences must know where slices begin.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def piece_of(example: Example, statistics: Statistics) -> Piece:
 def slices(
     pieces: Sequence[Piece], notes: int, mean_share: float, random: np.random.Generator
 ) -> list[Slice]:
-    """All pieces cut into whole measures of about ``notes`` notes, from a place that is drawn; in drawn order.
+    """All pieces cut into whole measures of about ``notes`` notes, from a drawn place on, in drawn order.
 
     ``mean_share``: probability that a slice is learnt from the mean of all pianists.
     """
@@ -157,7 +157,7 @@ def slices(
                     hides_composer=bool(random.random() < UNKNOWN_COMPOSER),
                 )
             )
-    random.shuffle(found)  # type: ignore[arg-type]
+    random.shuffle(found)
     return found
 
 

@@ -26,8 +26,8 @@ PLAUSIBLE = {
     columns.ONSET_DEVIATION: (-0.5, 0.5),
     columns.ARTICULATION: (-1.5, 1.0),
 }
-"""Column of a performance -> range outside of which a note is taken for wrongly aligned: 8 to 800 quarter notes
-per minute, half a quarter note, a thirtieth to the tenfold of the written length."""
+"""Column of a performance -> range outside of which a note is taken for wrongly aligned: 8 to 800 quarter
+notes per minute, half a quarter note, a thirtieth to the tenfold of the written length."""
 LIMITS = {columns.PEDAL_REFRESH_TIME: (0.0, 2.0), columns.PEDAL_CUT_TIME: (0.0, 2.0)}
 """Column -> range into which values are brought: a pedal that moves seconds later belongs to other notes."""
 SMALLEST_DEVIATION = 1e-3
@@ -52,7 +52,7 @@ class Example:
 
 def plausible(performance: Array) -> Flags:
     """[N] False for notes of a performance [N, 11] that an alignment error must have moved."""
-    result = np.isfinite(performance).all(axis=1)
+    result: Flags = np.asarray(np.isfinite(performance).all(axis=1))
     for column, (lowest, highest) in PLAUSIBLE.items():
         result &= (performance[:, column] >= lowest) & (performance[:, column] <= highest)
     return result

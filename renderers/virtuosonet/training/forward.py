@@ -1,9 +1,9 @@
 """The network over a batch, with gradients: all steps of a recurrence at once.
 
-A step needs what the steps before it gave. In training that is taken from the performance that is to be learnt
-(teacher forcing, Williams & Zipser, Neural Computation 1(2), 1989), or from an earlier pass of the network over
-the whole batch (parallel scheduled sampling, Duckworth et al., arXiv:1906.04331), so that a pass needs no
-loop. The generation of a performance (``generation.Generator``) is what the passes converge to.
+A step needs what the steps before it gave. In training that is taken from the performance that is to be
+learnt (teacher forcing, Williams & Zipser, Neural Computation 1(2), 1989), or from an earlier pass of the
+network over the whole batch (parallel scheduled sampling, Duckworth et al., arXiv:1906.04331), so that a pass
+needs no loop. The generation of a performance (``generation.Generator``) is what the passes converge to.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def decode(network: VirtuosoNet, score: EncodedScore, batch: Batch, z: Tensor, e
     )
     rnn = decoder.measure_decoder
     before = _shifted(earlier.measures, batch.measure_counts)
-    rows = torch.cat([score.measure, of_measure, batch.residuals, before], dim=1)
-    measures = rnn.fc(run(rnn.rnn, rows, batch.measure_counts))
+    inputs = torch.cat([score.measure, of_measure, batch.residuals, before], dim=1)
+    measures = rnn.fc(run(rnn.rnn, inputs, batch.measure_counts))
     measure = torch.cat([score.measure, measures], dim=1)
 
     first_notes = torch.searchsorted(places.beat, torch.arange(places.beats))
@@ -112,12 +112,13 @@ def decode(network: VirtuosoNet, score: EncodedScore, batch: Batch, z: Tensor, e
     summary = _summary(network, earlier.notes[:, 1:], places.beat, places.beats)
     before = torch.cat([earlier.notes[first_notes, :1], summary], dim=1)
     before = _shifted(before, batch.beat_counts)
-    rows = torch.cat([score.beat, measure[measure_of_beat], before, of_beat], dim=1)
-    tempo = decoder.beat_tempo_fc(run(decoder.beat_tempo_forward, rows, batch.beat_counts))[places.beat]
+    inputs = torch.cat([score.beat, measure[measure_of_beat], before, of_beat], dim=1)
+    tempo = decoder.beat_tempo_fc(run(decoder.beat_tempo_forward, inputs, batch.beat_counts))[places.beat]
 
     before = torch.cat([tempo, _shifted(earlier.notes[:, 1:], batch.note_counts)], dim=1)
-    rows = [score.note, score.beat[places.beat], measure[places.measure], before, of_note]
-    notes = decoder.fc(run(decoder.output_lstm, torch.cat(rows, dim=1), batch.note_counts))
+    of_score = [score.note, score.beat[places.beat], measure[places.measure]]
+    inputs = torch.cat([*of_score, before, of_note], dim=1)
+    notes = decoder.fc(run(decoder.output_lstm, inputs, batch.note_counts))
     return Outputs(torch.cat([tempo, notes], dim=1), measures)
 
 

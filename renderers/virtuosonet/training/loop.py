@@ -1,5 +1,5 @@
-"""Epoch after epoch. Every epoch draws from generators that its number seeds, so that a training that is resumed
-after an epoch ends where one that was never interrupted does."""
+"""Epoch after epoch. Every epoch draws from generators that its number seeds, so that a training that is
+resumed after an epoch ends where one that was never interrupted does."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(40, ge=1, description="Times through all pieces.")
-    slice_notes: int = Field(400, ge=16, description="Notes of a slice, about.")
-    batch_slices: int = Field(16, ge=1, description="Slices side by side.")
+    epochs: int = Field(default=40, ge=1, description="Times through all pieces.")
+    slice_notes: int = Field(default=400, ge=16, description="Notes of a slice, about.")
+    batch_slices: int = Field(default=16, ge=1, description="Slices side by side.")
     mean_share: float = Field(
-        0.6,
+        default=0.6,
         ge=0,
         le=1,
-        description="Share of slices learnt from the mean of all pianists, in the style zero.",
+        description="Share of slices learnt from the mean of all pianists, style zero.",
     )
-    learning_rate: float = Field(2e-3, gt=0, description="Highest; it falls to 0 along half a cosine.")
-    warm_up: float = Field(0.02, ge=0, lt=1, description="Share of the training in which it rises.")
-    weight_decay: float = Field(0.02, ge=0)
-    gradient_norm: float = Field(1.0, gt=0, description="Longer gradients are shortened to this.")
-    dropout: float = Field(0.2, ge=0, lt=1)
-    divergence: float = Field(0.02, ge=0, description="Weight of the style vectors' divergence.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Highest; falls to 0 along a cosine.")
+    warm_up: float = Field(default=0.02, ge=0, lt=1, description="Share of the training in which it rises.")
+    weight_decay: float = Field(default=0.02, ge=0)
+    gradient_norm: float = Field(default=1.0, gt=0, description="Longer gradients are shortened to this.")
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    divergence: float = Field(default=0.02, ge=0, description="Weight of the style vectors' divergence.")
     teacher: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
-        description="Share of slices at the start that hear the pianist instead of themselves.",
+        description="Share of slices at first that hear the pianist, not themselves.",
     )
-    teacher_until: float = Field(0.4, gt=0, le=1, description="Share of the training when that has become 0.")
-    passes: int = Field(3, ge=1, description="Passes over a batch at most, the last one with gradients.")
-    average: float = Field(0.995, ge=0, lt=1, description="Decay of the moving average of the weights.")
-    seed: int = Field(0, ge=0)
+    teacher_until: float = Field(default=0.4, gt=0, le=1, description="Share of the training when it is 0.")
+    passes: int = Field(default=3, ge=1, description="Passes over a batch, at most.")
+    average: float = Field(default=0.995, ge=0, lt=1, description="Decay of the weights' moving average.")
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass
@@ -154,11 +154,11 @@ def _step(
     found = _loss(state.network, batch, settings, done, generator)
     total = found.total(settings.divergence)
     state.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
     state.optimizer.step()
     state.average.update_parameters(state.network)
-    return {name: float(value) for name, value in {"loss": total, **vars(found)}.items()}
+    return {name: value.item() for name, value in {"loss": total, **vars(found)}.items()}
 
 
 def _loss(

@@ -1,8 +1,8 @@
 """How far the network's outputs are from a performance, slice by slice.
 
 Apart: the level (how fast, how loud on average), the shape (Pearson's correlation within a slice, with which
-performances are judged: Cancino-Chacón et al., Frontiers in Digital Humanities 5, 2018) and the spread. The mean
-square error alone would fit the levels of pieces first, and play the flatter the less it knows.
+performances are judged: Cancino-Chacón et al., Frontiers in Digital Humanities 5, 2018) and the spread. The
+mean square error alone would fit the levels of pieces first, and play the flatter the less it knows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOCAL_BEATS = 4
 LEVEL, SPREAD, MEASURES = 0.5, 0.5, 0.5
 """Weights of the squared differences of means and of standard deviations, and of the measures' outputs."""
 FLOOR = 0.01
-"""Added to variances (of normalised outputs), so that a slice in which nothing happens is not judged by it."""
+"""Added to variances (of normalised outputs), so that slices in which nothing happens do not count."""
 
 
 @dataclass(frozen=True)

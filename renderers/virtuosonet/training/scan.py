@@ -1,8 +1,9 @@
 """Gated recurrent units over many sequences side by side, with gradients, fast on one CPU core.
 
-With ``torch.nn.GRU`` most of a training's time is the bookkeeping of its backward steps (packed sequences: time
-that grows with the square of their length). Here the steps of both directions run together, and the gradients
-are those of Cho et al., arXiv:1406.1078, written out; those of the weights are one product over all steps.
+With ``torch.nn.GRU`` most of a training's time is the bookkeeping of its backward steps (packed sequences:
+time that grows with the square of their length). Here the steps of both directions run together, and the
+gradients (of the unit of Cho et al., arXiv:1406.1078) are written out; those of the weights are one product
+over all steps.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def _layer(gru: nn.GRU, layer: int, rows: Tensor, places: Tensor, valid: Tensor)
 
 
 class _Scan(torch.autograd.Function):
-    """[L, D, S, 3 H] contributions of the inputs, [D, 3 H, H] and [D, 3 H] -> hidden states [L, D, S, H], from
-    zeros. Gates in PyTorch's order: reset, update, new."""
+    """[L, D, S, 3 H] contributions of the inputs, [D, 3 H, H] and [D, 3 H] -> hidden states [L, D, S, H],
+    from zeros. Gates in PyTorch's order: reset, update, new."""
 
     @staticmethod
     def forward(ctx: Any, projected: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class _Scan(torch.autograd.Function):
         return states[1:].clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states, gates, new, weight = ctx.saved_tensors
         steps, directions, batch, size = new.shape
