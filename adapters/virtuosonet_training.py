@@ -201,16 +201,14 @@ def export(checkpoint: Path, output: Path) -> None:
 
     Raises ``InputError`` for a file that is no checkpoint of this model.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     network, statistics = read_checkpoint(checkpoint)
     header = {"stats": statistics_section(statistics), "network_params": network_params(network.sizes)}
     unfinished = output.with_name(f"{output.name}.{os.getpid()}")
     try:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
-            unfinished,
-            metadata={name: json.dumps(value) for name, value in header.items()},
+        unfinished.write_bytes(
+            save(network.state_dict(), {name: json.dumps(value) for name, value in header.items()})
         )
         replace_atomically(unfinished, output)
     finally:

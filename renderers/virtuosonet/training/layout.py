@@ -12,6 +12,7 @@ from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.training.examples import Example, statistics_of
 
 MEASURE_DIMENSIONS = {"measure_tempo": 1, "measure_dynamics": 1}
+DERIVED = {"beat_dynamics": "velocity", "measure_dynamics": "velocity", "measure_tempo": "beat_tempo"}
 COPIES = {f"{name}{COPY_SUFFIX}": 1 for name in UNNORMALISED_COPIES}
 
 
@@ -28,9 +29,9 @@ def new_statistics(examples: Sequence[Example]) -> Statistics:
 def statistics_section(statistics: Statistics) -> dict[str, Any]:
     """``stats`` of a checkpoint."""
     values = {key: {"mean": mean, "stds": statistics.deviation[key]} for key, mean in statistics.mean.items()}
-    # Of measures and beats they are those of the notes, on whose scale the network gives them.
-    values |= {f"{level}_dynamics": values["velocity"] for level in ("beat", "measure")}
-    values |= {"measure_tempo": values["beat_tempo"]}
+    # Of measures and beats a new checkpoint has those of the notes, on whose scale the network gives them.
+    for key, of_notes in DERIVED.items():
+        values.setdefault(key, values[of_notes])
     return {
         "stats": values,
         "input_keys": statistics.input_keys,
