@@ -4,8 +4,8 @@
 
 A renderer is NAME or NAME:KEY=VALUE,... as for ``benchmarks.expression_report``, whose measures these are
 (docs/evaluation.md). Per piece and measure: the correlation with the mean of the humans and its 95 % interval
-from drawing blocks of 8 beats or 32 notes; how much RENDERER is ahead of BASELINE, from the same blocks; and the
-human figure. The mean over pieces has the interval that comes from drawing pieces as well.
+from drawing blocks of 8 beats or 32 notes; how much RENDERER is ahead of BASELINE, from the same blocks; and
+the human figure. The mean over pieces has the interval that comes from drawing pieces as well.
 """
 
 from __future__ import annotations

@@ -37,9 +37,11 @@ TEMPO_SHAPE, LOCAL_TEMPO_SHAPE = 1.5, 2.0
 LOCAL_BEATS = 4
 """Beats before and after a beat that are its surroundings."""
 LEVEL, SPREAD, MEASURES = 0.5, 0.5, 0.5
-"""Weights of the squared differences of means and of standard deviations, and of the measures' outputs."""
-FLOOR = 0.01
-"""Added to variances (of normalised outputs), so that slices in which nothing happens do not count."""
+"""Weights of the squared differences of means, of those of the logarithms of standard deviations, and of what is
+made of the measures."""
+FLOOR, TEMPO_FLOOR = 0.01, 5e-4
+"""Added to variances (of normalised outputs), so that slices in which nothing happens do not count. Tempo
+varies much more from piece to piece than within one: its floor is that of changes by a percent."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +72,17 @@ def loss(outputs: Outputs, batch: Batch, style: Style) -> Loss:
     slice_of_note = _slice_of(batch.note_counts)
     notes = _compare(outputs.notes, batch.target, batch.known, slice_of_note, len(batch.note_counts))
     tempo, tempo_target, tempo_known = _beat_tempos(outputs, batch)
-    slice_of_beat = _slice_of(batch.beat_counts)
-    slices = len(batch.beat_counts)
-    beats = _compare(tempo, tempo_target, tempo_known, slice_of_beat, slices)
-    local = _compare(
-        *_local(tempo, tempo_target, tempo_known, batch.beat_counts), tempo_known, slice_of_beat, slices
-    )
+    local, local_target = _local(tempo, tempo_target, tempo_known, batch.beat_counts)
+    slice_of_beat, slices = _slice_of(batch.beat_counts), len(batch.beat_counts)
+    beats = _compare(tempo, tempo_target, tempo_known, slice_of_beat, slices, TEMPO_FLOOR)
+    near = _compare(local, local_target, tempo_known, slice_of_beat, slices, TEMPO_FLOOR)
     scale = weights.sum()
     shape = (weights * notes["shape"]).sum(1) + TEMPO_SHAPE * beats["shape"][:, 0]
     spread = (weights * notes["spread"]).sum(1) + TEMPO_SHAPE * beats["spread"][:, 0]
     return Loss(
         level=notes["level"].mean(1).mean() * scale,
-        shape=(shape + LOCAL_TEMPO_SHAPE * local["shape"][:, 0]).mean(),
-        spread=(spread + LOCAL_TEMPO_SHAPE * local["spread"][:, 0]).mean(),
+        shape=(shape + LOCAL_TEMPO_SHAPE * near["shape"][:, 0]).mean(),
+        spread=(spread + LOCAL_TEMPO_SHAPE * near["spread"][:, 0]).mean(),
         measures=_mean((outputs.measures - batch.measure_target) ** 2, batch.measure_known),
         divergence=_divergence(style, batch.of_mean),
     )
@@ -93,7 +93,7 @@ def _slice_of(counts: Sequence[int]) -> Tensor:
 
 
 def _compare(
-    made: Tensor, target: Tensor, known: Tensor, slice_of: Tensor, slices: int
+    made: Tensor, target: Tensor, known: Tensor, slice_of: Tensor, slices: int, floor: float = FLOOR
 ) -> Mapping[str, Tensor]:
     """Level, shape and spread [S, columns] of [R, columns], over the rows that are known."""
     mask = known[:, None].to(made.dtype)
@@ -105,12 +105,12 @@ def _compare(
 
     made_mean, target_mean = mean(made), mean(target)
     a, b = made - made_mean[slice_of], target - target_mean[slice_of]
-    a_variance, b_variance = mean(a * a) + FLOOR, mean(b * b) + FLOOR
+    a_variance, b_variance = mean(a * a) + floor, mean(b * b) + floor
     correlation = mean(a * b) / (a_variance * b_variance).sqrt()
     return {
         "level": (made_mean - target_mean) ** 2,
         "shape": 1 - correlation,
-        "spread": (a_variance.sqrt() - b_variance.sqrt()) ** 2,
+        "spread": (a_variance / b_variance).log() ** 2 / 4,
     }
 
 
