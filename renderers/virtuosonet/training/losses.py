@@ -37,8 +37,8 @@ TEMPO_SHAPE, LOCAL_TEMPO_SHAPE = 1.5, 2.0
 LOCAL_BEATS = 4
 """Beats before and after a beat that are its surroundings."""
 LEVEL, SPREAD, MEASURES = 0.5, 0.5, 0.5
-"""Weights of the squared differences of means, of those of the logarithms of standard deviations, and of what is
-made of the measures."""
+"""Weights of the squared differences of means, of those of the logarithms of standard deviations, and of what
+is made of the measures."""
 FLOOR, TEMPO_FLOOR = 0.01, 5e-4
 """Added to variances (of normalised outputs), so that slices in which nothing happens do not count. Tempo
 varies much more from piece to piece than within one: its floor is that of changes by a percent."""
