@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from renderers.virtuosonet.generation import Generator
     from renderers.virtuosonet.network import VirtuosoNet as Network
     from renderers.virtuosonet.normalisation import Statistics
+    from renderers.virtuosonet.recurrence import FrozenGrus
     from renderers.virtuosonet.score import NoteScore
 
 log = logging.getLogger(__name__)
@@ -71,7 +75,10 @@ standard normal noise after seeding with 626 and building a network of that widt
 class VirtuosoNetParameters(Parameters):
     """Options of the renderer ``virtuosonet``."""
 
-    checkpoint: CheckpointName = Field("virtuosonet", description="Weights and statistics.")
+    checkpoint: CheckpointName = Field(
+        "virtuosonet",
+        description="Weights and statistics: virtuosonet (published), asap-small (shipped), a file.",
+    )
     composer: str = Field(
         "", max_length=100, description="Whose style of writing it is; empty: as the score says."
     )
@@ -84,8 +91,8 @@ class VirtuosoNetParameters(Parameters):
     style: Annotated[str, InputFile()] = Field(
         "official",
         max_length=4096,
-        description="Style vector: official (the published constant), zero, sampled (by the seed), or a "
-        "performance MIDI file to take it from (needs the extra `align`).",
+        description="Style vector: official (the published constant; zero for asap-small), zero, sampled "
+        "(by the seed), or a performance MIDI file to take it from (needs the extra `align`).",
     )
     style_score: Annotated[str, InputFile()] = Field(
         "",
@@ -115,7 +122,8 @@ class VirtuosoNet:
         paper="Jeong et al., VirtuosoNet: A Hierarchical RNN-based System for Modeling Expressive Piano "
         "Performance, ISMIR 2019",
         code_licence="Apache-2.0",
-        weights_licence="none stated by the authors: all rights reserved",
+        weights_licence="none stated by the authors: all rights reserved; asap-small: CC BY-NC-SA 4.0, that "
+        "of the corpus it was trained on",
         limits="Trained on Western classical piano music of 16 composers; needs a notated score (no MIDI).",
         uses_seed=True,
     )
@@ -127,13 +135,9 @@ class VirtuosoNet:
         checkpoints: Mapping[str, Checkpoint],
         device: str,  # the recurrence is fastest on one CPU core
     ) -> None:
-        from renderers.virtuosonet.generation import Generator
-        from renderers.virtuosonet.recurrence import FrozenGrus
-
         self._parameters = parameters
         self._network, self._statistics = read_checkpoint(checkpoints["checkpoint"].weights)
-        self._grus = FrozenGrus()
-        self._generator = Generator(self._network.performance_decoder)
+        self._runners = runners(self._network)
 
     def render(self, score: Score, *, seed: int) -> Performance:
         """The score as the network plays it. Raises ``InputError`` for a score that cannot be read."""
@@ -150,27 +154,20 @@ class VirtuosoNet:
             notes,
             played,
             trills=options.trills and options.compatibility == "none",
-            note_ids=_note_ids(score, notes),
+            note_ids=note_ids(score, notes),
         )
 
     def _features(self, score: Score, notes: NoteScore, seed: int) -> NDArray[np.float32]:
         """[N, 11] what the network makes of the score, in the units of ``features.OUTPUT_KEYS``."""
         import torch
 
-        from renderers.virtuosonet.generation import residual_info
         from renderers.virtuosonet.playing import with_pedal_unsquashed, with_velocity_spread
 
         with torch.inference_mode():
-            inputs = self._inputs(score, notes)
-            encoded = self._network.encode(inputs, places(notes), self._grus)
-            residuals = residual_info(
-                inputs,
-                [*self._statistics.columns("qpm_primo"), *self._statistics.columns("tempo_primo")],
-                self._statistics.columns("tempo"),
-                encoded.places.measures,
+            style = self._style(score, notes, seed)
+            features = generated(
+                self._network, self._statistics, self._inputs(score, notes), notes, style, self._runners
             )
-            generated = self._generator(encoded, residuals, self._style(score, notes, seed))
-        features = self._statistics.denormalised(generated.notes)
         if self._parameters.velocity_multiplier != 1:
             features = with_velocity_spread(features, self._parameters.velocity_multiplier)
         if self._parameters.pedal_inverse:
@@ -219,8 +216,10 @@ class VirtuosoNet:
         import torch
 
         with torch.inference_mode():
-            encoded = self._network.encode(self._inputs(score, notes), places(notes), self._grus)
-            mean, _ = self._network.style(encoded, torch.from_numpy(performance), run_gru=self._grus)
+            encoded = self._network.encode(self._inputs(score, notes), places(notes), self._runners.run_gru)
+            mean, _ = self._network.style(
+                encoded, torch.from_numpy(performance), run_gru=self._runners.run_gru
+            )
         return mean
 
     def _encoded_performance(self, midi: Path, score: Score, notes: NoteScore) -> NDArray[np.float32]:
@@ -277,7 +276,42 @@ def read_notes(score: Score, compatibility: Literal["none", "official"] = "none"
     return read_score(root, name=name, order=order)
 
 
-def _note_ids(score: Score, notes: NoteScore) -> list[str]:
+@dataclass(frozen=True)
+class Runners:
+    """How a network whose weights no longer change is run fast."""
+
+    run_gru: FrozenGrus
+    generate: Generator
+
+
+def runners(network: Network) -> Runners:
+    """For ``generated``."""
+    from renderers.virtuosonet.generation import Generator
+    from renderers.virtuosonet.recurrence import FrozenGrus
+
+    return Runners(FrozenGrus(), Generator(network.performance_decoder))
+
+
+def generated(
+    network: Network, statistics: Statistics, inputs: Tensor, notes: NoteScore, style: Tensor, run: Runners
+) -> NDArray[np.float32]:
+    """[N, 11] what the network plays, in the units of ``features.OUTPUT_KEYS``.
+
+    ``inputs`` [N, columns], normalised; ``style`` [style]. Needs inference mode.
+    """
+    from renderers.virtuosonet.generation import residual_info
+
+    encoded = network.encode(inputs, places(notes), run.run_gru)
+    residuals = residual_info(
+        inputs,
+        [*statistics.columns("qpm_primo"), *statistics.columns("tempo_primo")],
+        statistics.columns("tempo"),
+        encoded.places.measures,
+    )
+    return statistics.denormalised(run.generate(encoded, residuals, style).notes)
+
+
+def note_ids(score: Score, notes: NoteScore) -> list[str]:
     """[N] the ids that ``Score.parsed`` gives the notes, "" where it has no such note."""
     known = set(score.parsed.notes.id)
 
@@ -318,7 +352,8 @@ def read_checkpoint(path: Path) -> tuple[Network, Statistics]:
     from renderers.virtuosonet.normalisation import Statistics
     from score_to_audio.weights import config_of, load_checkpoint, load_strictly
 
-    content = load_checkpoint(path, foreign=FOREIGN)
+    is_exported = path.suffix == ".safetensors"
+    content = _exported(path) if is_exported else load_checkpoint(path, foreign=FOREIGN)
     _require(path, content, ("state_dict", "stats", "network_params"))
     tensors = content["state_dict"]
     _require(path, tensors, ("note_embedder.fc.weight",))
@@ -331,6 +366,19 @@ def read_checkpoint(path: Path) -> tuple[Network, Statistics]:
     network = Network(sizes)
     load_strictly(network, tensors, source=str(path))
     return network.eval().requires_grad_(False), statistics
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """What ``virtuosonet_training.export`` wrote: what is no tensor is JSON in the header."""
+    from score_to_audio.weights import load_checkpoint, safetensors_metadata
+
+    header = safetensors_metadata(path)
+    _require(path, header, ("stats", "network_params"))
+    try:
+        plain = {key: json.loads(header[key]) for key in ("stats", "network_params")}
+    except ValueError as error:
+        raise InputError(f"{path}: not a checkpoint of this model ({error})") from error
+    return {"state_dict": load_checkpoint(path), **plain}
 
 
 def _require(path: Path, content: Any, keys: Sequence[str]) -> None:

@@ -46,6 +46,14 @@ class Published:
     archive: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     foreign: Sequence[str] = ()
+    package: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are: among the user's checkpoints, or in the package that ships it."""
+        if self.package:
+            return Path(str(package_files(self.package)))
+        return folder() / self.name
 
 
 @cache
@@ -82,7 +90,7 @@ def find(name_or_path: str) -> Checkpoint:
         path = Path(name_or_path).expanduser()
         return Checkpoint(path.name, {"weights": path}, sha256_of(path))
     entry = published(name_or_path)
-    paths = {role: folder() / entry.name / file for role, file in entry.files.items()}
+    paths = {role: entry.folder / file for role, file in entry.files.items()}
     missing = [path.name for path in paths.values() if not path.is_file()]
     if missing:
         raise InputError(
@@ -96,7 +104,7 @@ def is_here(name_or_path: str) -> bool:
     if name_or_path not in table():
         return Path(name_or_path).expanduser().is_file()
     entry = published(name_or_path)
-    return all((folder() / entry.name / file).is_file() for file in entry.files.values())
+    return all((entry.folder / file).is_file() for file in entry.files.values())
 
 
 def way_to_get(name: str) -> str:
@@ -104,6 +112,8 @@ def way_to_get(name: str) -> str:
     if name not in table():
         return f"the file {name}"
     entry = published(name)
+    if entry.package:
+        return "a whole installation of score-to-audio, which ships it"
     if set(entry.files) <= set(entry.url):
         return f"`score-to-audio models pull {entry.name}`"
     return f"a download from {entry.page}, then `score-to-audio models import {entry.name} FILE`"
@@ -114,6 +124,8 @@ def pull(name: str, *, progressbar: bool = False) -> Checkpoint:
     import pooch
 
     entry = published(name)
+    if entry.package:
+        return find(name)
     if absent := set(entry.files) - set(entry.url):
         raise InputError(
             f"no direct download is known for the {', '.join(sorted(absent))} of {name!r}: get it from "
@@ -142,6 +154,10 @@ def import_files(name: str, sources: Sequence[Path]) -> Checkpoint:
     A file is recognised by its published name; a single file of any name serves as the weights.
     """
     entry = published(name)
+    if entry.package:
+        raise InputError(
+            f"{name!r} is shipped with score-to-audio and cannot be replaced; name your file itself"
+        )
     target = folder() / entry.name
     for role, source in _assign_roles(entry, sources).items():
         target.mkdir(parents=True, exist_ok=True)
@@ -228,6 +244,8 @@ def _pins(entry: Published) -> dict[str, dict[str, str | int]]:
 
 def _verified_hashes(entry: Published, paths: Mapping[str, Path]) -> dict[str, str]:
     """sha256 per role. Large files are hashed once: size and modification time are pinned with the hash."""
+    if entry.package:
+        return {role: sha256_of(path) for role, path in paths.items()}
     pins = _pins(entry)
     hashes = {}
     for role, path in paths.items():

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from score_to_audio import logs
-from score_to_audio.commands import batch, codec, compare, doctor, models, plot, prompts, stages, store
+from score_to_audio.commands import batch, codec, compare, doctor, models, plot, prompts, stages, store, train
 from score_to_audio.commands.errors import exit_code, sentence
 from score_to_audio.commands.options import EXIT_INTERRUPTED
 
@@ -27,6 +27,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(codec.app, name="codec")
+app.add_typer(train.app, name="train")
 
 
 def main() -> None:

@@ -104,6 +104,17 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a ``.safetensors`` file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); get it again") from error
+
+
 def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:
     """A stand-in for the ``pickle`` module whose unpickler builds nothing but data."""
     stand_ins: dict[str, type[Foreign]] = {}

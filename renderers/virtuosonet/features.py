@@ -157,7 +157,7 @@ def note_features(score: NoteScore, *, composer: str, qpm: float | None = None) 
         "grace_order": score.column("grace_order"),
         "preceded_by_grace_note": score.column("preceded_by_grace"),
         "followed_by_fermata_rest": score.column("followed_by_fermata_rest"),
-        "pitch": _pitch_vectors(score.column("pitch").astype(int)),
+        "pitch": pitch_vectors(score.column("pitch").astype(int)),
         "tempo": tempo,
         "dynamic": np.array([dynamic_vector(entry.dynamic_words) for entry in marks]),
         "time_sig_vec": np.array([time_signature_vector(s.numerator, s.denominator) for s in signatures]),
@@ -182,7 +182,7 @@ def composer_vector(composer: str) -> NDArray[np.float64]:
     return vector
 
 
-def _pitch_vectors(pitch: NDArray[np.int64]) -> NDArray[np.float64]:
+def pitch_vectors(pitch: NDArray[np.int64]) -> NDArray[np.float64]:
     """[N, 13] octave in units of four from the middle one, and a one-hot pitch class."""
     vectors = np.zeros((len(pitch), 13))
     vectors[:, 0] = (pitch // 12 - 1 - 4) / 4

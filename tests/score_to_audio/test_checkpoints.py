@@ -113,3 +113,16 @@ def test_several_files_are_recognised_by_their_names(tmp_path: Path) -> None:
 def test_a_checkpoint_without_an_address_cannot_be_pulled() -> None:
     with pytest.raises(InputError, match="no direct download is known"):
         checkpoints.pull("dexter")
+
+
+def test_a_shipped_checkpoint_is_there_without_a_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(tmp_path))
+    assert checkpoints.is_here("asap-small")
+    found = checkpoints.find("asap-small")
+    assert found.weights.is_file()
+    assert found.sha256 == checkpoints.pull("asap-small").sha256
+    assert not list(tmp_path.iterdir())  # no pins, no copies
+    with pytest.raises(InputError, match="shipped with score-to-audio"):
+        checkpoints.import_files("asap-small", [found.weights])

@@ -1,13 +1,7 @@
-"""kth-rules against human performances of the corpus: clearly ahead of the score as written.
-
-The corpus is found through SCORE_TO_AUDIO_CORPUS (the unpacked folder), else through ``shared/data`` beside
-the checkout; without either the test is skipped, and says so.
-"""
+"""kth-rules against human performances of the corpus: clearly ahead of the score as written."""
 
 from __future__ import annotations
 
-import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -17,24 +11,12 @@ from renderers import score_playback
 from renderers.kth_rules.play import play
 from score_to_audio.evaluation.expression import agreement, ceiling, grid, mean_expression, measure
 from score_to_audio.evaluation.matches import read_match
-
-ARCHIVE = Path(__file__).parents[2].parent / "shared" / "data" / "asap" / "corpus.tar.xz"
-PIECE = "Mozart/Piano_Sonatas/12-1"
-"""Of the validation split: four robust alignments, no part in finding the quantities."""
+from tests.corpus_piece import corpus_piece
 
 
 @pytest.fixture(scope="module")
 def piece(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if (named := os.environ.get("SCORE_TO_AUDIO_CORPUS")) is not None:
-        return Path(named) / PIECE
-    if not ARCHIVE.exists():
-        pytest.skip(f"no corpus: set SCORE_TO_AUDIO_CORPUS to its folder ({ARCHIVE} does not exist either)")
-    folder = tmp_path_factory.mktemp("corpus")
-    with tarfile.open(ARCHIVE) as packed:
-        for member in packed:
-            if f"/{PIECE}/" in member.name and member.name.endswith((".musicxml", ".match")):
-                packed.extract(member, folder, filter="data")
-    return folder / "asap" / PIECE
+    return corpus_piece(tmp_path_factory)
 
 
 @pytest.mark.slow

@@ -1,0 +1,237 @@
+"""Slices of pieces, several side by side, as one batch.
+
+The rows of a batch are those of its slices one after the other, with beats, measures and voices numbered on,
+so that the network's own modules take it for one piece; only its recurrences must know where slices begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from renderers.virtuosonet.features import pitch_vectors
+from renderers.virtuosonet.generation import residual_info
+from renderers.virtuosonet.network import Places
+from renderers.virtuosonet.normalisation import Statistics
+from renderers.virtuosonet.training.examples import (
+    Example,
+    Flags,
+    Floats,
+    Indices,
+    mean_performance,
+    measure_means,
+)
+from renderers.virtuosonet.vocabulary import COMPOSERS
+
+HIGHEST_TRANSPOSITION = 3
+"""Semitones up or down by which slices are moved to another key."""
+UNKNOWN_COMPOSER = 0.3
+"""Share of slices whose composer is not told, since scores often do not name one."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A performance to learn, normalised."""
+
+    notes: Floats
+    """[N, 11]"""
+    known: Flags
+    """[N]"""
+    measures: Floats
+    """[M, 2]"""
+    known_measures: Flags
+    """[M]"""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An example as the network takes it."""
+
+    inputs: Floats
+    """[N, columns]"""
+    residuals: Floats
+    """[M, 8]"""
+    beat: Indices
+    measure: Indices
+    voice: Indices
+    mean: Target
+    """What all pianists do on average."""
+    single: tuple[Target, ...]
+    """What each of them does."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Notes ``start`` to ``end`` of a piece, whole measures, to be learnt from one target."""
+
+    piece: int
+    start: int
+    end: int
+    performance: int
+    """Index of the pianist; -1 for the mean of all."""
+    transposition: int
+    hides_composer: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """S slices with T notes, B beats and M measures in all."""
+
+    inputs: Tensor
+    """[T, columns]"""
+    residuals: Tensor
+    """[M, 8]"""
+    places: Places
+    note_counts: list[int]
+    """[S] notes of each slice."""
+    beat_counts: list[int]
+    measure_counts: list[int]
+    of_mean: Tensor
+    """[S] True where the target is the mean of all pianists."""
+    target: Tensor
+    """[T, 11]"""
+    known: Tensor
+    """[T] bool"""
+    measure_target: Tensor
+    """[M, 2]"""
+    measure_known: Tensor
+    """[M] bool"""
+
+
+def piece_of(example: Example, statistics: Statistics) -> Piece:
+    """Normalise an example."""
+    inputs = statistics.inputs(example.features)
+    measures = int(example.measure[-1]) + 1
+    residuals = residual_info(
+        torch.from_numpy(inputs),
+        [*statistics.columns("qpm_primo"), *statistics.columns("tempo_primo")],
+        statistics.columns("tempo"),
+        measures,
+    ).numpy()
+
+    def target(values: Floats, known: Flags) -> Target:
+        notes = statistics.normalised(values.astype(np.float64))
+        notes[~known] = 0
+        of_measures, known_measures = measure_means(notes, known, example.measure)
+        return Target(notes, known, of_measures, known_measures)
+
+    return Piece(
+        inputs=inputs,
+        residuals=residuals,
+        beat=example.beat,
+        measure=example.measure,
+        voice=example.voice,
+        mean=target(*mean_performance(example)),
+        single=tuple(target(*one) for one in zip(example.performances, example.known, strict=True)),
+    )
+
+
+def slices(
+    pieces: Sequence[Piece], notes: int, mean_share: float, random: np.random.Generator
+) -> list[Slice]:
+    """All pieces cut into whole measures of about ``notes`` notes, from a drawn place on, in drawn order.
+
+    ``mean_share``: probability that a slice is learnt from the mean of all pianists.
+    """
+    found = []
+    for index, piece in enumerate(pieces):
+        starts = np.flatnonzero(np.diff(piece.measure, prepend=-1))
+        # The first cut is anywhere within a slice, so that cuts differ from epoch to epoch.
+        wanted = np.arange(random.integers(notes // 4, notes + 1), len(piece.measure) - notes // 4, notes)
+        cuts = np.unique([0, *starts[np.searchsorted(starts, wanted, side="right") - 1], len(piece.measure)])
+        for start, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            single = len(piece.single) > 1 and random.random() >= mean_share
+            found.append(
+                Slice(
+                    piece=index,
+                    start=start,
+                    end=end,
+                    performance=int(random.integers(len(piece.single))) if single else -1,
+                    transposition=int(random.integers(-HIGHEST_TRANSPOSITION, HIGHEST_TRANSPOSITION + 1)),
+                    hides_composer=bool(random.random() < UNKNOWN_COMPOSER),
+                )
+            )
+    random.shuffle(found)
+    return found
+
+
+def batches(
+    pieces: Sequence[Piece], chosen: Sequence[Slice], size: int, statistics: Statistics
+) -> Iterator[Batch]:
+    """``size`` slices at a time; those of similar length together, in the order of their first members."""
+    window = 8 * size
+    for begin in range(0, len(chosen), window):
+        near = sorted(chosen[begin : begin + window], key=lambda one: one.end - one.start)
+        for start in range(0, len(near), size):
+            yield batch(pieces, near[start : start + size], statistics)
+
+
+def batch(pieces: Sequence[Piece], chosen: Sequence[Slice], statistics: Statistics) -> Batch:
+    """The slices side by side."""
+    rows = [slice(one.start, one.end) for one in chosen]
+    own = [pieces[one.piece] for one in chosen]
+    targets = [
+        p.mean if s.performance < 0 else p.single[s.performance] for p, s in zip(own, chosen, strict=True)
+    ]
+    beats = [_from_zero(p.beat[r]) for p, r in zip(own, rows, strict=True)]
+    bars = [_from_zero(p.measure[r]) for p, r in zip(own, rows, strict=True)]
+    voices = [p.voice[r] for p, r in zip(own, rows, strict=True)]
+    of_measures = [
+        slice(int(p.measure[r.start]), int(p.measure[r.stop - 1]) + 1) for p, r in zip(own, rows, strict=True)
+    ]
+    inputs = [_varied(p.inputs[r], s, statistics) for p, r, s in zip(own, rows, chosen, strict=True)]
+    return Batch(
+        inputs=_joined(inputs),
+        residuals=_joined([p.residuals[m] for p, m in zip(own, of_measures, strict=True)]),
+        places=Places(_numbered_on(beats), _numbered_on(bars), _numbered_on(voices)),
+        note_counts=[one.end - one.start for one in chosen],
+        beat_counts=[int(beat[-1]) + 1 for beat in beats],
+        measure_counts=[int(bar[-1]) + 1 for bar in bars],
+        of_mean=torch.tensor([one.performance < 0 for one in chosen]),
+        target=_joined([t.notes[r] for t, r in zip(targets, rows, strict=True)]),
+        known=_joined([t.known[r] for t, r in zip(targets, rows, strict=True)]),
+        measure_target=_joined([t.measures[m] for t, m in zip(targets, of_measures, strict=True)]),
+        measure_known=_joined([t.known_measures[m] for t, m in zip(targets, of_measures, strict=True)]),
+    )
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _from_zero(index: Indices) -> Indices:
+    """Counted from 0, without gaps."""
+    return np.cumsum(np.diff(index, prepend=index[0]) != 0)
+
+
+def _numbered_on(indices: Sequence[Indices]) -> Tensor:
+    offset, parts = 0, []
+    for index in indices:
+        parts.append(index + offset)
+        offset += int(index.max()) + 1
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _varied(inputs: Floats, one: Slice, statistics: Statistics) -> Floats:
+    """The notes in another key, and perhaps without the composer."""
+    result = inputs.copy()
+    if one.hides_composer:
+        composer = statistics.columns("composer_vec")
+        result[:, composer.start : composer.stop] = 0
+        result[:, composer.start + len(COMPOSERS)] = 1
+    if one.transposition:
+        pitch = statistics.columns("midi_pitch").start
+        unnormalised = sum(len(statistics.columns(key)) for key in statistics.input_keys)
+        vector = statistics.columns("pitch").start
+        midi = np.rint(result[:, pitch] * statistics.deviation["midi_pitch"] + statistics.mean["midi_pitch"])
+        midi = midi.astype(np.int64) + one.transposition
+        result[:, pitch] = (midi - statistics.mean["midi_pitch"]) / statistics.deviation["midi_pitch"]
+        result[:, unnormalised] = midi
+        result[:, vector : vector + 13] = pitch_vectors(midi)
+    return result

@@ -1,0 +1,49 @@
+"""Training renderers of our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train a renderer on human performances.", no_args_is_help=True)
+
+
+@app.command("virtuosonet")
+def virtuosonet(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder of the (n)ASAP corpus, with performances.csv.")
+    ],
+    config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/training.md.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of this training; an interrupted one goes on.")
+    ] = Path("training"),
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Where what was read of the corpus is kept; default: the user's cache."),
+    ] = None,
+) -> None:
+    """Train VirtuosoNet, or fine-tune a checkpoint of it."""
+    import platformdirs
+
+    from adapters.virtuosonet_training import read_config, train
+    from score_to_audio import checkpoints
+
+    settings = read_config(config)
+    start = checkpoints.find(settings.start).weights if settings.start else None
+    kept = cache or Path(platformdirs.user_cache_dir("score-to-audio"))
+    for line in train(data, settings, output, kept, start):
+        print(line, flush=True)
+
+
+@app.command("export")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Such as a training's best.pt.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
+) -> None:
+    """Keep of a checkpoint what playing needs: a third of its size."""
+    from adapters.virtuosonet_training import export as write
+
+    write(checkpoint, output)
+    print(output)

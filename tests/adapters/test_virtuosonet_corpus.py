@@ -1,0 +1,72 @@
+"""VirtuosoNet's features of real performances, and what the shipped weights make of the piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.musicxml import read_score
+from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, note_ids, read_notes
+from adapters.virtuosonet_corpus import matches_of
+from renderers.kth_rules.play import play as play_by_rules
+from renderers.virtuosonet import features as columns
+from renderers.virtuosonet.encoding import encode
+from renderers.virtuosonet.performance import performance
+from renderers.virtuosonet.playing import play
+from score_to_audio import checkpoints
+from score_to_audio.evaluation.expression import agreement, grid, mean_expression, measure
+from score_to_audio.evaluation.matches import read_match
+from tests.corpus_piece import corpus_piece
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def piece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return corpus_piece(tmp_path_factory)
+
+
+def test_real_performances_survive_the_features(piece: Path) -> None:
+    """Notes exactly; the pedal as far as eleven numbers per note can say where it is."""
+    score = read_score(piece / "xml_score.musicxml")
+    notes, of_score = read_notes(score), grid(score.parsed)
+    ids = note_ids(score, notes)
+    of_note = {name: index for index, name in enumerate(ids)}
+    has_length = notes.column("duration") > 0
+    for path in sorted(piece.glob("*.match")):
+        human = read_match(path)
+        match = matches_of(ids, human)
+        encoded = encode(notes, human, match)
+        features = encoded.features.copy()
+        features[~encoded.played, columns.VELOCITY] = 64
+        features[~encoded.played, columns.ONSET_DEVIATION : columns.ARTICULATION + 1] = 0
+        again = performance(notes, play(notes, features), trills=False, note_ids=ids)
+        assert again.score_ids is not None
+        index = np.array([of_note[name] for name in again.score_ids])
+        kept = encoded.played[index] & has_length[index]  # a grace note's length is a rule's
+        assert kept.mean() > 0.95
+        own, theirs = np.flatnonzero(kept), match[index[kept]]
+        shift = np.median(again.onset[own] - human.onset[theirs])
+        np.testing.assert_allclose(again.onset[own] - shift, human.onset[theirs], atol=1e-5)
+        # Measured: all ends, save for those that would leave the ten seconds of the longest note.
+        ends = np.abs(again.offset[own] - shift - human.offset[theirs])
+        assert np.quantile(ends, 0.99) < 1e-5
+        np.testing.assert_array_equal(again.velocity[own], human.velocity[theirs])
+        alike = agreement(measure(of_score, again), measure(of_score, human))
+        # Measured: 0.77 to 0.87, and 0.63 to 0.75 within the beat.
+        assert alike["pedal"] > 0.7
+        assert alike["pedal_within_beat"] > 0.55
+
+
+def test_the_shipped_weights_are_closer_to_humans_than_the_rules(piece: Path) -> None:
+    score = read_score(piece / "xml_score.musicxml")
+    of_score = grid(score.parsed)
+    humans = mean_expression([measure(of_score, read_match(path)) for path in sorted(piece.glob("*.match"))])
+    shipped = {"checkpoint": checkpoints.find("asap-small")}
+    trained = VirtuosoNet(VirtuosoNetParameters(checkpoint="asap-small"), checkpoints=shipped, device="cpu")
+    reached = agreement(measure(of_score, trained.render(score, seed=0)), humans)
+    ruled = agreement(measure(of_score, play_by_rules(score.parsed)), humans)
+    for name in ("velocity", "local_beat_period", "pedal"):
+        assert reached[name] > ruled[name], name
