@@ -3,9 +3,9 @@
     python -m benchmarks.styles SCORE... [--checkpoint asap-small] [--styles zero 1 2 3] [-o PICTURE.svg]
 
 A style is ``zero`` or the seed that it is drawn with. Prints, per score and style: mean tempo and velocity,
-their standard deviations, median articulation (sounding to written length), mean pedal, and how alike the shape
-is to that of the first style (correlation of velocity and of local beat period). The picture has the curves of
-the first score.
+their standard deviations, median articulation (sounding to written length), mean pedal, and how alike the
+shape is to that of the first style (correlation of velocity and of local beat period). The picture has the
+curves of the first score.
 """
 
 from __future__ import annotations
