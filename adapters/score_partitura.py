@@ -20,27 +20,33 @@ _IMPORTING = threading.Lock()
 
 
 def import_partitura() -> Any:
-    """The module ``partitura``, imported so that it fetches nothing.
+    """The module ``partitura``, imported so that it fetches nothing and works alike on every machine.
 
-    On import partitura 1.9 downloads a SoundFont when it finds pyfluidsynth (utils/fluidsynth.py); nothing
-    here plays sound through partitura, so pyfluidsynth is hidden from it for that moment.
+    On import partitura 1.9 downloads a SoundFont when it finds pyfluidsynth (utils/fluidsynth.py), and it
+    reads MEI through verovio, with other results, when it finds that (io/importmei.py). Both are hidden from
+    it for that moment.
     """
     with _IMPORTING:
         if "partitura" not in sys.modules:
-            present = "fluidsynth" in sys.modules
-            hidden = sys.modules.get("fluidsynth")
-            sys.modules["fluidsynth"] = None  # type: ignore[assignment]
-            try:
-                with _quiet():
-                    import partitura
-            finally:
-                if present:
-                    sys.modules["fluidsynth"] = hidden  # type: ignore[assignment]
-                else:
-                    del sys.modules["fluidsynth"]
+            with _hidden("fluidsynth"), _hidden("verovio"), _quiet():
+                import partitura
         import partitura
 
         return partitura
+
+
+@contextlib.contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Importing ``module`` fails within the block."""
+    present, hidden = module in sys.modules, sys.modules.get(module)
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if present:
+            sys.modules[module] = hidden  # type: ignore[assignment]
+        else:
+            del sys.modules[module]
 
 
 def load_musicxml(root: Any, name: str) -> Any:
