@@ -179,7 +179,6 @@ def test_a_style_that_is_no_file() -> None:
 
 @pytest.mark.slow
 def test_style_from_a_performance(tmp_path: Path) -> None:
-    pytest.importorskip("parangonar", reason="needs the extra `align`")
     styles = []
     for seed in (1, 2):
         midi = tmp_path / f"{seed}.mid"
@@ -190,7 +189,6 @@ def test_style_from_a_performance(tmp_path: Path) -> None:
 
 
 def test_the_style_of_another_piece(tmp_path: Path) -> None:
-    pytest.importorskip("parangonar", reason="needs the extra `align`")
     midi = tmp_path / "performance.mid"
     other = SCORES / "quirks_two_parts.musicxml"
     midi.write_bytes(performance_to_midi(render(other, style="sampled")))
@@ -200,7 +198,6 @@ def test_the_style_of_another_piece(tmp_path: Path) -> None:
 
 
 def test_a_performance_of_something_else_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("parangonar", reason="needs the extra `align`")
     midi = tmp_path / "performance.mid"
     midi.write_bytes(performance_to_midi(render(write(tmp_path, [attributes() + four_quarters("C1")]))))
     with pytest.raises(InputError, match="style_score"):

@@ -74,7 +74,6 @@ def test_a_recording_with_an_unusual_rate_is_still_compressed(tmp_path: Path) ->
 
 
 def test_performances_are_aligned_with_their_score(place: Path) -> None:
-    pytest.importorskip("parangonar")
     score = files.read_score_once(place / "scores" / "score-001.musicxml", OPTIONS)
     notes = score.parsed.notes
     played = Performance(

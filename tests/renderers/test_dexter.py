@@ -93,7 +93,6 @@ def test_base_tempo_sets_the_mean_tempo(checkpoint: str) -> None:
 
 
 def test_transfer_starts_from_the_source(checkpoint: str, tmp_path: Path) -> None:
-    pytest.importorskip("parangonar", reason="the extra `align` is not installed")
     written = render(example_score(), checkpoint)
     plain = build(prepare("renderer", "score")).render(example_score(), seed=0)
     write_performance(plain, tmp_path / "source.mid")
@@ -111,7 +110,6 @@ def test_transfer_starts_from_the_source(checkpoint: str, tmp_path: Path) -> Non
 
 
 def test_a_foreign_source_is_refused(checkpoint: str, tmp_path: Path) -> None:
-    pytest.importorskip("parangonar", reason="the extra `align` is not installed")
     notes = np.arange(30)
     write_performance(
         Performance(notes * 0.5, notes * 0.5 + 0.4, np.full(30, 100), np.full(30, 64)), tmp_path / "other.mid"
