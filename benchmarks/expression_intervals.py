@@ -33,6 +33,7 @@ from score_to_audio.evaluation.expression import (
 )
 from score_to_audio.evaluation.intervals import Floats, interval, mean_over_pieces, resampled_correlations
 from score_to_audio.evaluation.matches import Piece, pieces, read_match_cached
+from score_to_audio.types import InputError
 
 NOTES, BEATS = 32, 8
 """In a block."""
@@ -69,7 +70,13 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    text = report([row(piece, arguments) for piece in pieces(arguments.corpus, arguments.split)])
+    rows = []
+    for piece in pieces(arguments.corpus, arguments.split):
+        try:
+            rows.append(row(piece, arguments))
+        except InputError as error:
+            print(f"left out {piece.folder}: {error}")
+    text = report(rows)
     print(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
