@@ -11,7 +11,7 @@ demo: .venv/ready
 	@echo "Done: audio (WAV, OGG) and performances (MIDI) are in $(CURDIR)/demo"
 
 demo-compare: .venv/ready
-	$(BIN)/python -m pip install --quiet --editable ".[listening]"  # engraves the scores
+	$(BIN)/python -m pip install --quiet $(LOCKED) --editable ".[listening]"  # engraves the scores
 	$(BIN)/score-to-audio compare examples/compare_bundled.yaml --output demo/compare
 	@echo "Done: open $(CURDIR)/demo/compare/page/index.html"
 

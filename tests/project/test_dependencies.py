@@ -61,7 +61,7 @@ def test_the_lock_file_holds_names_and_versions_only() -> None:
 
 def test_the_makefile_installs_what_is_locked() -> None:
     installs = [line for line in (PROJECT / "Makefile").read_text().splitlines() if "--editable" in line]
-    assert len(installs) == 2
+    assert len(installs) == 3
     assert all("$(LOCKED)" in line for line in installs)
 
 
