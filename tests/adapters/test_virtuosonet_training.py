@@ -62,7 +62,7 @@ def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Pat
     list(
         train(
             corpus,
-            config(epochs=100, batch_slices=1, learning_rate=1e-2, average=0.8, **by_heart),
+            config(epochs=200, batch_slices=1, learning_rate=1e-2, average=0.8, **by_heart),
             tmp_path,
             cache,
         )
