@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
+from score_to_audio.imports import import_quietly
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
 from score_to_audio.types import AudioStream, InputError, Performance, Waveform
 
@@ -91,7 +92,7 @@ def _check_library() -> None:
     if not find_spec("fluidsynth"):
         raise InputError("fluidsynth needs pyfluidsynth; run `pip install 'score-to-audio[fluidsynth]'`")
     try:
-        import fluidsynth  # noqa: F401
+        import_quietly("fluidsynth")
     except (ImportError, OSError) as error:
         raise InputError(
             "fluidsynth needs the FluidSynth library; run `apt install libfluidsynth3` "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from score_to_audio.imports import import_quietly
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, InputError, Performance
 from score_to_audio.wording import reason
 
@@ -49,7 +50,7 @@ def write_performance(performance: Performance, path: Path) -> None:
 
 def performance_from_midi(content: bytes, *, name: str) -> Performance:
     """As ``read_performance``; ``name`` is what errors call the content."""
-    import pretty_midi
+    pretty_midi = import_quietly("pretty_midi")
 
     try:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
@@ -64,7 +65,7 @@ def performance_from_midi(content: bytes, *, name: str) -> Performance:
 
 def performance_to_midi(performance: Performance) -> bytes:
     """A type 1 MIDI file with one piano track; the same performance gives the same bytes."""
-    import pretty_midi
+    pretty_midi = import_quietly("pretty_midi")
 
     midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=120)
     midi._charset = "utf-8"  # read by write(); the constructor takes it only together with a file

@@ -9,6 +9,7 @@ import numpy as np
 
 from renderers.virtuosonet.playing import LONGEST, SHORTEST, Played
 from renderers.virtuosonet.score import NoteScore
+from score_to_audio.imports import import_quietly
 from score_to_audio.types import SOFT, SUSTAIN
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def official_midi(
     score: NoteScore, played: Played, *, bool_pedal: bool = False, clock: list[float] | None = None
 ) -> PrettyMIDI:
     """One piano track, and the clock's where one is given. ``bool_pedal``: values below 64 become 0."""
-    import pretty_midi
+    pretty_midi = import_quietly("pretty_midi")
 
     midi = pretty_midi.PrettyMIDI()
     piano = pretty_midi.Instrument(program=0)

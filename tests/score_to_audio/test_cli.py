@@ -130,6 +130,12 @@ def test_a_batch_that_cannot_start_is_one_sentence_without_prefect(
 
 
 @pytest.mark.slow
+def test_stdout_holds_results_alone(place: Path) -> None:
+    done = cli(place, "run", "good.musicxml", "-o", "out", "--json")  # libraries greet on stdout at import
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["good"]
+
+
+@pytest.mark.slow
 def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
     (place / "bad.musicxml").write_text("no score")
     done = cli(place, "run", ".", "-o", "out", "--json")

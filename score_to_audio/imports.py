@@ -1,0 +1,20 @@
+"""Importing libraries that print."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from importlib import import_module
+from typing import Any
+
+
+def import_quietly(name: str) -> Any:
+    """The module ``name``; what is printed while it is first imported goes nowhere.
+
+    pyfluidsynth, which pretty_midi imports too, says on stdout where it found its library; results go there.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return import_module(name)
