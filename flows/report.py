@@ -57,13 +57,17 @@ class Tally:
         cut = f"; {rest} more in the manifest" if rest > 0 else ""
         create_table_artifact(
             key="score-to-audio",
-            table=[*self.failed, *self.done][:MAX_ROWS],
+            table=[row for rows in (self.failed, self.done) for row in sorted(rows, key=_score)][:MAX_ROWS],
             description=f"{self.summary()}; results and manifest.jsonl in {output.absolute()}{cut}",
         )
         if not self.counts["failed"]:
             return Completed(message=self.summary())
         more = "; ..." if len(self.errors) > 3 else ""
         return Failed(message=f"{self.summary()} ({'; '.join(self.errors[:3])}{more})")
+
+
+def _score(row: Mapping[str, str]) -> str:
+    return row["score"]
 
 
 def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
