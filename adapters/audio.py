@@ -6,6 +6,7 @@ import errno
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -167,6 +168,14 @@ def stream_of(waveform: Waveform) -> AudioStream:
 def collect(stream: AudioStream) -> Waveform:
     blocks = [np.zeros((stream.channels, 0), np.float32), *stream.blocks]
     return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
+
+
+def limited_stream(sound: Waveform) -> AudioStream:
+    """A whole sound as a stream, peaks limited to -1 dBTP: what a codec gives may exceed full scale."""
+    from synthesizers.limiter import limited
+
+    stream = stream_of(sound)
+    return replace(stream, blocks=limited(stream.blocks, stream.sample_rate))
 
 
 def finished(blocks: Iterator[NDArray[np.float32]], *, sample_rate: int, seconds: float) -> AudioStream:

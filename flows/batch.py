@@ -105,6 +105,7 @@ def batch(
         "device": device,
     }
     try:
+        logs.follow_wish()
         pipeline = prepare_pipeline(**choices)
         plan = jobs.plan([path.expanduser().absolute() for path in scores])
     except InputError as error:
@@ -159,9 +160,10 @@ def batch_shard(
         try:
             logs.follow_wish()
             pipeline = prepare_pipeline(**choices)
-            recorder = jobs.Recorder(pipeline, default_store(), output, run=run)
+            store = default_store()
+            recorder = jobs.Recorder(pipeline, store, output, run=run)
             with Report(len(plan), recorder, output) as report:
-                carry_out([plan], pipeline, default_store(), output, means, report)
+                carry_out([plan], pipeline, store, output, means, report)
         except InputError as error:
             return Failed(message=str(error), data=error)
         return report.tally.conclude(output)

@@ -7,18 +7,17 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from prefect import Task, flow, get_run_logger, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
-from flows.pipeline import RUNNER
-from flows.tasks import FORESEEN, RETRY_DELAYS, may_pass_next_time
+from flows.pipeline import RUNNER, final_state, reason
+from flows.tasks import FORESEEN, HOW
 from score_to_audio import progress
 from score_to_audio.compare import produce
 from score_to_audio.compare.config import ComparisonConfig
@@ -105,25 +104,11 @@ def _as_tasks(
 
 
 def _result(future: PrefectFuture[Any]) -> Any:
-    future.wait()  # until then Prefect answers with what the server knows so far
-    if future.state.is_completed():
-        return future.state.result()
-    reason = future.state.message or future.state.name or "no reason was given"
-    return Failure(reason)
+    state = final_state(future)
+    return state.result() if state.is_completed() else Failure(reason(state))
 
 
-def _is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    return may_pass_next_time(state.result(raise_on_failure=False))
-
-
-@task(
-    task_run_name="{name}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=_is_worth_a_retry,
-)
+@task(task_run_name="{name}", persist_result=False, **HOW)
 def piece_of_work(name: str, work: Callable[[Any], Any], item: Any) -> State[Any]:
     """One cell made, or one measured."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
@@ -55,19 +56,16 @@ class Tally:
         """
         rest = sum(self.counts.values()) - MAX_ROWS
         cut = f"; {rest} more in the manifest" if rest > 0 else ""
+        by_score = itemgetter("score")
         create_table_artifact(
             key="score-to-audio",
-            table=[row for rows in (self.failed, self.done) for row in sorted(rows, key=_score)][:MAX_ROWS],
+            table=[*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS],
             description=f"{self.summary()}; results and manifest.jsonl in {output.absolute()}{cut}",
         )
         if not self.counts["failed"]:
             return Completed(message=self.summary())
         more = "; ..." if len(self.errors) > 3 else ""
         return Failed(message=f"{self.summary()} ({'; '.join(self.errors[:3])}{more})")
-
-
-def _score(row: Mapping[str, str]) -> str:
-    return row["score"]
 
 
 def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:

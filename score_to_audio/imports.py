@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from importlib import import_module
 from threading import Lock
 from typing import Any
 
 _IMPORTING = Lock()
-_imported: dict[str, Any] = {}
-"""Whole modules only: what another thread is importing is in ``sys.modules`` already."""
+"""Redirecting is for all threads at once."""
 
 
 def import_quietly(name: str) -> Any:
@@ -18,9 +18,8 @@ def import_quietly(name: str) -> Any:
 
     pyfluidsynth, which pretty_midi imports too, says on stdout where it found its library; results go there.
     """
-    if name not in _imported:
-        with _IMPORTING:  # redirecting is for all threads at once
-            if name not in _imported:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    _imported[name] = import_module(name)
-    return _imported[name]
+    with _IMPORTING:
+        if name in sys.modules:
+            return import_module(name)  # waits where another thread is still importing it
+        with contextlib.redirect_stdout(io.StringIO()):
+            return import_module(name)

@@ -29,6 +29,7 @@ from score_to_audio.commands.options import (
     number_of_bytes,
     split_options,
 )
+from score_to_audio.commands.server import keep_prefect_quiet
 
 
 def batch(
@@ -120,10 +121,7 @@ def _positive(seconds: float | None) -> float | None:
 
 
 def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any) -> Any:
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")  # a temporary one grumbles when it ends
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    keep_prefect_quiet()
     from flows.batch import batch as flow
     from score_to_audio import progress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,12 +72,8 @@ def _codec(name: str, device: str) -> Any:
 
 
 def _write_sound(sound: Waveform, output: Path) -> None:
-    """A codec's sound may exceed full scale: its peaks are limited, as those of every synthesizer."""
-    from adapters.audio import stream_of, write_audio
+    from adapters.audio import limited_stream, write_audio
     from score_to_audio.stages import audio_format
-    from synthesizers.limiter import limited
 
-    stream = stream_of(sound)
-    guarded = replace(stream, blocks=limited(stream.blocks, stream.sample_rate))
-    write_audio(guarded, output, format=audio_format(output.suffix.removeprefix(".")))
+    write_audio(limited_stream(sound), output, format=audio_format(output.suffix.removeprefix(".")))
     print(output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ import typer
 from score_to_audio import defaults
 from score_to_audio.commands.display import Display
 from score_to_audio.commands.options import EXIT_BAD_INPUT, EXIT_FAILED, Device, Json, Seed
+from score_to_audio.commands.server import keep_prefect_quiet
 
 if TYPE_CHECKING:
     from score_to_audio.compare.config import ComparisonConfig
@@ -84,9 +84,7 @@ def _run(
     device: str,
     as_json: bool,
 ) -> None:
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    keep_prefect_quiet()
     from flows.compare import compare as flow
     from score_to_audio.compare.produce import CellsFailed
     from score_to_audio.compare.report import TEXT, WHOLE

@@ -277,12 +277,11 @@ def reconstructed(recording: File, codec: Checkpoint, device: str, store: Artifa
     """The recording through a codec and back, as a WAV file; peaks limited as those of every synthesizer."""
 
     def make(path: Path) -> None:
-        from adapters.audio import read_audio, stream_of, write_audio
+        from adapters.audio import limited_stream, read_audio, write_audio
         from adapters.codec import reconstruct
-        from synthesizers.limiter import limited
 
-        stream = stream_of(reconstruct(codec_of(codec, device), read_audio(recording.path)))
-        write_audio(replace(stream, blocks=limited(stream.blocks, stream.sample_rate)), path, format="wav")
+        sound = reconstruct(codec_of(codec, device), read_audio(recording.path))
+        write_audio(limited_stream(sound), path, format="wav")
 
     return derived(
         recording,
