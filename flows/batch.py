@@ -21,6 +21,7 @@ from flows.report import Report, Tally
 from flows.runners import RunnerName, task_runners
 from flows.tasks import FORESEEN, Whole, make
 from score_to_audio import defaults, jobs, logs, manifest
+from score_to_audio.files import OutputError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
@@ -108,6 +109,7 @@ def batch(
         logs.follow_wish()
         pipeline = prepare_pipeline(**choices)
         plan = jobs.plan([path.expanduser().absolute() for path in scores])
+        jobs.prepare_output(plan, output)
     except InputError as error:
         return Failed(message=str(error), data=error)
     if retry_failed:
@@ -115,7 +117,6 @@ def batch(
     means, store, run = Means(runner, processes, deadline, memory_limit), default_store(), str(flow_run.id)
     cut = [plan[start : start + shard] for start in range(0, len(plan), shard)]
     recorder = jobs.Recorder(pipeline, store, output, run=run)
-    jobs.sweep_results(plan, output)
     try:
         if deployment:
             lost = shards.carry_out(cut, deployment, output, run, choices, means)
@@ -124,10 +125,10 @@ def batch(
             with Report(len(plan), recorder, output) as report:
                 carry_out(cut, pipeline, store, output, means, report)
             tally = report.tally
-    except InputError as error:
+        manifest.tidy(output)
+        manifest.summarize(output)
+    except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
-    manifest.tidy(output)
-    manifest.summarize(output)
     return tally.conclude(output)
 
 
@@ -164,7 +165,7 @@ def batch_shard(
             recorder = jobs.Recorder(pipeline, store, output, run=run)
             with Report(len(plan), recorder, output) as report:
                 carry_out([plan], pipeline, store, output, means, report)
-        except InputError as error:
+        except (InputError, OutputError) as error:
             return Failed(message=str(error), data=error)
         return report.tally.conclude(output)
 

@@ -19,6 +19,7 @@ from pydantic import Field
 from flows.report import Report
 from flows.tasks import FORESEEN, render, synthesize
 from score_to_audio import defaults, jobs, logs, manifest
+from score_to_audio.files import OutputError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
@@ -91,15 +92,15 @@ def score_to_audio(
         )
         plan = jobs.plan(scores)
         logs.follow_wish()
-    except InputError as error:
+        jobs.prepare_output(plan, output)
+        return _make_all(plan, pipeline, output)
+    except (InputError, OutputError) as error:
         return Failed(message=str(error))
-    return _make_all(plan, pipeline, output)
 
 
 def _make_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State[None]:
     """Both stages for every job, results into ``output``; whatever fails is recorded with its error."""
     store = default_store()
-    jobs.sweep_results(plan, output)
     submitted: dict[Stage, tuple[Job, Stage]] = {}
     whole = cast(Pipeline, quote(pipeline))  # Prefect need not search it for futures, and unwraps it
     for job in plan:

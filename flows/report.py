@@ -105,7 +105,9 @@ class Report:
             self._logger.error("%s: %s", outcome.job.name, outcome.error)
         else:
             self._logger.info("%s: %s", outcome.job.name, manifest.result(entry))
-        progress.report(sum(self.tally.counts.values()), self._total, "scores")
+        failed = self.tally.counts["failed"]
+        unit = f"scores, {failed} failed" if failed else "scores"
+        progress.report(sum(self.tally.counts.values()), self._total, unit)
         if time.monotonic() - self._last_time > BETWEEN_REPORTS:
             self._show()
 

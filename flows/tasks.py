@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 
 from score_to_audio import jobs, progress, stages, workers
+from score_to_audio.files import OutputError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import Made, Pipeline, StageError
 from score_to_audio.store import StoreError, open_store
@@ -40,7 +41,7 @@ def may_pass_next_time(error: object) -> bool:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
             return True
         if isinstance(error, OSError):
-            return not isinstance(error, StoreError)  # a store that is full or read-only stays so
+            return not isinstance(error, StoreError | OutputError)  # what is full or read-only stays so
         error = error.__cause__
     return False
 

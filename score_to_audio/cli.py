@@ -9,7 +9,7 @@ import typer
 from score_to_audio import logs
 from score_to_audio.commands import batch, codec, compare, doctor, models, plot, prompts, stages, store, train
 from score_to_audio.commands.errors import exit_code, sentence
-from score_to_audio.commands.options import EXIT_INTERRUPTED
+from score_to_audio.commands.options import EXIT_INTERRUPTED, INTERRUPTED
 
 app = typer.Typer(
     name="score-to-audio",
@@ -32,6 +32,7 @@ app.add_typer(train.app, name="train")
 
 def main() -> None:
     """Entry point: every foreseen failure is one line on stderr and an exit code, never a traceback."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names may hold anything
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from score_to_audio.environment import shadowed_packages
@@ -43,7 +44,7 @@ def main() -> None:
         app(arguments)
     except SystemExit as ended:
         if ended.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
-            print("interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
+            print(INTERRUPTED, file=sys.stderr)
         raise
     except Exception as error:
         if debug:

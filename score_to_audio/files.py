@@ -1,7 +1,8 @@
-"""Hashes of files, each computed once per file and process."""
+"""Hashes of files, each computed once per file and process; and files that appear whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -14,6 +15,50 @@ from score_to_audio.locks import exclusive
 
 TEMPORARY = ".score-to-audio-"
 """Start of the names of unfinished files in folders that are not ours alone."""
+
+MAKE_ROOM = "make room there and run the same command again; what is finished is kept"
+CHOOSE_ANOTHER = "choose a folder that can be written to"
+WAYS_OUT = {
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EFBIG: "raise the limit (`ulimit -f`) or choose a folder on another file system",
+    errno.EROFS: CHOOSE_ANOTHER,
+    errno.EACCES: CHOOSE_ANOTHER,
+    errno.EPERM: CHOOSE_ANOTHER,
+    errno.ENAMETOOLONG: "shorten the name of the score",
+    errno.EISDIR: "move away what is there under this name",
+    errno.EEXIST: "move away what is there under this name",
+    errno.ENOTDIR: "move away what is there under this name",
+}
+"""What to do about errors that trying again does not mend."""
+
+
+class OutputError(OSError):
+    """Results cannot be written: one sentence that names the place, what is wrong, and the way out."""
+
+
+@contextmanager
+def writing(what: Path) -> Iterator[None]:
+    """Turns errors of the file system that stay until somebody does something into an ``OutputError``."""
+    try:
+        yield
+    except OSError as error:
+        way_out = WAYS_OUT.get(error.errno or 0)
+        if way_out is None:
+            raise
+        raise OutputError(f"{what}: cannot be written ({error.strerror}); {way_out}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raises ``OutputError`` where it cannot be written to, or made if it is not there yet."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    with writing(folder):
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+            code = errno.EROFS if read_only else errno.EACCES
+            raise OSError(code, os.strerror(code))
 
 
 def sha256_of(path: Path) -> str:

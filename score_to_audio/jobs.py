@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from score_to_audio import manifest
-from score_to_audio.files import sha256_of, sweep
+from score_to_audio.files import OutputError, check_writable, sha256_of, sweep
 from score_to_audio.manifest import MANIFEST, read_manifest
 from score_to_audio.stages import (
     Made,
@@ -43,13 +45,34 @@ def plan(paths: Sequence[str | Path]) -> list[Job]:
     """The scores that ``paths`` (files, folders, glob patterns) mean, each once, in the order given.
 
     A folder contributes its scores at any depth, sorted, and keeps its inner structure in the names.
-    Raises ``InputError`` for a path that leads to no score.
+    Raises ``InputError`` for a path that leads to no score, and for names that are not in UTF-8.
     """
     found: dict[Path, str] = {}
     for path in paths:
         for score, name in _expand(Path(path).expanduser()):
             found.setdefault(score, name)
+    _refuse_what_is_no_text(found)
     return _with_unique_names(found)
+
+
+def _refuse_what_is_no_text(scores: Iterable[Path]) -> None:
+    """Names of old archives may be bytes in some other encoding: no JSON and no server takes these."""
+    wrong = [score for score in scores if not _is_text(str(score))]
+    if wrong:
+        name = os.fsencode(wrong[0]).decode("utf-8", "backslashreplace")
+        more = f" (nor are {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise InputError(
+            f"{name}: the name is not in UTF-8{more}; rename it, for instance with "
+            "`convmv -r -f latin1 -t utf8 --notest FOLDER`"
+        )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _expand(path: Path) -> Iterator[tuple[Path, str]]:
@@ -77,32 +100,53 @@ def _suffixes() -> list[str]:
 def _scores_in(folder: Path) -> list[Path]:
     """All scores below a folder, except MIDI files that an earlier run wrote there."""
     suffixes = _suffixes()
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in _files_below(folder) if file.is_file())
     ours = {
-        file.parent / name
-        for file in files
-        if file.name == MANIFEST
-        for entry in read_manifest(file.parent)
-        for name in entry["files"]
+        file.parent / name for file in files if file.name == MANIFEST for name in _results_in(file.parent)
     }
     return [file for file in files if file.suffix.lower() in suffixes and file not in ours]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"{error.filename}: this folder cannot be read ({error.strerror}); "
+            "make it readable, or name the scores that are meant"
+        ) from error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(parent, name) for name in names)
+
+
+def _results_in(folder: Path) -> set[str]:
+    """The files that a run wrote there; none where manifest.jsonl is somebody else's."""
+    try:
+        return {name for entry in read_manifest(folder) for name in entry["files"]}
+    except InputError:
+        return set()
 
 
 def _with_unique_names(found: dict[Path, str]) -> list[Job]:
     """Where names collide, a score keeps its suffix too, then its folder's name, then gets a number."""
     names = dict(found)
     for finer in (lambda score: score.name, lambda score: f"{score.absolute().parent.name}-{score.name}"):
-        counts = Counter(names.values())
-        names = {score: finer(score) if counts[name] > 1 else name for score, name in names.items()}
+        counts = Counter(map(_as_file, names.values()))
+        names = {score: finer(score) if counts[_as_file(name)] > 1 else name for score, name in names.items()}
     jobs: list[Job] = []
     taken: set[str] = set()
     for score, name in names.items():
         number, unique = 2, name
-        while unique in taken:
+        while _as_file(unique) in taken:
             number, unique = number + 1, f"{name}-{number}"
-        taken.add(unique)
+        taken.add(_as_file(unique))
         jobs.append(Job(score, unique))
     return jobs
+
+
+def _as_file(name: str) -> str:
+    """The same for names that some file systems take for one: those of macOS and Windows ignore case, and how
+    accents are written."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @dataclass(frozen=True)
@@ -154,8 +198,16 @@ def failed_before(jobs: Sequence[Job], output: Path) -> list[Job]:
     return [job for job in jobs if job.name in failed]
 
 
-def sweep_results(jobs: Sequence[Job], output: Path) -> None:
-    """Delete what killed processes left unfinished among the results of these jobs."""
+def prepare_output(jobs: Sequence[Job], output: Path) -> None:
+    """Delete what killed processes left unfinished among the results of these jobs.
+
+    Raises ``InputError`` where the folder cannot be written to, or its record is damaged.
+    """
+    try:
+        check_writable(output)
+    except OutputError as error:
+        raise InputError(str(error)) from error
+    manifest.check(output)
     sweep({output, *((output / job.name).parent for job in jobs)})
 
 
@@ -240,7 +292,7 @@ def _log(outcome: Outcome) -> None:
 
 def _hash(score: Path) -> str | None:
     try:
-        return sha256_of(score)
+        return sha256_of(score) if score.is_file() else None  # a pipe or /dev/zero would never end
     except OSError:
         return None
 

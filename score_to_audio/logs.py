@@ -31,7 +31,7 @@ def wanted() -> str:
 def configure() -> None:
     """Send what our packages log to stderr, as the environment says. Raises ``InputError``."""
     if wanted() == "text":
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ToStderr()])
     else:
         use_json_lines()
 
@@ -44,13 +44,21 @@ def follow_wish() -> None:
 
 def use_json_lines() -> None:
     """For our loggers alone: others belong to whoever runs them."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = ToStderr()
     handler.setFormatter(JsonLines())
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+class ToStderr(logging.StreamHandler):
+    """Writes to what ``sys.stderr`` is at the moment: while there are progress bars, lines go above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
 
 
 class JsonLines(logging.Formatter):

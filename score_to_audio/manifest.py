@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from score_to_audio.files import replacing
+from score_to_audio.files import replacing, writing
 from score_to_audio.types import InputError
 
 MANIFEST = "manifest.jsonl"
@@ -32,9 +32,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def append(output: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Add entries, each with a "name". Safe beside other processes and after those that were killed."""
     lines = "".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n" for entry in entries)
-    output.mkdir(parents=True, exist_ok=True)
-    with _locked(output), (output / MANIFEST).open("a+b") as file:
-        file.write((_end_of_torn_line(file) + lines).encode("utf-8", "backslashreplace"))
+    with writing(output / MANIFEST):
+        output.mkdir(parents=True, exist_ok=True)
+        with _locked(output), (output / MANIFEST).open("a+b") as file:
+            file.write((_end_of_torn_line(file) + lines).encode("utf-8", "backslashreplace"))
 
 
 def _end_of_torn_line(file: BinaryIO) -> str:
@@ -42,6 +43,16 @@ def _end_of_torn_line(file: BinaryIO) -> str:
         return ""
     file.seek(-1, 2)
     return "" if file.read(1) == b"\n" else "\n"
+
+
+def check(output: Path) -> None:
+    """Raises ``InputError`` where the record of an output folder is damaged, or something else has its name:
+    better before the work than after it."""
+    for path in (output / MANIFEST, output / SUMMARY):
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file; move it away and run again")
+    for _ in iterate(output):
+        pass
 
 
 def read_manifest(output: Path) -> list[dict[str, Any]]:
@@ -92,9 +103,9 @@ def _parsed(line: bytes, path: Path) -> dict[str, Any] | None:
         return None
     try:
         entry = json.loads(line)
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-            return entry
-        error: object = "a line without a name"
+        if _is_entry(entry):
+            return cast(dict[str, Any], entry)
+        error: object = "a line that is no entry"
     except (ValueError, RecursionError) as unreadable:
         if line.startswith(b"{"):
             return None
@@ -102,11 +113,23 @@ def _parsed(line: bytes, path: Path) -> dict[str, Any] | None:
     raise InputError(f"{path}: not a manifest ({error}); move it away and run again")
 
 
+def _is_entry(found: object) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return False
+    files, stages = found.get("files"), [found.get(stage) or {} for stage in STAGES]
+    return (
+        isinstance(files, list)
+        and all(isinstance(file, str) for file in files)
+        and isinstance(found.get("error"), str | None)
+        and all(isinstance(stage, dict) for stage in stages)
+    )
+
+
 def tidy(output: Path) -> None:
     """Leave one line a result, sorted by name."""
     if not (output / MANIFEST).is_file():
         return
-    with _locked(output):
+    with writing(output / MANIFEST), _locked(output):
         places = _places(_lines(output))
         with (
             (output / MANIFEST).open("rb") as old,
@@ -120,7 +143,11 @@ def tidy(output: Path) -> None:
 
 def summarize(output: Path) -> None:
     """Write what a tidy manifest says as a table for people, ``summary.csv``."""
-    with replacing(output / SUMMARY) as path, path.open("w", encoding="utf-8", newline="") as table:
+    with (
+        writing(output / SUMMARY),
+        replacing(output / SUMMARY) as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as table,
+    ):
         writer = csv.DictWriter(table, COLUMNS)
         writer.writeheader()
         writer.writerows(_row(entry) for entry in iterate(output))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from score_to_audio import progress
-from score_to_audio.files import replacing, sha256_of
+from score_to_audio.files import replacing, sha256_of, writing
 from score_to_audio.plugins import Prompt, input_files
 from score_to_audio.registry import Prepared, build, prepare, validated
 from score_to_audio.store import ArtifactStore, artifact_key
@@ -355,12 +355,16 @@ def _named_failures(prepared: Prepared, path: Path) -> Iterator[None]:
 
 
 def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None:
-    """Copy an artifact out of the store; a copy that is already there and untouched is left alone."""
+    """Copy an artifact out of the store; a copy that is already there and untouched is left alone.
+
+    Raises ``OutputError`` where it cannot be written.
+    """
     source = store.path(artifact)
     status = source.stat()
-    if destination.is_file():
-        there = destination.stat()
-        if (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
-            return
-    with replacing(destination) as temporary:
-        shutil.copy2(source, temporary)
+    with writing(destination):
+        if destination.is_file():
+            there = destination.stat()
+            if (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
+                return
+        with replacing(destination) as temporary:
+            shutil.copy2(source, temporary)

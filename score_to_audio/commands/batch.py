@@ -18,6 +18,7 @@ from score_to_audio.commands.display import Display
 from score_to_audio.commands.errors import exit_code
 from score_to_audio.commands.options import (
     EXIT_INTERRUPTED,
+    INTERRUPTED,
     Device,
     Formats,
     Json,
@@ -94,6 +95,7 @@ def batch(
     }
     prepare_pipeline(**models, formats=formats or ("wav",))  # wrong choices end here, before Prefect starts
     plan = jobs.plan(scores)
+    jobs.prepare_output(plan, output)
     with Display(total=len(plan), quiet=as_json) as display:
         state = _run_flow(display, scores, output, format=formats or ["wav"], **models, **means)
     _conclude(state, as_json)
@@ -138,8 +140,13 @@ def _stop(display: Display) -> None:
     display.close()
     logging.disable()  # Prefect is about to say the same at length
     print("stopping when the scores under way are done; Ctrl-C again stops at once", file=sys.stderr)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    signal.signal(signal.SIGINT, lambda *_: _stop_now())
     raise KeyboardInterrupt
+
+
+def _stop_now() -> None:
+    print(f"\n{INTERRUPTED}", file=sys.stderr, flush=True)
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _conclude(state: Any, as_json: bool) -> None:

@@ -6,13 +6,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from score_to_audio import logs
+
+MEMORY = 900.0
+"""Seconds of the past from which the time that remains is estimated: a score may take minutes."""
+
 
 class Display:
     """Progress bars on a terminal, nothing but the results' lines otherwise."""
 
     def __init__(self, *, total: int, quiet: bool) -> None:
         self.live: Any = None
-        if sys.stderr.isatty() and not quiet:
+        if sys.stderr.isatty() and not quiet and logs.wanted() == "text":
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,6 +28,7 @@ class Display:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
+                speed_estimate_period=MEMORY,
             )
             self.all = self.live.add_task("all", total=total, unit="scores", visible=total > 1)
             self.one = self.live.add_task("", total=1, unit="", visible=False)

@@ -20,8 +20,9 @@ def exit_code(error: Exception) -> int:
 
 
 def is_foreseen(error: Exception) -> bool:
+    from score_to_audio.files import OutputError
     from score_to_audio.stages import StageError
     from score_to_audio.store import StoreError
     from score_to_audio.types import InputError
 
-    return isinstance(error, InputError | StageError | StoreError)
+    return isinstance(error, InputError | StageError | StoreError | OutputError)

@@ -13,6 +13,7 @@ EXIT_BAD_INPUT = 2
 """Nothing could be done with what was given."""
 EXIT_INTERRUPTED = 130
 """By Ctrl-C, as shells have it: 128 and the number of the signal."""
+INTERRUPTED = "interrupted; finished work is kept, run the same command again to go on"
 
 Renderer = Annotated[str, typer.Option("--renderer", "-r", help="Stage 1; see `models list`.")]
 Synthesizer = Annotated[str, typer.Option("--synthesizer", "-s", help="Stage 2; see `models list`.")]

@@ -233,6 +233,27 @@ def test_a_full_disk(tmp_path: Path, mounting: tuple[str, ...]) -> None:
     assert out.count("AGAIN:") == len(done)  # as many fit into the emptied store
 
 
+def test_a_full_output_folder(tmp_path: Path, mounting: tuple[str, ...]) -> None:
+    """200 kB hold three or four of ten results; the run says where there is no room, and how to go on."""
+    place = make_place(tmp_path, 10, 0.0)
+    out = place.root / "out"
+    out.mkdir()
+    script = (
+        'mount -t tmpfs -o size=200k tmpfs "$0" || exit 99; "$@"; code=$?; '
+        'find "$0" -name ".score-to-audio-*" | sed s/^/LEFT:/; '
+        'mount -o remount,size=2M "$0"; "$@" | sed s/^/AGAIN:/; exit $code'
+    )
+    code, printed, err = finish(place.start(before=(*mounting, "sh", "-c", script, str(out))))
+    assert code == 1, err
+    assert "LEFT:" not in printed
+    assert printed.count("AGAIN:") == 10
+    way_out = "(No space left on device); make room there and run the same command again"
+    assert err
+    for line in err.splitlines():
+        assert line.startswith(f"error: {out}/"), line
+        assert f": cannot be written {way_out}" in line
+
+
 # -------------------------------------------------------------------------------------------- read-only
 
 

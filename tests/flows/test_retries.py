@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from score_to_audio.files import OutputError
 from score_to_audio.stages import StageError
 from score_to_audio.store import StoreError
 from score_to_audio.types import InputError
@@ -32,6 +33,7 @@ def caused_by(cause: Exception) -> StageError:
         (StageError("nothing but silence"), False),
         (InputError("no notes"), False),
         (StoreError("full"), False),
+        (OutputError("full"), False),
         (KeyError("defect"), False),
         (None, False),
     ],

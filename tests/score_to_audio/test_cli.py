@@ -129,6 +129,27 @@ def test_a_batch_that_cannot_start_is_one_sentence_without_prefect(
     assert not (place / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "batch"])
+def test_a_damaged_record_is_found_before_any_work(place: Path, inside: InProcess, command: str) -> None:
+    (place / "out").mkdir()
+    (place / "out" / "manifest.jsonl").write_text("garbage\n")
+    code, printed, error = inside(command, "good.musicxml", "-o", "out")
+    assert (code, printed, len(error.splitlines())) == (2, "", 1), error
+    assert "out/manifest.jsonl: not a manifest" in error
+    assert not (place / "store").exists()
+
+
+@pytest.mark.slow
+def test_a_name_that_the_terminal_cannot_show_is_printed_all_the_same(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "good.musicxml").rename(place / "für.musicxml")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = cli(place, "run", "für.musicxml", "-o", "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("out/f\\xfcr.mid  out/f\\xfcr.wav  (")
+
+
 @pytest.mark.slow
 def test_stdout_holds_results_alone(place: Path) -> None:
     done = cli(place, "run", "good.musicxml", "-o", "out", "--json")  # libraries greet on stdout at import

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from score_to_audio.files import TEMPORARY, replacing, sweep
+from score_to_audio.files import TEMPORARY, OutputError, check_writable, replacing, sweep, writing
 
 WRITER = """
 import sys, time
@@ -56,3 +58,35 @@ def test_leftovers_go_once_their_writer_is_dead(tmp_path: Path) -> None:
     assert len(leftovers(tmp_path)) == 1
     assert sweep([tmp_path]) == 1
     assert [path.name for path in tmp_path.iterdir()] == [".somebody-elses"]
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"),
+    [
+        (errno.ENOSPC, "No space left on device); make room there and run the same command again"),
+        (errno.EROFS, "Read-only file system); choose a folder that can be written to"),
+        (errno.ENAMETOOLONG, "File name too long); shorten the name of the score"),
+    ],
+)
+def test_what_hinders_writing_is_one_sentence_with_a_way_out(tmp_path: Path, code: int, way_out: str) -> None:
+    with pytest.raises(OutputError) as found, writing(tmp_path / "x.wav"):
+        raise OSError(code, os.strerror(code), "/some/source", None, "/some/copy")
+    assert str(found.value).startswith(f"{tmp_path}/x.wav: cannot be written ({way_out}")
+
+
+def test_a_fault_that_may_pass_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Stale") as found, writing(tmp_path):
+        raise OSError(errno.ESTALE, "Stale file handle")
+    assert not isinstance(found.value, OutputError)
+
+
+def test_a_folder_is_checked_without_making_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_writable(tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="Not a directory"):
+            check_writable(folder)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do anything
+    with pytest.raises(OutputError, match=r"new: cannot be written \(Permission denied\); choose a folder"):
+        check_writable(tmp_path / "new")

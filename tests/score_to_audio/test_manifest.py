@@ -47,11 +47,27 @@ def test_a_line_that_a_killed_process_did_not_finish_is_no_line(tmp_path: Path, 
     assert len((tmp_path / manifest.MANIFEST).read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("text", ["no manifest\n", "[1, 2]\n", '{"score": "x"}\n', "\0\0\0\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("no manifest\n", "[1, 2]\n", '{"score": "x"}\n', "\0\0\0\n"),
+        *('{"name": "a"}\n', '{"name": "a", "files": [5]}\n', '{"name": "a", "files": [], "audio": [1]}\n'),
+    ],
+)
 def test_another_file_of_that_name_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
     (tmp_path / manifest.MANIFEST).write_text(text)
     with pytest.raises(InputError, match=r"manifest\.jsonl: not a manifest"):
         manifest.read_manifest(tmp_path)
+    with pytest.raises(InputError, match=r"manifest\.jsonl: not a manifest"):
+        manifest.check(tmp_path)
+
+
+@pytest.mark.parametrize("name", [manifest.MANIFEST, manifest.SUMMARY])
+def test_a_folder_in_place_of_the_record_is_found_before_the_work(tmp_path: Path, name: str) -> None:
+    manifest.check(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"{name}: is no file; move it away and run again"):
+        manifest.check(tmp_path)
 
 
 def test_many_writers_and_tidiers_lose_nothing(tmp_path: Path) -> None:
@@ -84,6 +100,7 @@ def test_the_summary_is_a_table_that_runs_no_formulas(tmp_path: Path) -> None:
         [
             entry("=1+1", files=["x.mid", "x.wav"], performance=done, audio=done, sound_seconds=12.25),
             entry("bad", error='no notes, "none"\nat all'),
+            entry("not\udcff utf-8", files=["not\udcff utf-8.mid"]),
         ],
     )
     manifest.tidy(tmp_path)
@@ -93,6 +110,7 @@ def test_the_summary_is_a_table_that_runs_no_formulas(tmp_path: Path) -> None:
     assert [(row["name"], row["result"], row["sound_seconds"]) for row in rows] == [
         ("'=1+1", "made", "12.25"),
         ("bad", "failed", ""),
+        ("not\\udcff utf-8", "made", ""),
     ]
     assert rows[0]["files"] == "x.mid x.wav"
     assert rows[1]["error"] == 'no notes, "none"\nat all'

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -266,3 +269,48 @@ def test_paths_that_lead_to_no_score_are_errors(tmp_path: Path) -> None:
         jobs.plan([tmp_path])
     with pytest.raises(InputError, match="the pattern matches no file"):
         jobs.plan([tmp_path / "*.mxl"])
+
+
+def test_names_differ_also_where_the_file_system_ignores_case(tmp_path: Path) -> None:
+    for name in ("Fugue.mxl", "fugue.mxl", "\u00e9.mxl", "e\u0301.mxl"):
+        (tmp_path / name).touch()
+    names = [job.name for job in jobs.plan([tmp_path])]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == 4, names
+
+
+@pytest.mark.parametrize("line", ['{"audio_filepath": "x.wav"}', "garbage", '{"name": "x", "files": 5}'])
+def test_a_manifest_of_somebody_else_beside_the_scores_is_none_of_our_business(
+    score: Path, line: str
+) -> None:
+    (score.parent / "manifest.jsonl").write_text(line + "\n")
+    assert [job.score for job in jobs.plan([score.parent])] == [score]
+
+
+def test_a_folder_that_cannot_be_read_is_named(score: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = score.parent / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def guarded(path: Any) -> Any:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(InputError, match=r"closed: this folder cannot be read \(Permission denied\)"):
+        jobs.plan([score.parent])
+
+
+def test_an_endless_score_is_recorded_without_reading_it(
+    pipeline: stages.Pipeline, store: Store, tmp_path: Path
+) -> None:
+    job = jobs.Job(Path("/dev/zero"), "zero")
+    entry = jobs.Recorder(pipeline, store, tmp_path).add(jobs.Outcome(job, error="not a regular file"))
+    assert entry["input"] is None
+
+
+def test_names_that_are_not_in_utf_8_are_refused_before_any_work(score: Path) -> None:
+    for name in (b"f\xfcr", b"na\xefve"):
+        shutil.copy(score, score.parent / os.fsdecode(name + b".mxl"))
+    with pytest.raises(InputError, match=r"f\\xfcr.mxl: the name is not in UTF-8 \(nor are 1 more\)"):
+        jobs.plan([score.parent])
