@@ -1,20 +1,32 @@
-"""The Prefect server that flows report to, where it is somebody else's."""
+"""The Prefect server that flows report to: somebody else's, or a temporary one that ends with us."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 import httpx
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
 from score_to_audio.types import InputError
+
+WATCH = 'read -r _; kill "$1" && sleep 5 && kill -9 "$1"'
+"""Waits for the end of its input, which comes when whoever holds the other end dies, however he dies."""
 
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Raises ``InputError`` where a flow cannot begin or end because the server is away."""
+    """Starts a temporary server where none is configured.
+
+    Raises ``InputError`` where a flow cannot begin or end because the server is away.
+    """
     try:
+        if not PREFECT_API_URL.value() and PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+            _start_temporary_server()
         yield
     except (httpx.TransportError, RuntimeError) as error:
         # Prefect has no type of its own for it
@@ -25,3 +37,35 @@ def answering() -> Iterator[None]:
             f"the Prefect server at {url} does not answer: start it (`prefect server start`), or unset "
             "PREFECT_API_URL to do without; what is finished already is kept"
         ) from error
+
+
+def _start_temporary_server() -> None:
+    """The one that Prefect would start by itself. It ends its server when the process ends of itself, but not
+    when the process is killed: the server would stay for ever, and with it whoever reads our output."""
+    from prefect.server.api.server import SubprocessASGIServer  # all of the server: slow to import
+
+    server = SubprocessASGIServer()
+
+    def start() -> None:
+        with suppress(Exception):  # the flow tries again, and says what is wrong
+            server.start()
+
+    starting = Thread(target=start, daemon=True)
+    starting.start()
+    while starting.is_alive() and server.server_process is None:
+        time.sleep(0.01)
+    if server.server_process is not None:
+        _end_with_us(server.server_process.pid)
+    starting.join()
+
+
+def _end_with_us(process: int) -> None:
+    theirs, _ours_for_ever = os.pipe()
+    subprocess.Popen(
+        ["/bin/sh", "-c", WATCH, "sh", str(process)],
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C and the end of the terminal are none of its business
+    )
+    os.close(theirs)

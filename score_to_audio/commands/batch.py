@@ -17,7 +17,6 @@ from score_to_audio import defaults
 from score_to_audio.commands.display import Display
 from score_to_audio.commands.errors import exit_code
 from score_to_audio.commands.options import (
-    EXIT_INTERRUPTED,
     INTERRUPTED,
     Device,
     Formats,
@@ -130,6 +129,7 @@ def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any)
 
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # the flow says once what failed
     signal.signal(signal.SIGINT, lambda *_: _stop(display))
+    signal.signal(signal.SIGTERM, _stop_now)  # during the flow, Prefect first lets the scores under way end
     with answering(), progress.listening(display.overall):
         return flow([Path(score) for score in scores], output=output.absolute(), **choices, return_state=True)
 
@@ -140,13 +140,13 @@ def _stop(display: Display) -> None:
     display.close()
     logging.disable()  # Prefect is about to say the same at length
     print("stopping when the scores under way are done; Ctrl-C again stops at once", file=sys.stderr)
-    signal.signal(signal.SIGINT, lambda *_: _stop_now())
+    signal.signal(signal.SIGINT, _stop_now)
     raise KeyboardInterrupt
 
 
-def _stop_now() -> None:
+def _stop_now(number: int, _frame: object) -> None:
     print(f"\n{INTERRUPTED}", file=sys.stderr, flush=True)
-    os._exit(EXIT_INTERRUPTED)
+    os._exit(128 + number)  # as shells have it
 
 
 def _conclude(state: Any, as_json: bool) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from score_to_audio.commands.options import INTERRUPTED
 from tests.flows.conftest import PATIENCE, PROJECT, free_port
 
 SCORE = str(PROJECT / "examples/scores/minuet.musicxml")
@@ -31,3 +35,40 @@ def test_it_is_one_sentence(command: tuple[str, ...], tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: the Prefect server at {url} does not answer: start it (")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_temporary_server_does_not_outlive_whoever_is_killed(how: signal.Signals, tmp_path: Path) -> None:
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
+    batch = subprocess.Popen(
+        [sys.executable, "-m", "score_to_audio.cli", "batch", SCORE, "-o", str(tmp_path / "out")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not (server := child_that_runs("uvicorn", batch.pid)):
+        assert batch.poll() is None, "the batch ended without a server"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    while not child_that_runs("read -r", batch.pid):
+        assert time.monotonic() < deadline, "nobody watches over the server"
+        time.sleep(0.02)
+    batch.send_signal(how)
+    said, _ = batch.communicate(timeout=PATIENCE)  # ends once nobody holds the pipe any more
+    assert said.strip() == (INTERRUPTED if how == signal.SIGTERM else "")
+    assert batch.returncode == (128 + how if how == signal.SIGTERM else -how)
+    while Path(f"/proc/{server}/cmdline").exists() and Path(f"/proc/{server}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the server outlived the batch"
+        time.sleep(0.02)
+
+
+def child_that_runs(what: str, parent: int) -> str | None:
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(OSError):
+                if what.encode() in Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" "):
+                    return child
+    return None

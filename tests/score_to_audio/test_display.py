@@ -53,4 +53,4 @@ def test_json_lines_come_without_a_bar() -> None:
     written = on_a_terminal(
         SCRIPT.replace("display.live.refresh()", "assert display.live is None"), SCORE_TO_AUDIO_LOG="json"
     )
-    assert written == ""
+    assert written == "score-005: trial failed\r\n"
