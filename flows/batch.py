@@ -110,10 +110,10 @@ def batch(
         pipeline = prepare_pipeline(**choices)
         plan = jobs.plan([path.expanduser().absolute() for path in scores])
         jobs.prepare_output(plan, output)
+        if retry_failed:
+            plan = jobs.failed_before(plan, output)
     except InputError as error:
         return Failed(message=str(error), data=error)
-    if retry_failed:
-        plan = jobs.failed_before(plan, output)
     means, store, run = Means(runner, processes, deadline, memory_limit), default_store(), str(flow_run.id)
     cut = [plan[start : start + shard] for start in range(0, len(plan), shard)]
     recorder = jobs.Recorder(pipeline, store, output, run=run)

@@ -193,9 +193,16 @@ def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Ou
 
 
 def failed_before(jobs: Sequence[Job], output: Path) -> list[Job]:
-    """Those that the manifest of ``output`` records as failed."""
-    failed = {entry["name"] for entry in read_manifest(output) if entry["error"]}
+    """Those that the manifest of ``output`` records as failed. Raises ``InputError`` where there is none."""
+    failed = failed_names(output)
     return [job for job in jobs if job.name in failed]
+
+
+def failed_names(output: Path) -> set[str]:
+    """What the manifest of ``output`` records as failed. Raises ``InputError`` where there is none."""
+    if not (output / MANIFEST).exists():
+        raise InputError(f"{output / MANIFEST}: no record of an earlier run; do without --retry-failed")
+    return {entry["name"] for entry in read_manifest(output) if entry.get("error")}
 
 
 def prepare_output(jobs: Sequence[Job], output: Path) -> None:

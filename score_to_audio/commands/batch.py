@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +31,9 @@ from score_to_audio.commands.options import (
     split_options,
 )
 from score_to_audio.commands.server import keep_prefect_quiet
+
+if TYPE_CHECKING:
+    from score_to_audio.jobs import Job
 
 
 def batch(
@@ -95,9 +99,24 @@ def batch(
     prepare_pipeline(**models, formats=formats or ("wav",))  # wrong choices end here, before Prefect starts
     plan = jobs.plan(scores)
     jobs.prepare_output(plan, output)
+    if retry_failed:
+        _name_missing(plan, output)
+        plan = jobs.failed_before(plan, output)
+        if not plan:
+            _say("nothing to try again: none of these scores is recorded as failed", as_json)
+            return
     with Display(total=len(plan), quiet=as_json) as display:
         state = _run_flow(display, scores, output, format=formats or ["wav"], **models, **means)
     _conclude(state, as_json)
+
+
+def _name_missing(plan: Sequence[Job], output: Path) -> None:
+    from score_to_audio import jobs
+
+    missing = sorted(jobs.failed_names(output) - {job.name for job in plan})
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        print(f"{missing[0]}{more} failed before, but there are no such scores now", file=sys.stderr)
 
 
 def _runner(name: str) -> str:
@@ -149,11 +168,13 @@ def _stop_now(number: int, _frame: object) -> None:
     os._exit(128 + number)  # as shells have it
 
 
+def _say(message: str, as_json: bool, *, failed: bool = False) -> None:
+    print(json.dumps({"failed": failed, "message": message}) if as_json else message)
+
+
 def _conclude(state: Any, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"failed": not state.is_completed(), "message": state.message}))
-    elif state.is_completed():
-        print(state.message)
+    if as_json or state.is_completed():
+        _say(state.message, as_json, failed=not state.is_completed())
     else:
         print(f"error: {state.message}", file=sys.stderr)
     if not state.is_completed():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio import InputError, registry
+from score_to_audio import InputError, manifest, registry
 from score_to_audio.cli import main
 from score_to_audio.testing import example_score
 
@@ -137,6 +137,26 @@ def test_a_damaged_record_is_found_before_any_work(place: Path, inside: InProces
     assert (code, printed, len(error.splitlines())) == (2, "", 1), error
     assert "out/manifest.jsonl: not a manifest" in error
     assert not (place / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("failed", "said", "missing"),
+    [
+        (None, "", "out/manifest.jsonl: no record of an earlier run; do without --retry-failed\n"),
+        ("good", "nothing to try again: none of these scores is recorded as failed\n", ""),
+        ("gone", "nothing to try again: none", "gone failed before, but there are no such scores now\n"),
+    ],
+)
+def test_nothing_to_try_again_is_said_without_prefect(
+    place: Path, inside: InProcess, failed: str | None, said: str, missing: str
+) -> None:
+    if failed:
+        entry = {"files": [], "error": "no"}
+        manifest.append(place / "out", [{"name": failed} | entry, {"name": "good", "files": []}])
+    code, printed, error = inside("batch", "good.musicxml", "-o", "out", "--retry-failed")
+    assert code == (0 if failed else 2)
+    assert printed.startswith(said)
+    assert error.endswith(missing)
 
 
 @pytest.mark.slow
