@@ -68,6 +68,11 @@ class Tally:
         return Failed(message=f"{self.summary()} ({'; '.join(self.errors[:3])}{more})")
 
 
+def tell(done: int, failed: int, total: int) -> None:
+    """Report to whoever listens how far a run is."""
+    progress.report(done, total, f"scores, {failed} failed" if failed else "scores")
+
+
 def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
     files = [output / file for file in entry["files"]]
     links = " ".join(f"[{file.suffix[1:]}]({file.absolute().as_uri()})" for file in files)
@@ -105,9 +110,7 @@ class Report:
             self._logger.error("%s: %s", outcome.job.name, outcome.error)
         else:
             self._logger.info("%s: %s", outcome.job.name, manifest.result(entry))
-        failed = self.tally.counts["failed"]
-        unit = f"scores, {failed} failed" if failed else "scores"
-        progress.report(sum(self.tally.counts.values()), self._total, unit)
+        tell(sum(self.tally.counts.values()), self.tally.counts["failed"], self._total)
         if time.monotonic() - self._last_time > BETWEEN_REPORTS:
             self._show()
 

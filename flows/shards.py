@@ -22,9 +22,10 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Crashed
+from prefect.states import Cancelling, Crashed
 
-from score_to_audio import progress
+from flows.report import tell
+from score_to_audio import manifest
 from score_to_audio.jobs import Job
 from score_to_audio.types import InputError
 
@@ -40,6 +41,8 @@ ATTEMPTS = 3
 """Flow runs per shard, lost ones included."""
 BETWEEN_POLLS = 2.0
 """Seconds."""
+BETWEEN_REPORTS = 10.0
+"""Seconds between looks at the manifest, which may be long."""
 ANSWERS_AFTER = 600.0
 """Seconds that the server may be away before the batch gives up."""
 RUNS_PER_REQUEST = 100
@@ -78,31 +81,55 @@ def carry_out(
     total = sum(len(plan) for plan in cut)
     waiting = [_Shard(number * len(cut[0]), plan) for number, plan in enumerate(cut)]
     failed: list[tuple[Job, str]] = []
-    last_answer = time.monotonic()
-    while waiting:
-        try:
-            for shard in waiting:
-                if shard.run is None:
-                    _submit(shard, deployment, output, run, choices, means)
-            ended = _poll(waiting, output)
-            last_answer = time.monotonic()
-        except UNREACHABLE as error:
-            if time.monotonic() - last_answer > ANSWERS_AFTER:
-                raise
-            get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
-            ended = {}
-        for first, end in ended.items():
-            shard = next(shard for shard in waiting if shard.first == first)
-            if end.lost and shard.attempts < ATTEMPTS:
-                get_run_logger().warning("shard from %d: %s; submitted again", first, end.error)
-                shard.run = None
-            else:
-                waiting.remove(shard)
-                failed += [(job, end.error) for job in shard.plan if end.error]
-        progress.report(total - sum(len(shard.plan) for shard in waiting), total, "scores")
-        if waiting:
-            time.sleep(BETWEEN_POLLS)
+    last_answer = last_report = time.monotonic()
+    with _cancelled_by_hand(waiting):
+        while waiting:
+            try:
+                for shard in waiting:
+                    if shard.run is None:
+                        _submit(shard, deployment, output, run, choices, means)
+                ended = _poll(waiting, output)
+                last_answer = time.monotonic()
+            except UNREACHABLE as error:
+                if time.monotonic() - last_answer > ANSWERS_AFTER:
+                    raise
+                get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
+                ended = {}
+            for first, end in ended.items():
+                shard = next(shard for shard in waiting if shard.first == first)
+                if end.lost and shard.attempts < ATTEMPTS:
+                    get_run_logger().warning("shard from %d: %s; submitted again", first, end.error)
+                    shard.run = None
+                else:
+                    waiting.remove(shard)
+                    failed += [(job, end.error) for job in shard.plan if end.error]
+            if ended or time.monotonic() - last_report > BETWEEN_REPORTS:
+                _report(output, run, total)
+                last_report = time.monotonic()
+            if waiting:
+                time.sleep(BETWEEN_POLLS)
     return failed
+
+
+def _report(output: Path, run: str, total: int) -> None:
+    entries = (entry for entry in manifest.iterate(output) if entry.get("run") == run)
+    errors = {entry["name"]: entry.get("error") for entry in entries}
+    tell(len(errors), sum(map(bool, errors.values())), total)
+
+
+@contextmanager
+def _cancelled_by_hand(shards: Sequence[_Shard]) -> Iterator[None]:
+    """Ctrl-C in the block ends the shards: what waits for a worker at once, what runs as soon as its worker
+    hears of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with get_client(sync_client=True) as client:
+            for shard in shards:
+                if shard.run:
+                    with suppress(*UNREACHABLE):
+                        client.set_flow_run_state(shard.run, Cancelling())
+        raise
 
 
 def _submit(

@@ -6,6 +6,7 @@ The command line and the Prefect flows call the same functions, so they share ev
 from __future__ import annotations
 
 import shutil
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,11 @@ SILENCE = 1e-4
 """Full scale (-80 dBFS): a performance with notes that stays below has not been synthesized."""
 
 
-class StageError(RuntimeError):
+MAX_REASON = 500
+"""Characters of an error's text that are passed on: the record keeps them, and people read them."""
+
+
+class StageError(Exception):
     """A model failed on an input that it should have coped with: one sentence."""
 
 
@@ -128,10 +133,20 @@ def render(path: Path, prepared: Prepared, store: ArtifactStore, *, score_option
 
     def make(destination: Path) -> None:
         with _running(prepared, path, store, wanted):
-            performance = build(prepared).render(score, seed=prepared.seed)
+            performance = _performed(build(prepared).render(score, seed=prepared.seed), prepared, path)
         destination.write_bytes(performance_to_midi(performance))
 
     return wanted.get_or_make(store, make)
+
+
+def _performed(performance: object, prepared: Prepared, path: Path) -> Performance:
+    """The same performance; raises ``StageError`` for what is none, or has no notes."""
+    if not isinstance(performance, Performance):
+        kind = type(performance).__name__
+        raise StageError(f"{prepared.name} gave an object of type {kind}, no performance, for {path}")
+    if not len(performance):
+        raise StageError(f"{prepared.name} gave no notes for {path}")
+    return performance
 
 
 def find_performance(
@@ -178,7 +193,7 @@ def synthesize(
 
     def make(destination: Path) -> None:
         performance = read_performance(midi)
-        with _running(prepared, midi, store, wanted):
+        with _running(prepared, Path(name) if parent else midi, store, wanted):
             stream = _stream(prepared, performance, used_prompt)
             write_audio(_checked(stream, prepared, name), destination, format="wav")
 
@@ -349,8 +364,8 @@ def _named_failures(prepared: Prepared, path: Path) -> Iterator[None]:
         yield
     except (InputError, StageError, OSError, MemoryError):
         raise
-    except Exception as error:
-        reason = " ".join(str(error).split()) or "no message"
+    except (Exception, SystemExit) as error:  # a model that calls sys.exit must not end a batch
+        reason = textwrap.shorten(str(error), MAX_REASON, placeholder=" ...") or "no message"
         raise StageError(f"{prepared.name} failed on {path} ({type(error).__name__}: {reason})") from error
 
 

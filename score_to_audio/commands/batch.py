@@ -147,18 +147,19 @@ def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any)
     from score_to_audio import progress
 
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # the flow says once what failed
-    signal.signal(signal.SIGINT, lambda *_: _stop(display))
+    end = "ending the shards" if choices["deployment"] else "stopping when the scores under way are done"
+    signal.signal(signal.SIGINT, lambda *_: _stop(display, end))
     signal.signal(signal.SIGTERM, _stop_now)  # during the flow, Prefect first lets the scores under way end
     with answering(), progress.listening(display.overall):
         return flow([Path(score) for score in scores], output=output.absolute(), **choices, return_state=True)
 
 
-def _stop(display: Display) -> None:
+def _stop(display: Display, end: str) -> None:
     """The first Ctrl-C lets the scores under way come to their end, since models cannot be interrupted; the
     second does not."""
     display.close()
     logging.disable()  # Prefect is about to say the same at length
-    print("stopping when the scores under way are done; Ctrl-C again stops at once", file=sys.stderr)
+    print(f"{end}; Ctrl-C again stops at once", file=sys.stderr)
     signal.signal(signal.SIGINT, _stop_now)
     raise KeyboardInterrupt
 

@@ -35,6 +35,10 @@ from score_to_audio.registry import Prepared
 from score_to_audio.store import Store
 from score_to_audio.testing import example_performance, example_score
 
+NO_NOTES = Performance(
+    onset=np.zeros(0), offset=np.zeros(0), pitch=np.zeros(0, int), velocity=np.zeros(0, int)
+)
+
 
 class Noise:
     """A synthesizer whose sound its test decides."""
@@ -175,7 +179,9 @@ def test_a_file_that_no_option_reads_does_not_count(
     ("samples", "message"),
     [
         (np.full((1, 100), np.nan, np.float32), "samples that are not numbers"),
+        (np.full((1, 100), np.inf, np.float32), "samples that are not numbers"),
         (np.zeros((1, 100), np.float32), "nothing but silence"),
+        (np.zeros((1, 0), np.float32), "nothing but silence"),
     ],
 )
 def test_sound_that_is_no_sound_is_not_kept(
@@ -201,6 +207,44 @@ def test_a_failing_model_is_named(score: Path, store: Store, monkeypatch: pytest
         stages.StageError, match=r"failing failed on .*example\.musicxml \(Zero.*: no notes\)"
     ):
         stages.render(score, prepared, store, score_options=stages.read_score_options({}))
+
+
+@pytest.mark.parametrize(
+    ("gives", "reason"),
+    [
+        (SystemExit(0), r"failed on .*example\.musicxml \(SystemExit: 0\)"),
+        (StopIteration(), r"failed on .*example\.musicxml \(StopIteration: no message\)"),
+        (
+            ValueError("many words " * 1000),
+            r"failed on .*example\.musicxml \(ValueError: many.{,500} \.\.\.\)",
+        ),
+        (np.zeros(3), r"gave an object of type ndarray, no performance, for .*example\.musicxml"),
+        (NO_NOTES, r"gave no notes for .*example\.musicxml"),
+    ],
+)
+def test_a_renderer_that_gives_no_performance_is_named(
+    score: Path, store: Store, monkeypatch: pytest.MonkeyPatch, gives: Any, reason: str
+) -> None:
+    def render(*_: Any, **__: Any) -> Any:
+        if isinstance(gives, BaseException):
+            raise gives
+        return gives
+
+    monkeypatch.setattr(registry, "plugin", _replacing("failing", Failing))
+    monkeypatch.setattr(registry, "_built", {})
+    monkeypatch.setattr(Failing, "render", render)
+    prepared = registry.prepare("renderer", "failing")
+    with pytest.raises(stages.StageError, match=f"^failing {reason}$"):
+        stages.render(score, prepared, store, score_options=stages.read_score_options({}))
+    assert not list(store.root.rglob("*.mid"))
+
+
+def test_a_synthesizer_that_fails_names_the_score_and_not_the_store(
+    score: Path, pipeline: stages.Pipeline, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Noise, "samples", None)
+    with pytest.raises(stages.StageError, match=r"^noise failed on the example "):
+        jobs.run(jobs.Job(score, "the example"), pipeline, store, tmp_path / "out")
 
 
 def test_delivery_leaves_untouched_copies_alone(
