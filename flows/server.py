@@ -6,14 +6,16 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Thread
 
 import httpx
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
 from score_to_audio.types import InputError
 
+ATTEMPTS = 3
+"""Servers that may end at once: Prefect takes each for one that lost its port, and starts others for ever."""
 WATCH = 'read -r _; kill "$1" && sleep 5 && kill -9 "$1"'
 """Waits for the end of its input, which comes when whoever holds the other end dies, however he dies."""
 
@@ -46,17 +48,29 @@ def _start_temporary_server() -> None:
 
     server = SubprocessASGIServer()
 
+    failures: list[Exception] = []
+
     def start() -> None:
-        with suppress(Exception):  # the flow tries again, and says what is wrong
+        try:
             server.start()
+        except Exception as error:
+            failures.append(error)
 
     starting = Thread(target=start, daemon=True)
     starting.start()
-    while starting.is_alive() and server.server_process is None:
+    started: set[int] = set()
+    while starting.is_alive() and len(started) <= ATTEMPTS:
+        process = server.server_process
+        if process is not None and process.pid not in started:
+            started.add(process.pid)
+            _end_with_us(process.pid)
         time.sleep(0.01)
-    if server.server_process is not None:
-        _end_with_us(server.server_process.pid)
-    starting.join()
+    if failures or starting.is_alive():
+        raise InputError(
+            "the temporary Prefect server does not start; `prefect server start` says why. It needs room in "
+            f"{PREFECT_HOME.value()}, and a whole database: make room there and move prefect.db away, or set "
+            "PREFECT_HOME to another folder"
+        ) from (failures[0] if failures else None)
 
 
 def _end_with_us(process: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from score_to_audio.commands.options import INTERRUPTED
+from score_to_audio.types import InputError
 from tests.flows.conftest import PATIENCE, PROJECT, free_port
 
 SCORE = str(PROJECT / "examples/scores/minuet.musicxml")
@@ -63,6 +64,35 @@ def test_a_temporary_server_does_not_outlive_whoever_is_killed(how: signal.Signa
     while Path(f"/proc/{server}/cmdline").exists() and Path(f"/proc/{server}/cmdline").read_bytes():
         assert time.monotonic() < deadline, "the server outlived the batch"
         time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_temporary_server_that_cannot_start_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with a full disk or a damaged database, where Prefect by itself tries for ever."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    from flows.server import ATTEMPTS, answering
+
+    started = []
+
+    def start_what_ends(_: object) -> subprocess.Popen[bytes]:
+        assert len(started) < 3 * ATTEMPTS, "given up, and that thread ends too"
+        started.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]))
+        return started[-1]
+
+    monkeypatch.setattr(SubprocessASGIServer, "_instances", {})
+    monkeypatch.setattr(SubprocessASGIServer, "_run_uvicorn_command", start_what_ends)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with (
+        temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_API_URL}),
+        pytest.raises(InputError, match=f"does not start; .* It needs room in {tmp_path}, and a whole data"),
+        answering(),
+    ):
+        pass
+    assert len(started) > ATTEMPTS
 
 
 def child_that_runs(what: str, parent: int) -> str | None:
