@@ -30,6 +30,14 @@ def answering() -> Iterator[None]:
         if not PREFECT_API_URL.value() and PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
             _start_temporary_server()
         yield
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status < 500:
+            raise
+        raise InputError(
+            f"the Prefect server cannot do its work (HTTP {status}): often its disk or that of its database "
+            "is full; what is finished already is kept, run the same command again when it is mended"
+        ) from error
     except (httpx.TransportError, RuntimeError) as error:
         # Prefect has no type of its own for it
         if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):

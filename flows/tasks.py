@@ -7,11 +7,15 @@ state named Cached.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect import Task, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -25,6 +29,8 @@ from score_to_audio.stages import Made, Pipeline, StageError
 from score_to_audio.store import StoreError, open_store
 from score_to_audio.types import InputError
 from score_to_audio.workers import Isolation
+
+log = logging.getLogger(__name__)
 
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
@@ -147,12 +153,20 @@ class _Progress:
         )
 
 
-def show_progress(artifact: UUID | None, share: float, description: str) -> UUID:
+def show_progress(artifact: UUID | None, share: float, description: str) -> UUID | None:
     """Make or update a progress artifact; ``share`` in 0..1."""
     percent = round(100 * min(max(share, 0.0), 1.0), 1)
-    if artifact is None:
-        made = create_progress_artifact(progress=percent, description=description)
-        assert isinstance(made, UUID)
-        return made
-    update_progress_artifact(artifact_id=artifact, progress=percent, description=description)
+    with decorating():
+        if artifact is None:
+            return cast(UUID, create_progress_artifact(progress=percent, description=description))
+        update_progress_artifact(artifact_id=artifact, progress=percent, description=description)
     return artifact
+
+
+@contextmanager
+def decorating() -> Iterator[None]:
+    """What the server shows of a run is not worth losing the run for, where the server fails."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        log.info("the Prefect server did not take an artifact (%s)", error)

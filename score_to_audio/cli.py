@@ -40,7 +40,7 @@ def main() -> None:
     for problem in shadowed_packages():
         print(f"warning: {problem}", file=sys.stderr)
     try:
-        logs.configure()
+        logs.configure(debug=debug)
         app(arguments)
     except SystemExit as ended:
         if ended.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C

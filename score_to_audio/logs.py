@@ -28,10 +28,15 @@ def wanted() -> str:
     return kind
 
 
-def configure() -> None:
-    """Send what our packages log to stderr, as the environment says. Raises ``InputError``."""
+def configure(*, debug: bool = False) -> None:
+    """Send what our packages log to stderr, as the environment says, with tracebacks where ``debug``.
+
+    Raises ``InputError``.
+    """
     if wanted() == "text":
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ToStderr()])
+        handler = ToStderr()
+        handler.setFormatter(logging.Formatter("%(message)s") if debug else Sentences())
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
     else:
         use_json_lines()
 
@@ -59,6 +64,13 @@ class ToStderr(logging.StreamHandler):
     def emit(self, record: logging.LogRecord) -> None:
         self.setStream(sys.stderr)
         super().emit(record)
+
+
+class Sentences(logging.Formatter):
+    """The message alone, also where an exception belongs to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
 
 
 class JsonLines(logging.Formatter):

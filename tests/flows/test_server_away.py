@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from score_to_audio.commands.options import INTERRUPTED
@@ -93,6 +95,29 @@ def test_a_temporary_server_that_cannot_start_is_one_sentence(
     ):
         pass
     assert len(started) > ATTEMPTS
+    atexit.unregister(SubprocessASGIServer().stop)  # would complain that the test's stderr is closed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("status", "foreseen"), [(500, True), (503, True), (422, False)])
+def test_a_server_that_fails_is_one_sentence(status: int, foreseen: bool) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.server import answering
+    from flows.tasks import decorating
+
+    request = httpx.Request("POST", "http://127.0.0.1:1/api/artifacts/")
+    error = httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
+
+    def raise_within(error: Exception) -> None:
+        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), answering():
+            raise error
+
+    wanted = InputError if foreseen else httpx.HTTPStatusError
+    with pytest.raises(wanted, match=f"HTTP {status}" if foreseen else "no"):
+        raise_within(error)
+    with decorating():
+        raise error
 
 
 def child_that_runs(what: str, parent: int) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from score_to_audio import logs
 from score_to_audio.logs import JsonLines
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
@@ -87,3 +88,19 @@ def test_doctor_tells_about_a_shared_store(monkeypatch: pytest.MonkeyPatch, tmp_
         found = [check for check in checks() if "store" in check.name]
         assert found[-1].ok == ok
         assert said in found[-1].message
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_logged_exception_has_a_traceback_for_those_who_want_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], debug: bool
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    logs.configure(debug=debug)
+    try:
+        raise KeyError("a defect")
+    except KeyError:
+        logging.getLogger("prefect.flow_runs").exception("the flow failed")
+    written = capsys.readouterr().err
+    assert written.startswith("the flow failed\n")
+    assert ("Traceback" in written) is debug
