@@ -49,8 +49,11 @@ def plan(paths: Sequence[str | Path]) -> list[Job]:
     """
     found: dict[Path, str] = {}
     for path in paths:
-        for score, name in _expand(Path(path).expanduser()):
-            found.setdefault(score, name)
+        try:
+            for score, name in _expand(Path(path).expanduser()):
+                found.setdefault(score, name)
+        except OSError as error:
+            raise InputError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
     _refuse_what_is_no_text(found)
     return _with_unique_names(found)
 
@@ -212,9 +215,11 @@ def prepare_output(jobs: Sequence[Job], output: Path) -> None:
     """
     try:
         check_writable(output)
+        manifest.check(output)
     except OutputError as error:
         raise InputError(str(error)) from error
-    manifest.check(output)
+    except OSError as error:
+        raise InputError(f"{error.filename or output}: cannot be read ({error.strerror})") from error
     sweep({output, *((output / job.name).parent for job in jobs)})
 
 

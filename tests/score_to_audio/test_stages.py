@@ -345,6 +345,15 @@ def test_a_folder_that_cannot_be_read_is_named(score: Path, monkeypatch: pytest.
         jobs.plan([score.parent])
 
 
+def test_a_path_that_may_not_be_looked_at_is_bad_input(score: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(InputError, match=r"example\.musicxml: cannot be read \(Permission denied\)"):
+        jobs.plan([score])
+
+
 def test_an_endless_score_is_recorded_without_reading_it(
     pipeline: stages.Pipeline, store: Store, tmp_path: Path
 ) -> None:
