@@ -11,3 +11,4 @@ def keep_prefect_quiet() -> None:
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")  # it grumbles when it ends
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # it tells the life of every worker
