@@ -11,7 +11,7 @@ import pytest
 
 from tests.flows.conftest import PATIENCE, PROJECT, free_port
 
-SCORE = str(PROJECT / "examples/scores/minuet.musicxml")
+SCORE = str(PROJECT / "examples/scores/petzold_minuet_bwv_anh114.musicxml")
 
 
 @pytest.mark.slow  # imports Prefect
