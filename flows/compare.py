@@ -17,7 +17,7 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.pipeline import RUNNER, final_state, reason
-from flows.tasks import FORESEEN, HOW
+from flows.tasks import FORESEEN, HOW, as_failure
 from score_to_audio import progress
 from score_to_audio.compare import produce
 from score_to_audio.compare.config import ComparisonConfig
@@ -95,10 +95,11 @@ def _as_tasks(
     futures: list[PrefectFuture[Any]] = [
         piece_of_work.submit(name(item), whole, cast(Any, quote(item))) for item in items
     ]
+    names = dict(zip(futures, map(name, items), strict=True))
     for done, future in enumerate(as_completed(futures), start=1):
         found = _result(future)
         if isinstance(found, Failure):
-            logger.error("%s", found.reason)
+            logger.error("%s: %s", names[future], found.reason)
         progress.report(done, len(futures), "pieces of work")
     return [_result(future) for future in futures]
 
@@ -115,4 +116,4 @@ def piece_of_work(name: str, work: Callable[[Any], Any], item: Any) -> State[Any
         with _computing:
             return Completed(data=work(item))
     except FORESEEN as error:
-        return Failed(message=f"{name}: {error}", data=error)
+        return as_failure(error)

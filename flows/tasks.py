@@ -64,7 +64,7 @@ def _as_state(made: Made) -> State[Made]:
     return Completed(message=f"made in {made.seconds:.1f} s", data=made)
 
 
-def _as_failure(error: Exception) -> State[Any]:
+def as_failure(error: Exception) -> State[Any]:
     """One sentence instead of a traceback, for what is nobody's defect."""
     return Failed(message=str(error) or type(error).__name__, data=error)
 
@@ -78,7 +78,7 @@ def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
                 job.score, pipeline.renderer, open_store(store), score_options=pipeline.score_options
             )
     except FORESEEN as error:
-        return _as_failure(error)
+        return as_failure(error)
     return _as_state(made)
 
 
@@ -97,7 +97,7 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: str) -> S
                 parent=artifact.key,
             )
     except FORESEEN as error:
-        return _as_failure(error)
+        return as_failure(error)
     return _as_state(made)
 
 
@@ -122,7 +122,7 @@ def make(job: Job, whole: Whole, store: str, output: Path, isolation: Isolation 
             else:
                 outcome = jobs.run(job, pipeline, open_store(store), output)
     except FORESEEN as error:
-        return _as_failure(error)
+        return as_failure(error)
     if outcome.cached:
         return Completed(name="Cached", message="found in the store", data=outcome)
     return Completed(message="made", data=outcome)
