@@ -18,12 +18,13 @@ from pydantic import Field
 
 from flows.pipeline import RUNNER, final_state, reason
 from flows.tasks import FORESEEN, HOW, as_failure
-from score_to_audio import progress
+from score_to_audio import logs, progress
 from score_to_audio.compare import produce
 from score_to_audio.compare.config import ComparisonConfig
 from score_to_audio.compare.config_file import read_plan, with_paths
 from score_to_audio.compare.plan import make_plan
 from score_to_audio.compare.run import Failure, carry_out
+from score_to_audio.files import check_output_folder
 from score_to_audio.registry import device_called
 from score_to_audio.store import default_store
 from score_to_audio.types import InputError
@@ -66,11 +67,13 @@ def compare(
         device: auto, cpu or cuda.
     """
     try:
+        logs.follow_wish()
         if isinstance(comparison, Path):
             plan = read_plan(comparison, device=device)
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
         used = device_called(device)
+        check_output_folder(output)
     except InputError as error:
         return Failed(message=str(error), data=error)
     store = default_store()
@@ -110,7 +113,11 @@ def _result(future: PrefectFuture[Any]) -> Any:
 
 
 @task(task_run_name="{name}", persist_result=False, **HOW)
-def piece_of_work(name: str, work: Callable[[Any], Any], item: Any) -> State[Any]:
+def piece_of_work(
+    name: str,  # noqa: ARG001 (in the name of the task run)
+    work: Callable[[Any], Any],
+    item: Any,
+) -> State[Any]:
     """One cell made, or one measured."""
     try:
         with _computing:

@@ -90,6 +90,7 @@ def score_to_audio(
             device=device,
         )
         plan = jobs.plan(scores)
+        jobs.prepare_output(plan, output)
         logs.follow_wish()
     except InputError as error:
         return Failed(message=str(error))
@@ -99,7 +100,6 @@ def score_to_audio(
 def _make_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State[None]:
     """Both stages for every job, results into ``output``; whatever fails is recorded with its error."""
     store = default_store()
-    jobs.sweep_results(plan, output)
     submitted: dict[Stage, tuple[Job, Stage]] = {}
     whole = cast(Pipeline, quote(pipeline))  # Prefect need not search it for futures, and unwraps it
     for job in plan:
