@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio import InputError, registry
+from score_to_audio import InputError, environment, registry
+from score_to_audio.checkpoints import find as find_checkpoint
 from score_to_audio.cli import main
 from score_to_audio.testing import example_score
 
@@ -225,6 +226,29 @@ def test_doctor_finds_this_installation_healthy(place: Path) -> None:
     done = cli(place, "doctor", "--json")
     assert done.returncode == 0, done.stdout
     assert all(check["ok"] for check in map(json.loads, done.stdout.splitlines()))
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch, inside: InProcess
+) -> None:
+    checkpoint = place / "checkpoints" / "midi-valle" / "best-valid-loss.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"as it was")
+    monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(place / "checkpoints"))
+    find_checkpoint("midi-valle")
+    checkpoint.write_bytes(b"damaged")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "good.musicxml" / "store"))
+    code, listed, _ = inside("doctor")
+    assert code == 1
+    bad = {line[5:20].strip(): line[20:] for line in listed.splitlines() if line.startswith("BAD")}
+    assert set(bad) == {"store", "checkpoints", "prefect api"}
+    assert "is not a folder that you may write to; set SCORE_TO_AUDIO_STORE" in bad["store"]
+    assert "models import midi-valle" in bad["checkpoints"]
+    assert "does not answer ([Errno 111] Connection refused); start the server" in bad["prefect api"]
+    monkeypatch.setattr(environment, "LITTLE_SPACE", 1e9)
+    monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "store"))
+    assert "GB free; make room, for instance with `score-to-audio store prune" in inside("doctor")[1]
 
 
 @pytest.mark.slow
