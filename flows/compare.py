@@ -17,7 +17,7 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.pipeline import RUNNER, final_state, reason
-from flows.tasks import FORESEEN, HOW, as_failure
+from flows.tasks import FORESEEN, HOW, as_failure, even_if_unreachable
 from score_to_audio import logs, progress
 from score_to_audio.compare import produce
 from score_to_audio.compare.config import ComparisonConfig
@@ -82,8 +82,9 @@ def compare(
         made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
     except InputError as error:
         return Failed(message=str(error), data=error)
-    create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
-    create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
+    with even_if_unreachable():
+        create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
+        create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
     if result.failures:
         return Failed(message=made.summary, data=produce.CellsFailed(made.summary))
     return Completed(message=made.summary)

@@ -17,14 +17,14 @@ from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, TerminationSignal
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Cancelling, Crashed
 
+from flows.tasks import UNREACHABLE
 from score_to_audio import progress
 from score_to_audio.jobs import Job
 from score_to_audio.types import InputError
@@ -51,7 +51,6 @@ NOBODY_THERE = (
     "no shard has begun for %.0f s: no worker of the work pool %r is free; start one (a batch that a worker "
     "itself carries out keeps that worker, and needs another one for its shards)"
 )
-UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, OSError)
 
 
 @dataclass

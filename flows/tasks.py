@@ -8,14 +8,18 @@ state named Cached.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import Task, task
+import httpx
+from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 
 from score_to_audio import jobs, progress, stages, workers
@@ -23,8 +27,11 @@ from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import Made, Pipeline, StageError
 from score_to_audio.store import StoreError, open_store
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief
 from score_to_audio.workers import Isolation
 
+UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, OSError)
+"""What a Prefect server raises that is away for a while."""
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
 """Seconds before the second and the third attempt: another process may have left the memory by then."""
@@ -146,12 +153,22 @@ class _Progress:
         )
 
 
-def show_progress(artifact: UUID | None, share: float, description: str) -> UUID:
+def show_progress(artifact: UUID | None, share: float, description: str) -> UUID | None:
     """Make or update a progress artifact; ``share`` in 0..1."""
     percent = round(100 * min(max(share, 0.0), 1.0), 1)
-    if artifact is None:
-        made = create_progress_artifact(progress=percent, description=description)
-        assert isinstance(made, UUID)
-        return made
-    update_progress_artifact(artifact_id=artifact, progress=percent, description=description)
+    with even_if_unreachable():
+        if artifact is None:
+            made = create_progress_artifact(progress=percent, description=description)
+            assert isinstance(made, UUID)
+            return made
+        update_progress_artifact(artifact_id=artifact, progress=percent, description=description)
     return artifact
+
+
+@contextmanager
+def even_if_unreachable() -> Iterator[None]:
+    """Artifacts are for people to look at: no run ends because the server or its database is away."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        get_run_logger().warning("nothing shown, since the Prefect server does not answer (%s)", brief(error))
