@@ -1,6 +1,6 @@
-"""What a batch costs around the models, on many short scores, and what a second process gains.
+"""What a batch costs around the models, on many short scores, and what a second process or worker gains.
 
-    python -m benchmarks.batch [--scores 1000] [--burn 0.25]
+    python -m benchmarks.batch [--scores 1000] [--burn 0.25] [--only overhead|processes|workers]
 
 The flow runs on the server that PREFECT_API_URL names, else on a temporary one, whose start is part of the
 time from command to exit. Renderer and synthesizer are the trial plug-ins of the tests; what they take
@@ -18,14 +18,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from score_to_audio import jobs, stages
 from score_to_audio.store import Store
+from tests.flows.conftest import serving
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
 MEGABYTE = 1 << 20
+SHARD = 40
+"""Scores per flow run of a worker."""
 SETTLED = 0.5
 """Share of the run after which memory should no longer grow."""
 
@@ -34,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", type=int, default=1000)
     parser.add_argument("--burn", type=float, default=0.25, help="seconds of work per stage")
-    parser.add_argument("--only", choices=("overhead", "processes"))
+    parser.add_argument("--only", choices=("overhead", "processes", "workers"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -42,10 +46,12 @@ def main() -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(
             [str(folder / "plugins"), os.environ.get("PYTHONPATH", "")]
         )
-        if arguments.only != "processes":
+        if arguments.only in (None, "overhead"):
             overhead(folder / "overhead", arguments.scores)
-        if arguments.only != "overhead":
+        if arguments.only in (None, "processes"):
             processes(folder / "processes", arguments.burn)
+        if arguments.only in (None, "workers"):
+            workers(folder / "workers", arguments.burn)
 
 
 def row(name: str, value: float, unit: str) -> None:
@@ -154,6 +160,52 @@ def processes(folder: Path, burn: float) -> None:
         busy_time[count] = seconds[count] - start
     row("one process to two, start and end included", seconds[1] / seconds[2], "times")
     row("one process to two, 38 scores between start and end", busy_time[1] / busy_time[2], "times")
+
+
+def workers(folder: Path, burn: float) -> None:
+    """The same work by one and by two Prefect workers, beside their server on the same two cores."""
+    scores = write_scores(folder / "scores", 2 * SHARD)
+    options = [
+        *("-r", "trial", "-s", "trial", "--deployment", "batch-shard/batch-shard", "--shard", str(SHARD)),
+        *("--set", f"renderer.burn={burn}", "--set", f"synthesizer.burn={burn}"),
+    ]
+    seconds, rate = {}, {}
+    with serving(folder) as server:
+        for command in (
+            ("work-pool", "create", "local", "--type", "process"),
+            ("--no-prompt", "deploy", "--name", "batch-shard"),
+        ):
+            if (done := server.prefect(*command)).returncode:
+                raise SystemExit(done.stderr)
+        for count in (1, 2):
+            out = folder / f"out-{count}"
+            command = ["-m", "score_to_audio.cli", "batch", str(scores), "-o", str(out), *options]
+            own_store = {"SCORE_TO_AUDIO_STORE": str(folder / f"store-{count}")}
+            site = replace(server, environment={**server.environment, **own_store})
+            with ExitStack() as running:
+                for number in range(count):
+                    worker = ("-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
+                    running.enter_context(site.running(f"worker-{number}", *worker))
+                started = time.perf_counter()
+                subprocess.run(
+                    [sys.executable, *command],
+                    env=site.environment,
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+                seconds[count] = time.perf_counter() - started
+            rate[count] = count * sum(_rates_of_shards(out)) / 2
+            row(f"{count} workers, {2 * SHARD} scores, from command to exit", seconds[count], "s")
+            row("    scores per second while all work", rate[count], "")
+    row("one worker to two, from command to exit", seconds[1] / seconds[2], "times")
+    row("one worker to two, while all work", rate[2] / rate[1], "times")
+
+
+def _rates_of_shards(output: Path) -> list[float]:
+    """Scores per second between the first and the last result of each shard."""
+    ends = [path.stat().st_mtime for path in sorted(output.glob("*.wav"))]
+    shards = [sorted(ends[start : start + SHARD]) for start in range(0, len(ends), SHARD)]
+    return [(SHARD - 1) / (times[-1] - times[0]) for times in shards]
 
 
 if __name__ == "__main__":

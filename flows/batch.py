@@ -3,13 +3,13 @@
 # Annotations are objects here for the same reason as in pipeline.py.
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.states import Failed
@@ -18,7 +18,7 @@ from pydantic import Field
 from flows import shards
 from flows.pipeline import final_state, reason, run_name
 from flows.report import Report, Tally
-from flows.runners import RunnerName, task_runner
+from flows.runners import RunnerName, task_runners
 from flows.tasks import FORESEEN, Whole, make
 from score_to_audio import defaults, jobs, logs, manifest
 from score_to_audio.files import check_output_folder
@@ -185,18 +185,26 @@ def carry_out(
     is there. Raises ``InputError`` where the runner's library is missing.
     """
     isolation, whole = means.isolation(), Whole(pipeline)
-    with ExitStack() as stack:
-        runner: Any = None
+    with task_runners(means.runner, means.processes) as new_runner:
         for shard in cut:
             missing = [job for job in shard if not _was_found(job, pipeline, store, output, report)]
-            if missing and runner is None:  # a cluster takes its time to start
-                runner = stack.enter_context(task_runner(means.runner, means.processes))
-            submitted = {}
-            for job in missing:
-                parameters = {"job": job, "whole": whole, "store": store.location, "output": output}
-                submitted[runner.submit(make, parameters | {"isolation": isolation})] = job
-            for future in as_completed(list(submitted)):
-                report.add(_outcome(submitted.pop(future), final_state(future)))
+            if not missing:
+                continue
+            with new_runner() as runner:
+                submitted = {}
+                for job in missing:
+                    parameters = {"job": job, "whole": whole, "store": store.location, "output": output}
+                    submitted[runner.submit(make, parameters | {"isolation": isolation})] = job
+                for future in as_completed(list(submitted)):
+                    report.add(_outcome(submitted.pop(future), final_state(future)))
+            _forget_results()
+
+
+def _forget_results() -> None:
+    """Prefect keeps the state of every task, to know which later task depends on it: here none does."""
+    context = FlowRunContext.get()
+    assert context
+    context.run_results.clear()
 
 
 def _was_found(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path, report: Report) -> bool:

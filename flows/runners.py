@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import cache
 from typing import Any, Literal
 
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -13,14 +16,29 @@ THREADS = 2
 """One score computes while the next is read."""
 
 
-def task_runner(name: RunnerName, processes: int) -> Any:
-    """A Prefect task runner, ready to be entered; ``processes`` at a time, or as the cluster decides where 0.
+@contextmanager
+def task_runners(name: RunnerName, processes: int) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """Gives a Prefect task runner to each shard that asks; ``processes`` at a time, or as the cluster decides
+    where 0.
 
-    Ray uses the cluster that RAY_ADDRESS names, Dask the one that DASK_SCHEDULER_ADDRESS names; without them
-    both start one on this machine. Raises ``InputError`` where the library is missing.
+    Threads are new for each shard, since their runner keeps something of every task until it ends. A cluster
+    starts when the first shard asks, and ends with the block: Ray's is the one that RAY_ADDRESS names, Dask's
+    the one of DASK_SCHEDULER_ADDRESS; without them both start one on this machine. Asking raises
+    ``InputError`` where the library is missing.
     """
     if name == "thread":
-        return ThreadPoolTaskRunner(max_workers=max(processes, THREADS))
+        yield lambda: ThreadPoolTaskRunner(max_workers=max(processes, THREADS))
+        return
+    with ExitStack() as stack:
+
+        @cache
+        def cluster() -> Any:
+            return stack.enter_context(_cluster(name, processes))
+
+        yield lambda: nullcontext(cluster())
+
+
+def _cluster(name: RunnerName, processes: int) -> Any:
     try:
         return _ray(processes) if name == "ray" else _dask(processes)
     except ImportError as error:

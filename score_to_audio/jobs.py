@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -42,8 +43,8 @@ class Job:
 def plan(paths: Sequence[str | Path]) -> list[Job]:
     """The scores that ``paths`` (files, folders, glob patterns) mean, each once, in the order given.
 
-    A folder contributes its scores at any depth, sorted, and keeps its inner structure in the names.
-    Raises ``InputError`` for a path that leads to no score.
+    A folder contributes its scores at any depth, sorted, and keeps its inner structure in the names; so does
+    a pattern, below its part without wildcards. Raises ``InputError`` for a path that leads to no score.
     """
     found: dict[Path, str] = {}
     for path in paths:
@@ -65,7 +66,13 @@ def _expand(path: Path) -> Iterator[tuple[Path, str]]:
         files = sorted(match for match in matches if match.is_file())
         if not files:
             raise InputError(f"{path}: the pattern matches no file")
-        yield from ((file, file.stem) for file in files)
+        fixed = _fixed_part(path)
+        yield from ((file, str(file.relative_to(fixed).with_suffix(""))) for file in files)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder below which a pattern looks."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
 def _suffixes() -> list[str]:

@@ -124,11 +124,12 @@ def _positive(seconds: float | None) -> float | None:
 def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any) -> Any:
     keep_prefect_quiet()
     from flows.batch import batch as flow
+    from flows.server import answering
     from score_to_audio import progress
 
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # the flow says once what failed
     signal.signal(signal.SIGINT, lambda *_: _stop(display))
-    with progress.listening(display.overall):
+    with answering(), progress.listening(display.overall):
         return flow([Path(score) for score in scores], output=output.absolute(), **choices, return_state=True)
 
 

@@ -88,11 +88,12 @@ def _run(
 ) -> None:
     keep_prefect_quiet()
     from flows.compare import compare as flow
+    from flows.server import answering
     from score_to_audio.compare.produce import CellsFailed
     from score_to_audio.compare.report import TEXT, WHOLE
     from score_to_audio.types import InputError
 
-    with Display(total=1, quiet=as_json) as display, display.item("compare"):
+    with answering(), Display(total=1, quiet=as_json) as display, display.item("compare"):
         state = flow(
             comparison,
             output=output.absolute(),

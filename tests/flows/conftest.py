@@ -81,12 +81,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def serving(folder: Path, **more: str) -> Iterator[Server]:
-    """A server with its home in ``folder``, whose processes know the trial plug-ins; ``more``: variables."""
-    port = free_port()
+def variables(folder: Path, port: int) -> dict[str, str]:
+    """Of a server at ``port`` and of those who use it: all in ``folder``, with the trial plug-ins."""
     plugins = install_trial_plugins(folder / "plugins")
-    changes = {
+    return {
         "PREFECT_HOME": str(folder / "home"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -94,12 +92,18 @@ def serving(folder: Path, **more: str) -> Iterator[Server]:
         "DO_NOT_TRACK": "1",
         "SCORE_TO_AUDIO_STORE": str(folder / "store"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")])),
-        **more,
     }
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[Server]:
+    """A server with its home in ``folder``, whose processes know the trial plug-ins; ``more``: variables."""
+    port = free_port()
+    changes = variables(folder, port) | more
     running = Server(os.environ | changes, folder)
     arguments = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     with running.running("server", *arguments) as process:
-        _wait_until_healthy(process, changes["PREFECT_API_URL"], folder / "server.log")
+        wait_until_healthy(process, changes["PREFECT_API_URL"], folder / "server.log")
         yield running
 
 
@@ -115,7 +119,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the server stopped:\n{log.read_text()[-3000:]}"

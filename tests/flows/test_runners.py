@@ -12,10 +12,9 @@ from score_to_audio.types import InputError
 @pytest.mark.slow  # imports Prefect
 @pytest.mark.parametrize("runner", ["ray", "dask"])
 def test_a_missing_extra_is_one_sentence(runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.runners import task_runner
+    from flows.runners import task_runners
 
     monkeypatch.setitem(sys.modules, f"prefect_{runner}", None)
-    with pytest.raises(
-        InputError, match=rf"needs the extra `{runner}`: pip install 'score-to-audio\[{runner}\]'"
-    ):
-        task_runner(runner, 2)  # type: ignore[arg-type]
+    message = rf"needs the extra `{runner}`: pip install 'score-to-audio\[{runner}\]'"
+    with task_runners(runner, 2) as new_runner, pytest.raises(InputError, match=message):  # type: ignore[arg-type]
+        new_runner()

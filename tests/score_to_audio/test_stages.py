@@ -246,6 +246,8 @@ def test_a_plan_expands_folders_and_patterns_and_keeps_names_apart(tmp_path: Pat
     names = {job.name for job in jobs.plan([tmp_path / "a"])}
     assert names == {"x.musicxml", "x.mxl", "deep/y"}
     names = {job.name for job in jobs.plan([str(tmp_path / "*" / "x.musicxml")])}
+    assert names == {"a/x", "b/x"}
+    names = {job.name for job in jobs.plan([tmp_path / "a/x.musicxml", tmp_path / "b/x.musicxml"])}
     assert names == {"a-x.musicxml", "b-x.musicxml"}
     twice = jobs.plan([tmp_path / "a/x.mxl", tmp_path / "a/x.mxl"])
     assert twice == [jobs.Job(tmp_path / "a/x.mxl", "x")]

@@ -1,0 +1,125 @@
+"""A batch operated for real, to be disturbed: server, workers, command line, their store and results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.flows.conftest import PROJECT, free_port, kill_with_children, variables, wait_until_healthy
+from tests.trial.trial_kit import write_scores
+
+DEPLOYMENT = ("--deployment", "batch-shard/batch-shard")
+WORKERS = ("worker-1", "worker-2")
+PATIENCE = 280
+"""Seconds after which a batch counts as hanging."""
+PAUSE = 0.1
+"""Seconds that a stage takes."""
+DRIVER = """
+from flows import shards
+shards.LOST_AFTER = 3 * shards.BEAT
+from score_to_audio.cli import main
+main()
+"""
+"""The command line, less patient than usual with processes that show no sign of life."""
+
+
+@dataclass
+class Site:
+    """A folder, and the processes that work in it, each with its log there."""
+
+    root: Path
+    environment: dict[str, str]
+    port: int
+    """Of the server."""
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        with (self.root / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=PROJECT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self.processes[name]
+
+    def start_server(self) -> None:
+        address = ("--host", "127.0.0.1", "--port", str(self.port))
+        server = self.start("server", "-m", "prefect", "server", "start", *address)
+        wait_until_healthy(server, self.environment["PREFECT_API_URL"], self.root / "server.log")
+
+    def start_worker(self, name: str) -> None:
+        self.start(name, "-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
+
+    def start_driver(self, *more: str) -> subprocess.Popen[bytes]:
+        how = {"pause": PAUSE, "log": self.root / "log"}.items()
+        settings = [f"{stage}.{key}={value}" for stage in ("renderer", "synthesizer") for key, value in how]
+        return self.start(
+            "driver",
+            *("-c", DRIVER, "batch", str(self.root / "scores"), "-o", str(self.root / "out")),
+            *("-r", "trial", "-s", "trial", "--shard", "10"),
+            *(word for setting in settings for word in ("--set", setting)),
+            *more,
+        )
+
+    def prefect(self, *arguments: str) -> int:
+        command = [sys.executable, "-m", "prefect", *arguments]
+        return subprocess.run(
+            command, cwd=PROJECT, env=self.environment, capture_output=True, check=False
+        ).returncode
+
+    def finish(self, *deployment: str) -> None:
+        """A batch that nobody disturbs, to its end."""
+        code = self.start_driver(*deployment).wait(PATIENCE)
+        assert code == 0, f"the batch ended with {code}; see {self.root}/driver.log"
+
+    def kill(self, name: str) -> None:
+        """Kill -9, with its children; all but the driver then start again."""
+        process = self.processes.pop(name)
+        kill_with_children(process.pid)
+        process.wait()
+        if name == "server":
+            self.start_server()
+        elif name != "driver":
+            self.start_worker(name)
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            kill_with_children(process.pid)
+            process.wait()
+
+    def clear(self) -> None:
+        for folder in ("store", "out"):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+        (self.root / "log").unlink(missing_ok=True)
+
+    def results(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.root / "out").glob("score-*")}
+
+    def stages_done(self) -> int:
+        log = self.root / "log"
+        return len([line for line in log.read_text().splitlines() if line != "loaded"]) if log.exists() else 0
+
+    def leftovers(self) -> list[Path]:
+        return [*(self.root / "out").glob(".score-to-audio-*"), *(self.root / "store").rglob(".tmp-*")]
+
+
+def prepared(root: Path, scores: int) -> Site:
+    """A site with its server, a pool and a deployment; no workers yet."""
+    write_scores(root / "scores", scores)
+    port = free_port()
+    more = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+    site = Site(root, os.environ | variables(root, port) | more, port)
+    site.start_server()
+    for arguments in (
+        ("work-pool", "create", "local", "--type", "process"),
+        ("--no-prompt", "deploy", "--name", "batch-shard"),
+    ):
+        assert site.prefect(*arguments) == 0, f"prefect {' '.join(arguments)} failed"
+    return site
