@@ -17,12 +17,13 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.report import Report
-from flows.tasks import FORESEEN, render, synthesize
+from flows.tasks import FORESEEN, UNREACHABLE, render, synthesize
 from score_to_audio import defaults, jobs, logs, manifest
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief
 
 WORKERS = 4
 """Threads: two scores under way, each with a task that runs and one that waits for it."""
@@ -136,8 +137,11 @@ def _outcome(
 
 
 def final_state(future: PrefectFuture[Any]) -> State[Any]:
-    future.wait()  # until then Prefect answers with what the server knows so far
-    return future.state
+    try:
+        future.wait()  # until then Prefect answers with what the server knows so far
+        return future.state
+    except UNREACHABLE as error:  # Prefect asks it about tasks that a task waits for
+        return Failed(message=f"the Prefect server did not answer ({brief(error)}); run it again")
 
 
 def reason(state: State[Any]) -> str:
