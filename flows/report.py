@@ -15,7 +15,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.tasks import show_progress
+from flows.tasks import even_if_unreachable, show_progress
 from score_to_audio import jobs, manifest, progress
 from score_to_audio.jobs import Outcome
 
@@ -57,11 +57,12 @@ class Tally:
         rest = sum(self.counts.values()) - MAX_ROWS
         cut = f"; {rest} more in the manifest" if rest > 0 else ""
         by_score = itemgetter("score")
-        create_table_artifact(
-            key="score-to-audio",
-            table=[*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS],
-            description=f"{self.summary()}; results and manifest.jsonl in {output.absolute()}{cut}",
-        )
+        with even_if_unreachable():
+            create_table_artifact(
+                key="score-to-audio",
+                table=[*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS],
+                description=f"{self.summary()}; results and manifest.jsonl in {output.absolute()}{cut}",
+            )
         if not self.counts["failed"]:
             return Completed(message=self.summary())
         more = "; ..." if len(self.errors) > 3 else ""

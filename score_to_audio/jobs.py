@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from score_to_audio import manifest
-from score_to_audio.files import sha256_of, sweep
+from score_to_audio.files import check_output_folder, sha256_of, sweep
 from score_to_audio.manifest import MANIFEST, read_manifest
 from score_to_audio.stages import (
     Made,
@@ -161,8 +161,12 @@ def failed_before(jobs: Sequence[Job], output: Path) -> list[Job]:
     return [job for job in jobs if job.name in failed]
 
 
-def sweep_results(jobs: Sequence[Job], output: Path) -> None:
-    """Delete what killed processes left unfinished among the results of these jobs."""
+def prepare_output(jobs: Sequence[Job], output: Path) -> None:
+    """Delete what killed processes left unfinished among the results of these jobs.
+
+    Raises ``InputError`` where results could not be written.
+    """
+    check_output_folder(output)
     sweep({output, *((output / job.name).parent for job in jobs)})
 
 

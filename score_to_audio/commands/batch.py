@@ -94,6 +94,7 @@ def batch(
     }
     prepare_pipeline(**models, formats=formats or ("wav",))  # wrong choices end here, before Prefect starts
     plan = jobs.plan(scores)
+    jobs.prepare_output(plan, output)
     with Display(total=len(plan), quiet=as_json) as display:
         state = _run_flow(display, scores, output, format=formats or ["wav"], **models, **means)
     _conclude(state, as_json)

@@ -61,7 +61,7 @@ def run(
     )
     plan = jobs.plan(scores)
     store = default_store()
-    jobs.sweep_results(plan, output)
+    jobs.prepare_output(plan, output)
     failures: list[Exception] = []
     with (
         Display(total=len(plan), quiet=as_json) as display,

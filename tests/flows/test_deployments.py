@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +110,49 @@ def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
 def _has_flow_run(worker: int) -> bool:
     """Whether the worker has a child process."""
     return bool(Path(f"/proc/{worker}/task/{worker}/children").read_text().split())
+
+
+@pytest.mark.usefixtures("settings")
+def test_whoever_interrupts_a_batch_cancels_its_shards(
+    deployed: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker is there: the batch says so while it waits, then somebody presses Ctrl-C."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    from flows import shards
+    from flows.batch import batch
+
+    said: list[tuple[str, object]] = []
+
+    class Log:
+        def warning(self, message: str, *values: object) -> None:
+            said.append((message, values))
+
+    def interrupt(_: float) -> None:
+        if said:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "WAITS_QUIETLY", -1.0)
+    monkeypatch.setattr(shards, "get_run_logger", Log)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
+    monkeypatch.setattr(shards, "time", clock)
+    scores = write_scores(tmp_path / "scores", 3)
+    with pytest.raises(KeyboardInterrupt):
+        batch(
+            [scores],
+            tmp_path / "out",
+            renderer="trial",
+            synthesizer="trial",
+            shard=2,
+            deployment="batch-shard/batch-shard",
+        )
+    assert said == [(shards.NOBODY_THERE, (-1.0, "local"))]
+    named = FlowRunFilter(name=FlowRunFilterName(like_=": scores "))
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=named)
+    newest = sorted(runs, key=lambda run: str(run.created))[-2:]
+    assert [run.state_name for run in newest] == ["Cancelled", "Cancelled"]
 
 
 @pytest.mark.usefixtures("settings")
