@@ -21,7 +21,7 @@ from flows.report import Report, Tally
 from flows.runners import RunnerName, task_runners
 from flows.tasks import FORESEEN, Whole, make
 from score_to_audio import defaults, jobs, logs, manifest
-from score_to_audio.files import OutputError
+from score_to_audio.files import OutputError, check_output_folder
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
@@ -109,9 +109,9 @@ def batch(
         logs.follow_wish()
         pipeline = prepare_pipeline(**choices)
         plan = jobs.plan([path.expanduser().absolute() for path in scores])
-        jobs.prepare_output(plan, output)
         if retry_failed:
             plan = jobs.failed_before(plan, output)
+        jobs.prepare_output(plan, output)
     except InputError as error:
         return Failed(message=str(error), data=error)
     means, store, run = Means(runner, processes, deadline, memory_limit), default_store(), str(flow_run.id)
@@ -157,17 +157,18 @@ def batch_shard(
         choices: Models and options, as the flow `batch` takes them.
         means: Runner, processes and limits.
     """
-    with shards.beating(output, str(flow_run.id)):
-        try:
+    try:
+        check_output_folder(output)
+        with shards.beating(output, str(flow_run.id)):
             logs.follow_wish()
             pipeline = prepare_pipeline(**choices)
             store = default_store()
             recorder = jobs.Recorder(pipeline, store, output, run=run)
             with Report(len(plan), recorder, output) as report:
                 carry_out([plan], pipeline, store, output, means, report)
-        except (InputError, OutputError) as error:
-            return Failed(message=str(error), data=error)
-        return report.tally.conclude(output)
+            return report.tally.conclude(output)
+    except (InputError, OutputError) as error:
+        return Failed(message=str(error), data=error)
 
 
 def carry_out(

@@ -17,13 +17,14 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.pipeline import RUNNER, final_state, reason
-from flows.tasks import FORESEEN, HOW
-from score_to_audio import progress
+from flows.tasks import FORESEEN, HOW, as_failure, even_if_unreachable
+from score_to_audio import logs, progress
 from score_to_audio.compare import produce
 from score_to_audio.compare.config import ComparisonConfig
 from score_to_audio.compare.config_file import read_plan, with_paths
 from score_to_audio.compare.plan import make_plan
 from score_to_audio.compare.run import Failure, carry_out
+from score_to_audio.files import check_output_folder
 from score_to_audio.registry import device_called
 from score_to_audio.store import default_store
 from score_to_audio.types import InputError
@@ -66,11 +67,13 @@ def compare(
         device: auto, cpu or cuda.
     """
     try:
+        logs.follow_wish()
         if isinstance(comparison, Path):
             plan = read_plan(comparison, device=device)
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
         used = device_called(device)
+        check_output_folder(output)
     except InputError as error:
         return Failed(message=str(error), data=error)
     store = default_store()
@@ -79,8 +82,9 @@ def compare(
         made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
     except InputError as error:
         return Failed(message=str(error), data=error)
-    create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
-    create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
+    with even_if_unreachable():
+        create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
+        create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
     if result.failures:
         return Failed(message=made.summary, data=produce.CellsFailed(made.summary))
     return Completed(message=made.summary)
@@ -95,10 +99,11 @@ def _as_tasks(
     futures: list[PrefectFuture[Any]] = [
         piece_of_work.submit(name(item), whole, cast(Any, quote(item))) for item in items
     ]
+    names = dict(zip(futures, map(name, items), strict=True))
     for done, future in enumerate(as_completed(futures), start=1):
         found = _result(future)
         if isinstance(found, Failure):
-            logger.error("%s", found.reason)
+            logger.error("%s: %s", names[future], found.reason)
         progress.report(done, len(futures), "pieces of work")
     return [_result(future) for future in futures]
 
@@ -109,10 +114,14 @@ def _result(future: PrefectFuture[Any]) -> Any:
 
 
 @task(task_run_name="{name}", persist_result=False, **HOW)
-def piece_of_work(name: str, work: Callable[[Any], Any], item: Any) -> State[Any]:
+def piece_of_work(
+    name: str,  # noqa: ARG001 (in the name of the task run)
+    work: Callable[[Any], Any],
+    item: Any,
+) -> State[Any]:
     """One cell made, or one measured."""
     try:
         with _computing:
             return Completed(data=work(item))
     except FORESEEN as error:
-        return Failed(message=f"{name}: {error}", data=error)
+        return as_failure(error)

@@ -17,13 +17,14 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.report import Report
-from flows.tasks import FORESEEN, render, synthesize
+from flows.tasks import FORESEEN, UNREACHABLE, render, synthesize
 from score_to_audio import defaults, jobs, logs, manifest
 from score_to_audio.files import OutputError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief
 
 WORKERS = 4
 """Threads: two scores under way, each with a task that runs and one that waits for it."""
@@ -91,6 +92,7 @@ def score_to_audio(
             device=device,
         )
         plan = jobs.plan(scores)
+        jobs.prepare_output(plan, output)
         logs.follow_wish()
         jobs.prepare_output(plan, output)
         return _make_all(plan, pipeline, output)
@@ -137,8 +139,11 @@ def _outcome(
 
 
 def final_state(future: PrefectFuture[Any]) -> State[Any]:
-    future.wait()  # until then Prefect answers with what the server knows so far
-    return future.state
+    try:
+        future.wait()  # until then Prefect answers with what the server knows so far
+        return future.state
+    except UNREACHABLE as error:  # Prefect asks it about tasks that a task waits for
+        return Failed(message=f"the Prefect server did not answer ({brief(error)}); run it again")
 
 
 def reason(state: State[Any]) -> str:

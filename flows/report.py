@@ -15,7 +15,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.tasks import decorating, show_progress
+from flows.tasks import even_if_unreachable, show_progress
 from score_to_audio import jobs, manifest, progress
 from score_to_audio.jobs import Outcome
 
@@ -57,7 +57,7 @@ class Tally:
         rest = sum(self.counts.values()) - MAX_ROWS
         cut = f"; {rest} more in the manifest" if rest > 0 else ""
         by_score = itemgetter("score")
-        with decorating():
+        with even_if_unreachable():
             create_table_artifact(
                 key="score-to-audio",
                 table=[*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS],

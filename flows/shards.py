@@ -7,8 +7,9 @@ watcher's own clock, since two machines seldom agree on the time.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,15 +17,15 @@ from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Cancelling, Crashed
 
 from flows.report import tell
+from flows.tasks import UNREACHABLE
 from score_to_audio import manifest
 from score_to_audio.jobs import Job
 from score_to_audio.types import InputError
@@ -47,7 +48,12 @@ ANSWERS_AFTER = 600.0
 """Seconds that the server may be away before the batch gives up."""
 RUNS_PER_REQUEST = 100
 """The server answers with at most 200."""
-UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, OSError)
+WAITS_QUIETLY = 60.0
+"""Seconds; a worker that is free takes a run within some 15."""
+NOBODY_THERE = (
+    "no shard has begun for %.0f s: no worker of the work pool %r is free; start one (a batch that a worker "
+    "itself carries out keeps that worker, and needs another one for its shards)"
+)
 
 
 @dataclass
@@ -75,39 +81,56 @@ def carry_out(
     ``run``.
 
     Returns the jobs of shards that failed, whole or in part, and why. Raises ``InputError`` for an unknown
-    deployment.
+    deployment. Whoever interrupts or cancels this cancels the shards, too.
     """
-    check(deployment)
-    total = sum(len(plan) for plan in cut)
+    pool = check(deployment)
     waiting = [_Shard(number * len(cut[0]), plan) for number, plan in enumerate(cut)]
+    try:
+        return _watch(
+            waiting, pool, output, run, lambda shard: _submit(shard, deployment, output, run, choices, means)
+        )
+    except (KeyboardInterrupt, TerminationSignal):
+        _cancel(waiting)
+        raise
+
+
+def _watch(
+    waiting: list[_Shard], pool: str | None, output: Path, run: str, submit: Callable[[_Shard], None]
+) -> list[tuple[Job, str]]:
+    """Submit shards, and again when they are lost, until each has ended; ``waiting`` holds the others."""
+    total = sum(len(shard.plan) for shard in waiting)
     failed: list[tuple[Job, str]] = []
-    last_answer = last_report = time.monotonic()
-    with _cancelled_by_hand(waiting):
-        while waiting:
-            try:
-                for shard in waiting:
-                    if shard.run is None:
-                        _submit(shard, deployment, output, run, choices, means)
-                ended = _poll(waiting, output)
-                last_answer = time.monotonic()
-            except UNREACHABLE as error:
-                if time.monotonic() - last_answer > ANSWERS_AFTER:
-                    raise
-                get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
-                ended = {}
-            for first, end in ended.items():
-                shard = next(shard for shard in waiting if shard.first == first)
-                if end.lost and shard.attempts < ATTEMPTS:
-                    get_run_logger().warning("shard from %d: %s; submitted again", first, end.error)
-                    shard.run = None
-                else:
-                    waiting.remove(shard)
-                    failed += [(job, end.error) for job in shard.plan if end.error]
-            if ended or time.monotonic() - last_report > BETWEEN_REPORTS:
-                _report(output, run, total)
-                last_report = time.monotonic()
-            if waiting:
-                time.sleep(BETWEEN_POLLS)
+    last_answer = last_report = idle_since = time.monotonic()
+    while waiting:
+        try:
+            for shard in waiting:
+                if shard.run is None:
+                    submit(shard)
+            ended = _poll(waiting, output)
+            last_answer = time.monotonic()
+        except UNREACHABLE as error:
+            if time.monotonic() - last_answer > ANSWERS_AFTER:
+                raise
+            get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
+            ended = {}
+        for first, end in ended.items():
+            shard = next(shard for shard in waiting if shard.first == first)
+            if end.lost and shard.attempts < ATTEMPTS:
+                get_run_logger().warning("shard from %d: %s; submitted again", first, end.error)
+                shard.run = None
+            else:
+                waiting.remove(shard)
+                failed += [(job, end.error) for job in shard.plan if end.error]
+        if ended or any(shard.signs for shard in waiting):
+            idle_since = math.inf
+        elif time.monotonic() - idle_since > WAITS_QUIETLY:
+            get_run_logger().warning(NOBODY_THERE, WAITS_QUIETLY, pool)
+            idle_since = math.inf  # said once
+        if ended or time.monotonic() - last_report > BETWEEN_REPORTS:
+            _report(output, run, total)
+            last_report = time.monotonic()
+        if waiting:
+            time.sleep(BETWEEN_POLLS)
     return failed
 
 
@@ -117,19 +140,12 @@ def _report(output: Path, run: str, total: int) -> None:
     tell(len(errors), sum(map(bool, errors.values())), total)
 
 
-@contextmanager
-def _cancelled_by_hand(shards: Sequence[_Shard]) -> Iterator[None]:
-    """Ctrl-C in the block ends the shards: what waits for a worker at once, what runs as soon as its worker
-    hears of it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        with get_client(sync_client=True) as client:
-            for shard in shards:
-                if shard.run:
-                    with suppress(*UNREACHABLE):
-                        client.set_flow_run_state(shard.run, Cancelling())
-        raise
+def _cancel(shards: Sequence[_Shard]) -> None:
+    """Those that wait, at once; those that run are stopped by their workers."""
+    with suppress(*UNREACHABLE), get_client(sync_client=True) as client:
+        for shard in shards:
+            if shard.run:
+                client.set_flow_run_state(shard.run, Cancelling())
 
 
 def _submit(
@@ -152,11 +168,11 @@ def _submit(
     shard.attempts += 1
 
 
-def check(deployment: str) -> None:
-    """Raises ``InputError`` where the server does not know it."""
+def check(deployment: str) -> str | None:
+    """The work pool of a deployment. Raises ``InputError`` where the server does not know it."""
     with get_client(sync_client=True) as client:
         try:
-            client.read_deployment_by_name(deployment)
+            return client.read_deployment_by_name(deployment).work_pool_name
         except (ObjectNotFound, ValueError) as error:
             raise InputError(
                 f"the Prefect server at {client.api_url} knows no deployment {deployment!r}: deploy one "
@@ -196,6 +212,8 @@ def _poll(shards: Sequence[_Shard], output: Path) -> dict[int, _End]:
 def _end(state: State[Any]) -> _End:
     if state.is_completed():
         return _End()
+    if state.is_cancelled():
+        return _End("the flow run of its shard was cancelled")
     return _End(state.message or f"the flow run ended as {state.name}", lost=state.is_crashed())
 
 

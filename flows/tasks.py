@@ -7,19 +7,19 @@ state named Cached.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import Task, task
+from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 
 from score_to_audio import jobs, progress, stages, workers
@@ -28,10 +28,11 @@ from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import Made, Pipeline, StageError
 from score_to_audio.store import StoreError, open_store
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief
 from score_to_audio.workers import Isolation
 
-log = logging.getLogger(__name__)
-
+UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, OSError)
+"""What a Prefect server raises that is away for a while."""
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
 """Seconds before the second and the third attempt: another process may have left the memory by then."""
@@ -71,7 +72,7 @@ def _as_state(made: Made) -> State[Made]:
     return Completed(message=f"made in {made.seconds:.1f} s", data=made)
 
 
-def _as_failure(error: Exception) -> State[Any]:
+def as_failure(error: Exception) -> State[Any]:
     """One sentence instead of a traceback, for what is nobody's defect."""
     return Failed(message=str(error) or type(error).__name__, data=error)
 
@@ -85,7 +86,7 @@ def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
                 job.score, pipeline.renderer, open_store(store), score_options=pipeline.score_options
             )
     except FORESEEN as error:
-        return _as_failure(error)
+        return as_failure(error)
     return _as_state(made)
 
 
@@ -104,7 +105,7 @@ def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: str) -> S
                 parent=artifact.key,
             )
     except FORESEEN as error:
-        return _as_failure(error)
+        return as_failure(error)
     return _as_state(made)
 
 
@@ -129,7 +130,7 @@ def make(job: Job, whole: Whole, store: str, output: Path, isolation: Isolation 
             else:
                 outcome = jobs.run(job, pipeline, open_store(store), output)
     except FORESEEN as error:
-        return _as_failure(error)
+        return as_failure(error)
     if outcome.cached:
         return Completed(name="Cached", message="found in the store", data=outcome)
     return Completed(message="made", data=outcome)
@@ -156,17 +157,19 @@ class _Progress:
 def show_progress(artifact: UUID | None, share: float, description: str) -> UUID | None:
     """Make or update a progress artifact; ``share`` in 0..1."""
     percent = round(100 * min(max(share, 0.0), 1.0), 1)
-    with decorating():
+    with even_if_unreachable():
         if artifact is None:
-            return cast(UUID, create_progress_artifact(progress=percent, description=description))
+            made = create_progress_artifact(progress=percent, description=description)
+            assert isinstance(made, UUID)
+            return made
         update_progress_artifact(artifact_id=artifact, progress=percent, description=description)
     return artifact
 
 
 @contextmanager
-def decorating() -> Iterator[None]:
-    """What the server shows of a run is not worth losing the run for, where the server fails."""
+def even_if_unreachable() -> Iterator[None]:
+    """Artifacts are for people to look at: no run ends because the server or its database is away."""
     try:
         yield
-    except httpx.HTTPError as error:
-        log.info("the Prefect server did not take an artifact (%s)", error)
+    except UNREACHABLE as error:
+        get_run_logger().warning("nothing shown, since the Prefect server does not answer (%s)", brief(error))

@@ -5,11 +5,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 OUR_PACKAGES = ("flows", "adapters", "renderers", "synthesizers")
+LITTLE_SPACE = 1.0
+"""GB; a minute of stereo sound at 44.1 kHz takes 0.01."""
 
 
 def shadowed_packages() -> list[str]:
@@ -46,6 +53,7 @@ def checks() -> list[Check]:
         Check("python", True, f"{platform.python_version()} on {platform.platform()}"),
         *_version_checks(),
         Check("packages", not shadowed_packages(), " ".join(shadowed_packages()) or "ours"),
+        _extras_check(),
         _torch_check(),
         *_store_checks(),
         _checkpoint_check(),
@@ -61,6 +69,27 @@ def _version_checks() -> list[Check]:
         except PackageNotFoundError:
             found.append(Check(name, False, "not installed; run `pip install score-to-audio` again"))
     return found
+
+
+def _extras_check() -> Check:
+    """What is optional: no fault, but what a missing plug-in or measure may come from."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, bool] = {}
+    for requirement in map(Requirement, requires("score-to-audio") or ()):
+        for extra in metadata("score-to-audio").get_all("Provides-Extra") or ():
+            if requirement.marker and requirement.marker.evaluate({"extra": extra}):
+                found[extra] = found.get(extra, True) and _is_installed(requirement)
+    here, missing = ([name for name in found if found[name] is wanted] for wanted in (True, False))
+    absent = f"; not installed: {', '.join(missing)}" if missing else ""
+    return Check("extras", True, f"{', '.join(here) or 'none'}{absent}")
+
+
+def _is_installed(requirement: Requirement) -> bool:
+    try:
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
 
 
 def _torch_check() -> Check:
@@ -90,19 +119,36 @@ def _store_checks() -> list[Check]:
 
 
 def _folder_check(root: Path) -> Check:
-    parent = next(path for path in (root, *root.parents) if path.exists())
-    if not os.access(parent, os.W_OK):
-        return Check("store", False, f"{root} is not writable; set SCORE_TO_AUDIO_STORE to a folder that is")
-    space = os.statvfs(parent)
-    free = space.f_bavail * space.f_frsize / 1e9
-    return Check("store", free > 1, f"{root}, {free:.0f} GB free")
+    from score_to_audio.files import nearest
+
+    there = nearest(root)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return Check(
+            "store",
+            False,
+            f"{root}: {there} is not a folder that you may write to; set SCORE_TO_AUDIO_STORE to one that is",
+        )
+    free = shutil.disk_usage(there).free / 1e9
+    if free < LITTLE_SPACE:
+        remedy = "make room, for instance with `score-to-audio store prune --local --max-size 20GB`"
+        return Check("store", False, f"{root}: {free:.2f} GB free; {remedy}")
+    return Check("store", True, f"{root}, {free:.0f} GB free")
 
 
 def _checkpoint_check() -> Check:
-    from score_to_audio.checkpoints import folder, is_here, table
+    from score_to_audio.checkpoints import find, folder, is_here, table
+    from score_to_audio.types import InputError
 
     here = [name for name in table() if is_here(name)]
-    return Check("checkpoints", True, f"{', '.join(here) or 'none yet'} in {folder()}")
+    problems = []
+    for name in here:
+        try:
+            find(name)
+        except (InputError, OSError) as error:
+            problems.append(str(error))
+    if problems:
+        return Check("checkpoints", False, "; ".join(problems))
+    return Check("checkpoints", True, f"{', '.join(here) or 'none yet'}; their folder is {folder()}")
 
 
 def _prefect_check() -> Check:
@@ -116,6 +162,6 @@ def _prefect_check() -> Check:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=3) as answer:
             return Check("prefect api", answer.status == 200, url)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        return Check(
-            "prefect api", False, f"{url} does not answer ({error}); start it or unset PREFECT_API_URL"
-        )
+        reason = getattr(error, "reason", error)
+        remedy = "start the server, set PREFECT_API_URL to http://HOST:4200/api, or unset it"
+        return Check("prefect api", False, f"{url} does not answer ({reason}); {remedy}")

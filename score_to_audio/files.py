@@ -1,4 +1,4 @@
-"""Hashes of files, each computed once per file and process; and files that appear whole or not at all."""
+"""Hashes of files, each computed once per file and process; folders and files that are written to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from score_to_audio.locks import exclusive
+from score_to_audio.types import InputError
 
 TEMPORARY = ".score-to-audio-"
 """Start of the names of unfinished files in folders that are not ours alone."""
@@ -49,18 +50,6 @@ def writing(what: Path) -> Iterator[None]:
         raise OutputError(f"{what}: cannot be written ({error.strerror}); {way_out}") from error
 
 
-def check_writable(folder: Path) -> None:
-    """Raises ``OutputError`` where it cannot be written to, or made if it is not there yet."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    with writing(folder):
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(there, os.W_OK | os.X_OK):
-            read_only = os.statvfs(there).f_flag & os.ST_RDONLY
-            code = errno.EROFS if read_only else errno.EACCES
-            raise OSError(code, os.strerror(code))
-
-
 def sha256_of(path: Path) -> str:
     """sha256 of a file's content; computed again only when its size, inode or modification time changes."""
     status = path.stat()
@@ -71,6 +60,25 @@ def sha256_of(path: Path) -> str:
 def _sha256(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_output_folder(folder: Path) -> None:
+    """To be asked before work whose results go there; makes nothing.
+
+    Raises ``InputError`` where the folder could not be made or written to.
+    """
+    there = nearest(folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{folder}: results cannot be written there: {there} is not a folder that you may write to; give "
+            "another output folder"
+        )
+
+
+def nearest(path: Path) -> Path:
+    """``path``, or the nearest of the folders around it that is there."""
+    path = path.absolute()
+    return next((one for one in (path, *path.parents) if os.access(one, os.F_OK)), Path(path.anchor))
 
 
 def replace_atomically(temporary: Path, destination: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import logging
 import os
 import unicodedata
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from score_to_audio import manifest
-from score_to_audio.files import OutputError, check_writable, sha256_of, sweep
+from score_to_audio.files import check_output_folder, sha256_of, sweep
 from score_to_audio.manifest import MANIFEST, read_manifest
 from score_to_audio.stages import (
     Made,
@@ -44,8 +45,9 @@ class Job:
 def plan(paths: Sequence[str | Path]) -> list[Job]:
     """The scores that ``paths`` (files, folders, glob patterns) mean, each once, in the order given.
 
-    A folder contributes its scores at any depth, sorted, and keeps its inner structure in the names.
-    Raises ``InputError`` for a path that leads to no score, and for names that are not in UTF-8.
+    A folder contributes its scores at any depth, sorted, and keeps its inner structure in the names; so does
+    a pattern, below its part without wildcards. Raises ``InputError`` for a path that leads to no score, and
+    for names that are not in UTF-8.
     """
     found: dict[Path, str] = {}
     for path in paths:
@@ -91,7 +93,13 @@ def _expand(path: Path) -> Iterator[tuple[Path, str]]:
         files = sorted(match for match in matches if match.is_file())
         if not files:
             raise InputError(f"{path}: the pattern matches no file")
-        yield from ((file, file.stem) for file in files)
+        fixed = _fixed_part(path)
+        yield from ((file, str(file.relative_to(fixed).with_suffix(""))) for file in files)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder below which a pattern looks."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
 def _suffixes() -> list[str]:
@@ -211,13 +219,11 @@ def failed_names(output: Path) -> set[str]:
 def prepare_output(jobs: Sequence[Job], output: Path) -> None:
     """Delete what killed processes left unfinished among the results of these jobs.
 
-    Raises ``InputError`` where the folder cannot be written to, or its record is damaged.
+    Raises ``InputError`` where results could not be written, or the record is damaged.
     """
+    check_output_folder(output)
     try:
-        check_writable(output)
         manifest.check(output)
-    except OutputError as error:
-        raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"{error.filename or output}: cannot be read ({error.strerror})") from error
     sweep({output, *((output / job.name).parent for job in jobs)})

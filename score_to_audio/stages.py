@@ -6,7 +6,6 @@ The command line and the Prefect flows call the same functions, so they share ev
 from __future__ import annotations
 
 import shutil
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from score_to_audio.plugins import Prompt, input_files
 from score_to_audio.registry import Prepared, build, prepare, validated
 from score_to_audio.store import ArtifactStore, artifact_key
 from score_to_audio.types import Artifact, AudioStream, InputError, Performance, Provenance, Score
+from score_to_audio.wording import brief
 
 if TYPE_CHECKING:
     from adapters.musicxml import ScoreOptions
@@ -365,7 +365,7 @@ def _named_failures(prepared: Prepared, path: Path) -> Iterator[None]:
     except (InputError, StageError, OSError, MemoryError):
         raise
     except (Exception, SystemExit) as error:  # a model that calls sys.exit must not end a batch
-        reason = textwrap.shorten(str(error), MAX_REASON, placeholder=" ...") or "no message"
+        reason = brief(error, MAX_REASON) or "no message"
         raise StageError(f"{prepared.name} failed on {path} ({type(error).__name__}: {reason})") from error
 
 

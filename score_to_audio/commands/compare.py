@@ -47,6 +47,7 @@ def compare(
     intervals (as a Prefect flow; its server starts first, some 10 s)."""
     from score_to_audio.compare.config_file import read_plan
     from score_to_audio.compare.plan import make_plan
+    from score_to_audio.files import check_output_folder
     from score_to_audio.types import InputError
 
     if blind not in (None, "pairs", "mushra"):
@@ -67,6 +68,7 @@ def compare(
             seed=seed,
         )
         make_plan(comparison, device=device)
+    check_output_folder(output)
     kind: Literal["pairs", "mushra"] | None = blind  # type: ignore[assignment]
     _run(comparison, output, kind, blind_seed, webmushra, device, as_json)
 

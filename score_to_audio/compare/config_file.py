@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from score_to_audio.compare.config import ComparisonConfig
 from score_to_audio.compare.plan import PlaceError, Plan, make_plan
 from score_to_audio.types import InputError
+from score_to_audio.wording import brief
 
 MAX_FILE_SIZE = 2**20
 """Bytes; a row takes some 100."""
@@ -18,6 +19,9 @@ MAX_DEPTH = 20
 """Of nested lists and tables."""
 MAX_ENTRIES = 100_000
 """Of all lists and tables together, aliases written out: a small file can stand for a huge one."""
+
+TAG_ERRORS = (ValueError, TypeError, AttributeError, KeyError, OverflowError)
+"""What PyYAML raises for a tag that does not fit its text: `!!timestamp x`, `!!bool x`."""
 
 Place = tuple[str | int, ...]
 Lines = dict[Place, int]
@@ -66,10 +70,12 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
             (one for one in found if one[0][: len(first)] == first), key=lambda one: len(one[0])
         )
         line = f", line {lines[place]}" if lines and place in lines else ""
-        where = ".".join(str(step) for step in (*place, *missing)) or "the file"
+        where = ".".join(brief(step, 60) for step in (*place, *missing)) or "the file"
         more = error.error_count() - 1
         rest = f" (and {more} more)" if more else ""
-        raise InputError(f"{name}{line}: {where}: {message.removeprefix('Value error, ')}{rest}") from error
+        raise InputError(
+            f"{name}{line}: {where}: {brief(message.removeprefix('Value error, '), 300)}{rest}"
+        ) from error
 
 
 _TAGS = {"material", "segments", "synthesis", "codec", "recording", "FirstSeconds", "str"}
@@ -150,14 +156,14 @@ def _plain(node: Any, place: Place, lines: Lines, name: str) -> Any:
         table: dict[str, Any] = {}
         for key, entry, key_line in _entries(node):
             if key in table:
-                raise InputError(f"{name}, line {key_line}: {key!r} is there twice; remove one")
+                raise InputError(f"{name}, line {key_line}: {brief(key)!r} is there twice; remove one")
             table[key] = _plain(entry, (*place, key), lines, name)
             lines[*place, key] = key_line
         return table
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{name}, line {line}: {node.value!r} is not understood; quote it") from error
+    except (yaml.YAMLError, *TAG_ERRORS) as error:
+        raise InputError(f"{name}, line {line}: {brief(node.value)!r} is not understood; quote it") from error
 
 
 def _entries(node: Any) -> Iterator[tuple[str, Any, int]]:

@@ -69,6 +69,9 @@ def test_rows_and_columns_are_told_apart_by_their_keys(tmp_path: Path) -> None:
         ("score: a.musicxml", "score: {a", "line 6: not YAML"),
         ("score: a.musicxml", "score: *a", "not YAML"),
         ("title: One", "title: !!python/name:os.system", "line 3: '' is not understood"),
+        ("title: One", "title: !!timestamp soon", "line 3: 'soon' is not understood"),
+        ("title: One", "title: !!bool perhaps", "line 3: 'perhaps' is not understood"),
+        ("score: a.musicxml", 20 * "skore" + ": x", f"sections.0.rows.0.{11 * 'skore'}skor…: Extra inputs"),
     ],
 )
 def test_errors_name_the_line(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -77,6 +80,7 @@ def test_errors_name_the_line(old: str, new: str, message: str, tmp_path: Path) 
     assert message in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "comparison.yaml"))
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
 
 
 def test_names_and_options_that_are_unknown_have_their_line_too(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_command_line_makes_a_page_though_a_cell_fails(server: Server, tmp_p
     assert done.returncode == 1, done.stderr
     assert "2 of 4 cells made, 2 failed; listen: " in done.stderr
     assert "Traceback" not in done.stderr
-    assert "failed: score-001: trial + midi-valle: " in done.stdout
+    assert "failed: score-001: trial + midi-valle: checkpoint 'midi-valle' " in done.stdout
     assert "models pull midi-valle" in done.stdout
     assert (tmp_path / "out" / "page" / "index.html").is_file()
     config.write_text(config.read_text().replace("renderer: trial", "renderer: trail", 1))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
-from prefect import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-from score_to_audio.commands.options import INTERRUPTED
 from score_to_audio.manifest import read_manifest
 from score_to_audio.types import InputError
 from tests.flows.conftest import PATIENCE, PROJECT, Server, kill_with_children
@@ -112,44 +107,52 @@ def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
     } | {"broken": True}
 
 
-@pytest.mark.usefixtures("settings")
-def test_ctrl_c_ends_the_shards_too(deployed: Server, tmp_path: Path) -> None:
-    """No worker is there: the shards wait, and would start whenever one comes."""
-    before = _states_of_shards()
-    driver = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "score_to_audio.cli", "batch", str(write_scores(tmp_path / "scores", 4))),
-            *("-o", str(tmp_path / "out"), "-r", "trial", "-s", "trial"),
-            *("--shard", "2", "--deployment", "batch-shard/batch-shard"),
-        ],
-        env=deployed.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + PATIENCE
-    while len(waiting := _states_of_shards().keys() - before.keys()) < 2:
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    time.sleep(0.5)  # the driver, too, knows both
-    driver.send_signal(signal.SIGINT)
-    _, said = driver.communicate(timeout=PATIENCE)
-    assert driver.returncode == 130
-    assert said == f"ending the shards; Ctrl-C again stops at once\n{INTERRUPTED}\n"
-    states = _states_of_shards()
-    assert {states[run] for run in waiting} == {"CANCELLED"}
-
-
-def _states_of_shards() -> dict[UUID, str]:
-    wanted = FlowFilter(name=FlowFilterName(any_=["batch-shard"]))
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_filter=wanted)
-    return {run.id: run.state.type.name for run in runs if run.state}
-
-
 def _has_flow_run(worker: int) -> bool:
     """Whether the worker has a child process."""
     return bool(Path(f"/proc/{worker}/task/{worker}/children").read_text().split())
+
+
+@pytest.mark.usefixtures("settings")
+def test_whoever_interrupts_a_batch_cancels_its_shards(
+    deployed: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker is there: the batch says so while it waits, then somebody presses Ctrl-C."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    from flows import shards
+    from flows.batch import batch
+
+    said: list[tuple[str, object]] = []
+
+    class Log:
+        def warning(self, message: str, *values: object) -> None:
+            said.append((message, values))
+
+    def interrupt(_: float) -> None:
+        if said:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "WAITS_QUIETLY", -1.0)
+    monkeypatch.setattr(shards, "get_run_logger", Log)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
+    monkeypatch.setattr(shards, "time", clock)
+    scores = write_scores(tmp_path / "scores", 3)
+    with pytest.raises(KeyboardInterrupt):
+        batch(
+            [scores],
+            tmp_path / "out",
+            renderer="trial",
+            synthesizer="trial",
+            shard=2,
+            deployment="batch-shard/batch-shard",
+        )
+    assert said == [(shards.NOBODY_THERE, (-1.0, "local"))]
+    named = FlowRunFilter(name=FlowRunFilterName(like_=": scores "))
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=named)
+    newest = sorted(runs, key=lambda run: str(run.created))[-2:]
+    assert [run.state_name for run in newest] == ["Cancelled", "Cancelled"]
 
 
 @pytest.mark.usefixtures("settings")

@@ -170,3 +170,23 @@ def test_runs_are_named_after_their_scores(server: Server, place: Path) -> None:
             return (await client.read_flow_run(state.state_details.flow_run_id)).name
 
     assert asyncio.run(name()) == "score-000 and 1 more, trial + trial"
+
+
+def test_a_server_that_shows_nothing_does_not_end_a_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    from flows import report, tasks
+    from flows.pipeline import score_to_audio
+
+    tried: list[str] = []
+
+    def away(*, key: str = "progress", **_: object) -> None:
+        tried.append(key)
+        raise httpx.ConnectError("connection refused")
+
+    monkeypatch.setattr(report, "BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(report, "create_table_artifact", away)
+    monkeypatch.setattr(tasks, "create_progress_artifact", away)
+    state = score_to_audio([place / "scores"], place / "out", **options(place), return_state=True)
+    assert "5 scores: 4 made, 0 from the store, 1 failed" in (state.message or "")
+    assert tried == [*["progress"] * 6, "score-to-audio"]

@@ -18,7 +18,7 @@ from score_to_audio.commands.options import INTERRUPTED
 from score_to_audio.types import InputError
 from tests.flows.conftest import PATIENCE, PROJECT, free_port
 
-SCORE = str(PROJECT / "examples/scores/minuet.musicxml")
+SCORE = str(PROJECT / "examples/scores/petzold_minuet_bwv_anh114.musicxml")
 
 
 @pytest.mark.slow  # imports Prefect

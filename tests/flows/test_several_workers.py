@@ -69,7 +69,7 @@ def ask(server: Server, path: str, body: dict[str, Any] | None = None) -> Any:
 
 def start_run(server: Server, scores: Sequence[Path], output: Path, log: Path) -> str:
     options = {"log": str(log), "pause": PAUSE}
-    deployment = ask(server, "deployments/name/score-to-audio/shards")
+    deployment = ask(server, "deployments/name/score-to-audio/score-to-audio")
     parameters = {
         "scores": [str(score) for score in scores],
         "output": str(output),
@@ -121,10 +121,7 @@ def test_a_worker_dies_and_nothing_is_missing(tmp_path: Path) -> None:
         ask(server, "work_pools/", {"name": "shards", "type": "process"})
         worker = ("-m", "prefect", "worker", "start", "--pool", "shards", "--limit", "1", "--name")
         with server.running("one", *worker, "one") as victim, server.running("two", *worker, "two"):
-            done = server.prefect(
-                *("--no-prompt", "deploy", "flows/pipeline.py:score_to_audio"),
-                *("--name", "shards", "--pool", "shards"),
-            )
+            done = server.prefect(*("--no-prompt", "deploy", "--name", "score-to-audio", "--pool", "shards"))
             assert done.returncode == 0, done.stdout + done.stderr
             runs = [start_run(server, shard, output, log) for shard in shards]
             wait_until(lambda: states(server, runs).count("RUNNING") == 2, "both workers")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio import InputError, manifest, registry
+from score_to_audio import InputError, environment, manifest, registry
+from score_to_audio.checkpoints import find as find_checkpoint
 from score_to_audio.cli import main
 from score_to_audio.testing import example_score
 
@@ -83,12 +84,14 @@ def test_the_three_verbs(place: Path) -> None:
         (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
         (("run", "good.musicxml", "-o", "out", "-f", "aiff"), "known: wav, flac, mp3, ogg"),
         (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "no prompt 'hall'"),
+        (("run", "good.musicxml", "-o", "bad.musicxml/out"), "is not a folder that you may write to"),
         (("synthesize", "bad.musicxml", "-o", "x.wav"), "not a readable MIDI file"),
         (("synthesize", "nowhere.mid", "-o", "x.wav"), "no such MIDI file"),
         (("compare", "nowhere.yaml", "-o", "out"), "nowhere.yaml: cannot be read"),
         (("compare", "good.musicxml", "-o", "out", "--blind", "abx"), "write pairs or mushra"),
         (("compare", "good.musicxml", "-o", "out", "--synthesizers", "m2a:x"), "write NAME:KEY=VALUE"),
         (("compare", "good.musicxml", "-o", "out", "--synthesizers", "m3a"), "did you mean 'm2a'?"),
+        (("compare", "good.musicxml", "-o", "bad.musicxml"), "is not a folder that you may write to"),
         (("votes", "nowhere.json", "--key", "key.json"), "key.json: cannot be read"),
         (("models", "show", "nothing"), "see `score-to-audio models list`"),
         (("models", "check", "midi-valle"), "models pull midi-valle"),
@@ -264,6 +267,29 @@ def test_doctor_finds_this_installation_healthy(place: Path) -> None:
     done = cli(place, "doctor", "--json")
     assert done.returncode == 0, done.stdout
     assert all(check["ok"] for check in map(json.loads, done.stdout.splitlines()))
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch, inside: InProcess
+) -> None:
+    checkpoint = place / "checkpoints" / "midi-valle" / "best-valid-loss.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"as it was")
+    monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(place / "checkpoints"))
+    find_checkpoint("midi-valle")
+    checkpoint.write_bytes(b"damaged")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "good.musicxml" / "store"))
+    code, listed, _ = inside("doctor")
+    assert code == 1
+    bad = {line[5:20].strip(): line[20:] for line in listed.splitlines() if line.startswith("BAD")}
+    assert set(bad) == {"store", "checkpoints", "prefect api"}
+    assert "is not a folder that you may write to; set SCORE_TO_AUDIO_STORE" in bad["store"]
+    assert "models import midi-valle" in bad["checkpoints"]
+    assert "does not answer ([Errno 111] Connection refused); start the server" in bad["prefect api"]
+    monkeypatch.setattr(environment, "LITTLE_SPACE", 1e9)
+    monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "store"))
+    assert "GB free; make room, for instance with `score-to-audio store prune" in inside("doctor")[1]
 
 
 @pytest.mark.slow

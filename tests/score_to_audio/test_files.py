@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio.files import TEMPORARY, OutputError, check_writable, replacing, sweep, writing
+from score_to_audio.files import TEMPORARY, OutputError, replacing, sweep, writing
 
 WRITER = """
 import sys, time
@@ -78,15 +78,3 @@ def test_a_fault_that_may_pass_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Stale") as found, writing(tmp_path):
         raise OSError(errno.ESTALE, "Stale file handle")
     assert not isinstance(found.value, OutputError)
-
-
-def test_a_folder_is_checked_without_making_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_writable(tmp_path / "new" / "folder")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OutputError, match="Not a directory"):
-            check_writable(folder)
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do anything
-    with pytest.raises(OutputError, match=r"new: cannot be written \(Permission denied\); choose a folder"):
-        check_writable(tmp_path / "new")

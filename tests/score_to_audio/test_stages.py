@@ -216,7 +216,7 @@ def test_a_failing_model_is_named(score: Path, store: Store, monkeypatch: pytest
         (StopIteration(), r"failed on .*example\.musicxml \(StopIteration: no message\)"),
         (
             ValueError("many words " * 1000),
-            r"failed on .*example\.musicxml \(ValueError: many.{,500} \.\.\.\)",
+            r"failed on .*example\.musicxml \(ValueError: many.{,500}…\)",
         ),
         (np.zeros(3), r"gave an object of type ndarray, no performance, for .*example\.musicxml"),
         (NO_NOTES, r"gave no notes for .*example\.musicxml"),
@@ -293,6 +293,8 @@ def test_a_plan_expands_folders_and_patterns_and_keeps_names_apart(tmp_path: Pat
     names = {job.name for job in jobs.plan([tmp_path / "a"])}
     assert names == {"x.musicxml", "x.mxl", "deep/y"}
     names = {job.name for job in jobs.plan([str(tmp_path / "*" / "x.musicxml")])}
+    assert names == {"a/x", "b/x"}
+    names = {job.name for job in jobs.plan([tmp_path / "a/x.musicxml", tmp_path / "b/x.musicxml"])}
     assert names == {"a-x.musicxml", "b-x.musicxml"}
     twice = jobs.plan([tmp_path / "a/x.mxl", tmp_path / "a/x.mxl"])
     assert twice == [jobs.Job(tmp_path / "a/x.mxl", "x")]
