@@ -104,7 +104,6 @@ def test_a_server_that_fails_is_one_sentence(status: int, foreseen: bool) -> Non
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from flows.server import answering
-    from flows.tasks import decorating
 
     request = httpx.Request("POST", "http://127.0.0.1:1/api/artifacts/")
     error = httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
@@ -116,8 +115,6 @@ def test_a_server_that_fails_is_one_sentence(status: int, foreseen: bool) -> Non
     wanted = InputError if foreseen else httpx.HTTPStatusError
     with pytest.raises(wanted, match=f"HTTP {status}" if foreseen else "no"):
         raise_within(error)
-    with decorating():
-        raise error
 
 
 def child_that_runs(what: str, parent: int) -> str | None:
