@@ -16,6 +16,7 @@ from score_to_audio.types import InputError
 
 ATTEMPTS = 3
 """Servers that may end at once: Prefect takes each for one that lost its port, and starts others for ever."""
+STARTING = "start of the temporary Prefect server"
 WATCH = 'read -r _; kill "$1" && sleep 5 && kill -9 "$1"'
 """Waits for the end of its input, which comes when whoever holds the other end dies, however he dies."""
 
@@ -64,7 +65,7 @@ def _start_temporary_server() -> None:
         except Exception as error:
             failures.append(error)
 
-    starting = Thread(target=start, daemon=True)
+    starting = Thread(target=start, name=STARTING, daemon=True)
     starting.start()
     started: set[int] = set()
     while starting.is_alive() and len(started) <= ATTEMPTS:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_temporary_server_that_cannot_start_is_one_sentence(
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    from flows.server import ATTEMPTS, answering
+    from flows.server import ATTEMPTS, STARTING, answering
 
     started = []
 
@@ -95,6 +96,9 @@ def test_a_temporary_server_that_cannot_start_is_one_sentence(
     ):
         pass
     assert len(started) > ATTEMPTS
+    for thread in threading.enumerate():
+        if thread.name == STARTING:  # Prefect's loop, which by now would start real servers
+            thread.join(PATIENCE)
     atexit.unregister(SubprocessASGIServer().stop)  # would complain that the test's stderr is closed
 
 
