@@ -17,7 +17,8 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.report import Report
-from flows.tasks import FORESEEN, UNREACHABLE, render, synthesize
+from flows.server import is_away
+from flows.tasks import FORESEEN, render, synthesize
 from score_to_audio import defaults, jobs, logs, manifest
 from score_to_audio.files import OutputError
 from score_to_audio.jobs import Job, Outcome
@@ -80,6 +81,7 @@ def score_to_audio(
         device: auto, cpu or cuda.
     """
     try:
+        logs.follow_wish()
         pipeline = prepare_pipeline(
             renderer=renderer,
             synthesizer=synthesizer,
@@ -93,11 +95,9 @@ def score_to_audio(
         )
         plan = jobs.plan(scores)
         jobs.prepare_output(plan, output)
-        logs.follow_wish()
-        jobs.prepare_output(plan, output)
         return _make_all(plan, pipeline, output)
     except (InputError, OutputError) as error:
-        return Failed(message=str(error))
+        return Failed(message=str(error), data=error)
 
 
 def _make_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State[None]:
@@ -142,7 +142,9 @@ def final_state(future: PrefectFuture[Any]) -> State[Any]:
     try:
         future.wait()  # until then Prefect answers with what the server knows so far
         return future.state
-    except UNREACHABLE as error:  # Prefect asks it about tasks that a task waits for
+    except Exception as error:
+        if not is_away(error):  # Prefect asks it about tasks that a task waits for
+            raise
         return Failed(message=f"the Prefect server did not answer ({brief(error)}); run it again")
 
 

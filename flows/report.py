@@ -21,8 +21,8 @@ from score_to_audio.jobs import Outcome
 
 MAX_ROWS = 300
 """Of a table artifact; it is a row of Prefect's database. The manifest has them all."""
-BETWEEN_REPORTS = 5.0
-"""Seconds between updates of the progress artifact."""
+BETWEEN_RUN_UPDATES = 5.0
+"""Seconds between updates of the run's progress artifact."""
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Report:
         else:
             self._logger.info("%s: %s", outcome.job.name, manifest.result(entry))
         tell(sum(self.tally.counts.values()), self.tally.counts["failed"], self._total)
-        if time.monotonic() - self._last_time > BETWEEN_REPORTS:
+        if time.monotonic() - self._last_time > BETWEEN_RUN_UPDATES:
             self._show()
 
     def _show(self) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +20,9 @@ from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 
+from flows.server import is_away
 from score_to_audio import jobs, progress, stages, workers
 from score_to_audio.files import OutputError
 from score_to_audio.jobs import Job, Outcome
@@ -31,15 +32,18 @@ from score_to_audio.types import InputError
 from score_to_audio.wording import brief
 from score_to_audio.workers import Isolation
 
-UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, OSError)
-"""What a Prefect server raises that is away for a while."""
+UNREACHABLE = (httpx.TransportError, httpx.HTTPStatusError)
+"""What a client raises while the Prefect server is away, and not only then: ``server.is_away`` tells."""
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
 """Seconds before the second and the third attempt: another process may have left the memory by then."""
 QUIET = 5.0
 """Seconds before a stage shows its progress: an artifact costs more than a short stage."""
-BETWEEN_REPORTS = 2.0
-"""Seconds."""
+BETWEEN_STAGE_UPDATES = 2.0
+"""Seconds between updates of a stage's progress artifact."""
+
+_outage = Event()
+"""Set from the first update that could not be shown to the next that could: an outage is said once."""
 
 
 def may_pass_next_time(error: object) -> bool:
@@ -148,7 +152,7 @@ class _Progress:
         now = time.monotonic()
         if now < self.next_report:
             return
-        self.next_report = now + BETWEEN_REPORTS
+        self.next_report = now + BETWEEN_STAGE_UPDATES
         self.artifact = show_progress(
             self.artifact, done / max(total, 1e-9), f"{self.name}: {done:.0f} of {total:.0f} {unit}"
         )
@@ -171,5 +175,11 @@ def even_if_unreachable() -> Iterator[None]:
     """Artifacts are for people to look at: no run ends because the server or its database is away."""
     try:
         yield
-    except UNREACHABLE as error:
-        get_run_logger().warning("nothing shown, since the Prefect server does not answer (%s)", brief(error))
+    except Exception as error:
+        if not is_away(error):
+            raise
+        if not _outage.is_set():
+            _outage.set()
+            get_run_logger().warning("nothing is shown while the Prefect server is away (%s)", brief(error))
+    else:
+        _outage.clear()

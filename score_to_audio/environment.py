@@ -75,9 +75,13 @@ def _extras_check() -> Check:
     """What is optional: no fault, but what a missing plug-in or measure may come from."""
     from packaging.requirements import Requirement
 
+    try:
+        required, extras = requires("score-to-audio"), metadata("score-to-audio").get_all("Provides-Extra")
+    except PackageNotFoundError:
+        return Check("extras", False, "unknown, since score-to-audio itself is not installed")
     found: dict[str, bool] = {}
-    for requirement in map(Requirement, requires("score-to-audio") or ()):
-        for extra in metadata("score-to-audio").get_all("Provides-Extra") or ():
+    for requirement in map(Requirement, required or ()):
+        for extra in extras or ():
             if requirement.marker and requirement.marker.evaluate({"extra": extra}):
                 found[extra] = found.get(extra, True) and _is_installed(requirement)
     here, missing = ([name for name in found if found[name] is wanted] for wanted in (True, False))

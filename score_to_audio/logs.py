@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 KINDS = ("text", "json")
 LOGGERS = ("score_to_audio", "flows", "adapters", "renderers", "synthesizers")
@@ -61,9 +62,12 @@ def use_json_lines() -> None:
 class ToStderr(logging.StreamHandler):
     """Writes to what ``sys.stderr`` is at the moment: while there are progress bars, lines go above them."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
-        super().emit(record)
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)  # StreamHandler's would set a stream
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
 
 
 class Sentences(logging.Formatter):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from score_to_audio.jobs import read_manifest
+from score_to_audio.types import InputError
 from tests.flows.conftest import Server
 from tests.trial.trial_kit import write_scores
 
@@ -151,6 +152,7 @@ def test_wrong_choices_are_one_sentence_before_any_work(place: Path) -> None:
     state = score_to_audio([place / "scores"], place / "out", renderer="rachmaninov", return_state=True)
     assert state.is_failed()
     assert (state.message or "").startswith("unknown renderer 'rachmaninov'; known: ")
+    assert isinstance(state.result(raise_on_failure=False), InputError)
     assert not (place / "out").exists()
     assert not (place / "store").exists()
 
@@ -184,7 +186,7 @@ def test_a_server_that_shows_nothing_does_not_end_a_run(place: Path, monkeypatch
         tried.append(key)
         raise httpx.ConnectError("connection refused")
 
-    monkeypatch.setattr(report, "BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(report, "BETWEEN_RUN_UPDATES", 0.0)
     monkeypatch.setattr(report, "create_table_artifact", away)
     monkeypatch.setattr(tasks, "create_progress_artifact", away)
     state = score_to_audio([place / "scores"], place / "out", **options(place), return_state=True)

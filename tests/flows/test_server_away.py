@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import errno
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import httpx
 import pytest
@@ -30,7 +33,7 @@ def test_it_is_one_sentence(command: tuple[str, ...], tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/api"
     done = subprocess.run(
         [sys.executable, "-m", "score_to_audio.cli", *command, "-o", str(tmp_path / "out")],
-        env=os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "home")},
+        env=environment(tmp_path) | {"PREFECT_API_URL": url},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -42,22 +45,23 @@ def test_it_is_one_sentence(command: tuple[str, ...], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.xdist_group("server-away")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_temporary_server_does_not_outlive_whoever_is_killed(how: signal.Signals, tmp_path: Path) -> None:
-    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
     batch = subprocess.Popen(
         [sys.executable, "-m", "score_to_audio.cli", "batch", SCORE, "-o", str(tmp_path / "out")],
-        env=environment,
+        env=environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     deadline = time.monotonic() + PATIENCE
-    while not (server := child_that_runs("uvicorn", batch.pid)):
+    while not (server := child_that_runs(f"{sys.executable} -m uvicorn ", batch.pid)):
         assert batch.poll() is None, "the batch ended without a server"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    while not child_that_runs("read -r", batch.pid):
+    while not child_that_runs("/bin/sh -c \nread -r", batch.pid):
         assert time.monotonic() < deadline, "nobody watches over the server"
         time.sleep(0.02)
     batch.send_signal(how)
@@ -70,20 +74,49 @@ def test_a_temporary_server_does_not_outlive_whoever_is_killed(how: signal.Signa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_it", [True, False])
+def test_only_the_server_itself_is_ended(is_it: bool) -> None:
+    """By the time that a command ends, the number of its server may be somebody else's."""
+    from flows.server import WATCH
+
+    program = "import time; time.sleep(60)"
+    with (
+        subprocess.Popen([sys.executable, "-c", program]) as process,
+        subprocess.Popen(
+            ["/bin/sh", "-c", WATCH, "sh", str(process.pid), f"-c {program}" if is_it else "-m uvicorn"],
+            stdin=subprocess.PIPE,
+        ) as watcher,
+    ):
+        try:
+            assert watcher.stdin
+            watcher.stdin.close()
+            if is_it:
+                assert process.wait(PATIENCE) == -signal.SIGTERM
+                watcher.terminate()  # it would look again in a few seconds
+            else:
+                assert watcher.wait(PATIENCE) != 0
+                assert process.poll() is None
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [3, 1])
 def test_a_temporary_server_that_cannot_start_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
 ) -> None:
-    """As with a full disk or a damaged database, where Prefect by itself tries for ever."""
+    """As with a full disk or a damaged database, where Prefect by itself tries for ever, or waits for long."""
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    from flows.server import ATTEMPTS, STARTING, answering
+    from flows.server import ATTEMPTS, PORT_LOST, STARTING, answering
 
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
+    most, least = (3 * ATTEMPTS, ATTEMPTS + 1) if code == PORT_LOST else (1, 1)
 
     def start_what_ends(_: object) -> subprocess.Popen[bytes]:
-        assert len(started) < 3 * ATTEMPTS, "given up, and that thread ends too"
-        started.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]))
+        assert len(started) < most, "given up, and that thread ends too"
+        started.append(subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"]))
         return started[-1]
 
     monkeypatch.setattr(SubprocessASGIServer, "_instances", {})
@@ -91,15 +124,74 @@ def test_a_temporary_server_that_cannot_start_is_one_sentence(
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with (
         temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_API_URL}),
-        pytest.raises(InputError, match=f"does not start; .* It needs room in {tmp_path}, and a whole data"),
+        pytest.raises(
+            InputError, match=f"does not start; .* It needs room in {tmp_path}, and a whole data"
+        ) as given_up,
         answering(),
     ):
         pass
-    assert len(started) > ATTEMPTS
+    assert len(started) >= least
+    assert given_up.value.__cause__ is None, "Prefect's own time was over first"
+    started[-1].returncode = PORT_LOST
     for thread in threading.enumerate():
         if thread.name == STARTING:  # Prefect's loop, which by now would start real servers
             thread.join(PATIENCE)
     atexit.unregister(SubprocessASGIServer().stop)  # would complain that the test's stderr is closed
+
+
+@pytest.mark.slow
+def test_a_temporary_server_that_ends_halfway_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    from flows.server import answering
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    starts_none = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}
+    with (
+        temporary_settings(starts_none, restore_defaults={PREFECT_API_URL}),
+        pytest.raises(InputError, match=r"^the temporary Prefect server ended; .* the same command again$"),
+        answering(),
+    ):
+        raise httpx.ConnectError("connection refused")
+
+
+def answered(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1:1/api/artifacts/")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
+
+
+@pytest.mark.slow
+def test_an_outage_is_said_once_and_a_defect_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows import tasks
+
+    monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("a run"))
+    monkeypatch.setattr(tasks, "_outage", threading.Event())
+    said = []
+    for error in (httpx.ConnectError("refused"), answered(503), None, httpx.ReadTimeout("late")):
+        with tasks.even_if_unreachable():
+            if error:
+                raise error
+        said.append(len(caplog.records))
+    assert said == [1, 1, 1, 2]
+    for defect in (answered(404), answered(422), OSError(errno.EMFILE, "too many open files")):
+        with pytest.raises(type(defect)), tasks.even_if_unreachable():
+            raise defect
+
+
+@pytest.mark.slow
+def test_only_an_outage_fails_a_score_alone() -> None:
+    from prefect.futures import PrefectFuture
+
+    from flows.pipeline import final_state
+
+    future = create_autospec(PrefectFuture, instance=True)
+    future.wait.side_effect = answered(502)
+    assert "the Prefect server did not answer" in (final_state(future).message or "")
+    future.wait.side_effect = answered(422)
+    with pytest.raises(httpx.HTTPStatusError):
+        final_state(future)
 
 
 @pytest.mark.slow
@@ -109,22 +201,27 @@ def test_a_server_that_fails_is_one_sentence(status: int, foreseen: bool) -> Non
 
     from flows.server import answering
 
-    request = httpx.Request("POST", "http://127.0.0.1:1/api/artifacts/")
-    error = httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
-
     def raise_within(error: Exception) -> None:
         with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), answering():
             raise error
 
     wanted = InputError if foreseen else httpx.HTTPStatusError
     with pytest.raises(wanted, match=f"HTTP {status}" if foreseen else "no"):
-        raise_within(error)
+        raise_within(answered(status))
 
 
-def child_that_runs(what: str, parent: int) -> str | None:
+def environment(folder: Path) -> dict[str, str]:
+    """With nothing on stderr but what the command says: no warnings of libraries about themselves."""
+    own = {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": "", "PYTHONWARNINGS": "ignore"}
+    return os.environ | own
+
+
+def child_that_runs(command: str, parent: int) -> str | None:
+    """The child whose command line begins like this."""
     for children in Path(f"/proc/{parent}/task").glob("*/children"):
         for child in children.read_text().split():
             with suppress(OSError):
-                if what.encode() in Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" "):
+                line = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
+                if line.startswith(command.encode()):
                     return child
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -88,6 +89,19 @@ def test_doctor_tells_about_a_shared_store(monkeypatch: pytest.MonkeyPatch, tmp_
         found = [check for check in checks() if "store" in check.name]
         assert found[-1].ok == ok
         assert said in found[-1].message
+
+
+def test_a_stream_that_was_closed_since_stops_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.Logger("somebody")
+    logger.addHandler(logs.ToStderr())
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    logger.warning("first")
+    assert first.getvalue() == "first\n"
+    first.close()
+    monkeypatch.setattr(sys, "stderr", second)
+    logger.warning("second")
+    assert second.getvalue() == "second\n"
 
 
 @pytest.mark.parametrize("debug", [False, True])
