@@ -43,40 +43,42 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--scores", type=int, default=30)
     arguments = parser.parse_args()
-    moments = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        site = prepared(Path(folder), arguments.scores)
-        try:
-            site.finish()
-            expected = site.results()
-            assert len(expected) == 2 * arguments.scores
-            for worker in WORKERS:
-                site.start_worker(worker)
-            for number in range(arguments.rounds):
-                site.clear()
-                # half the rounds in the driver's own process, half by the two workers
-                here = number % 2 == 0
-                deployment = () if here else DEPLOYMENT
-                victims = ("driver", "server") if here else ("driver", *WORKERS, "server")
-                victim = victims[number // 2 % len(victims)]
-                stages, moment = moments.randrange(1, 2 * arguments.scores - 4), moments.uniform(0, PAUSE)
-                became = disturbed(site, victim, stages, moment, *deployment)
-                files, made = len(site.results()), site.stages_done()
-                site.finish(*deployment)
-                same = site.results() == expected
-                recorded = len(read_manifest(site.root / "out"))
-                left = len(site.leftovers())
-                print(
-                    f"{number + 1:>3}. {'one process' if here else 'two workers'}: {victim} killed after "
-                    f"{stages} stages; driver {became}, with {files} files and {made} stages made; now "
-                    f"{'all equal' if same else 'DIFFERENT'}, {recorded} recorded, {left} leftovers, "
-                    f"{site.stages_done() - 2 * arguments.scores} stages made twice",
-                    flush=True,
-                )
-                if not same or recorded != arguments.scores or left:
-                    raise SystemExit(1)
-        finally:
-            site.close()
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        prepared(Path(folder), arguments.scores) as site,
+    ):
+        site.finish()
+        expected = site.results()
+        assert len(expected) == 2 * arguments.scores
+        for worker in WORKERS:
+            site.start_worker(worker)
+        moments = random.Random(arguments.seed)
+        for number in range(arguments.rounds):
+            if not is_undamaged_after(number, site, expected, moments):
+                raise SystemExit(1)
+
+
+def is_undamaged_after(number: int, site: Site, expected: dict[str, bytes], moments: random.Random) -> bool:
+    """One round; half of them in the driver's own process, half by the two workers."""
+    here = number % 2 == 0
+    deployment = () if here else DEPLOYMENT
+    victims = ("driver", "server") if here else ("driver", *WORKERS, "server")
+    victim = victims[number // 2 % len(victims)]
+    stages, moment = moments.randrange(1, len(expected) - 4), moments.uniform(0, PAUSE)
+    site.clear()
+    became = disturbed(site, victim, stages, moment, *deployment)
+    files, made = len(site.results()), site.stages_done()
+    site.finish(*deployment)
+    same = site.results() == expected
+    recorded, left = len(read_manifest(site.root / "out")), len(site.leftovers())
+    print(
+        f"{number + 1:>3}. {'one process' if here else 'two workers'}: {victim} killed after "
+        f"{stages} stages; driver {became}, with {files} files and {made} stages made; now "
+        f"{'all equal' if same else 'DIFFERENT'}, {recorded} recorded, {left} leftovers, "
+        f"{site.stages_done() - len(expected)} stages made twice",
+        flush=True,
+    )
+    return same and recorded == len(expected) // 2 and not left
 
 
 if __name__ == "__main__":

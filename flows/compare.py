@@ -24,7 +24,7 @@ from score_to_audio.compare.config import ComparisonConfig
 from score_to_audio.compare.config_file import read_plan, with_paths
 from score_to_audio.compare.plan import make_plan
 from score_to_audio.compare.run import Failure, carry_out
-from score_to_audio.files import check_output_folder
+from score_to_audio.files import OutputError, check_output_folder, writing
 from score_to_audio.registry import device_called
 from score_to_audio.store import default_store
 from score_to_audio.types import InputError
@@ -79,8 +79,9 @@ def compare(
     store = default_store()
     result = carry_out(plan, store, each=_as_tasks, device=used)
     try:
-        made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
-    except InputError as error:
+        with writing(output):
+            made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
+    except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
     with even_if_unreachable():
         create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)

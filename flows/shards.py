@@ -18,11 +18,17 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, TerminationSignal
-from prefect.states import Cancelling, Crashed
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.report import tell
 from flows.tasks import UNREACHABLE
@@ -42,7 +48,7 @@ ATTEMPTS = 3
 """Flow runs per shard, lost ones included."""
 BETWEEN_POLLS = 2.0
 """Seconds."""
-BETWEEN_REPORTS = 10.0
+BETWEEN_LOOKS = 10.0
 """Seconds between looks at the manifest, which may be long."""
 ANSWERS_AFTER = 600.0
 """Seconds that the server may be away before the batch gives up."""
@@ -50,6 +56,7 @@ RUNS_PER_REQUEST = 100
 """The server answers with at most 200."""
 WAITS_QUIETLY = 60.0
 """Seconds; a worker that is free takes a run within some 15."""
+GONE = "the process that worked on this shard is gone"
 NOBODY_THERE = (
     "no shard has begun for %.0f s: no worker of the work pool %r is free; start one (a batch that a worker "
     "itself carries out keeps that worker, and needs another one for its shards)"
@@ -83,14 +90,14 @@ def carry_out(
     Returns the jobs of shards that failed, whole or in part, and why. Raises ``InputError`` for an unknown
     deployment. Whoever interrupts or cancels this cancels the shards, too.
     """
-    pool = check(deployment)
+    pool = work_pool_of(deployment)
     waiting = [_Shard(number * len(cut[0]), plan) for number, plan in enumerate(cut)]
     try:
         return _watch(
             waiting, pool, output, run, lambda shard: _submit(shard, deployment, output, run, choices, means)
         )
-    except (KeyboardInterrupt, TerminationSignal):
-        _cancel(waiting)
+    except BaseException:  # nobody would wait for them any more
+        _cancel(run)
         raise
 
 
@@ -100,7 +107,7 @@ def _watch(
     """Submit shards, and again when they are lost, until each has ended; ``waiting`` holds the others."""
     total = sum(len(shard.plan) for shard in waiting)
     failed: list[tuple[Job, str]] = []
-    last_answer = last_report = idle_since = time.monotonic()
+    last_answer = last_look = idle_since = time.monotonic()
     while waiting:
         try:
             for shard in waiting:
@@ -112,7 +119,7 @@ def _watch(
             if time.monotonic() - last_answer > ANSWERS_AFTER:
                 raise
             get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
-            ended = {}
+            ended, idle_since = {}, time.monotonic()
         for first, end in ended.items():
             shard = next(shard for shard in waiting if shard.first == first)
             if end.lost and shard.attempts < ATTEMPTS:
@@ -126,26 +133,38 @@ def _watch(
         elif time.monotonic() - idle_since > WAITS_QUIETLY:
             get_run_logger().warning(NOBODY_THERE, WAITS_QUIETLY, pool)
             idle_since = math.inf  # said once
-        if ended or time.monotonic() - last_report > BETWEEN_REPORTS:
-            _report(output, run, total)
-            last_report = time.monotonic()
+        if ended or time.monotonic() - last_look > BETWEEN_LOOKS:
+            _tell(output, run, total)
+            last_look = time.monotonic()
         if waiting:
             time.sleep(BETWEEN_POLLS)
     return failed
 
 
-def _report(output: Path, run: str, total: int) -> None:
-    entries = (entry for entry in manifest.iterate(output) if entry.get("run") == run)
-    errors = {entry["name"]: entry.get("error") for entry in entries}
-    tell(len(errors), sum(map(bool, errors.values())), total)
+def _tell(output: Path, run: str, total: int) -> None:
+    """How far the shards are. Other machines may be writing the manifest: the next look sees more."""
+    with suppress(InputError, OSError):
+        entries = (entry for entry in manifest.iterate(output) if entry.get("run") == run)
+        errors = {entry["name"]: entry.get("error") for entry in entries}
+        tell(len(errors), sum(map(bool, errors.values())), total)
 
 
-def _cancel(shards: Sequence[_Shard]) -> None:
-    """Those that wait, at once; those that run are stopped by their workers."""
+def _cancel(run: str) -> None:
+    """The shards of the batch ``run``, also one that was just being submitted: those that wait, at once;
+    those that run are stopped by their workers."""
+    wanted = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(run)]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=[*TERMINAL_STATES])),
+    )
+    found: list[FlowRun] = []
     with suppress(*UNREACHABLE), get_client(sync_client=True) as client:
-        for shard in shards:
-            if shard.run:
-                client.set_flow_run_state(shard.run, Cancelling())
+        while page := client.read_flow_runs(
+            flow_run_filter=wanted, limit=RUNS_PER_REQUEST, offset=len(found)
+        ):
+            found += page
+        for shard in found:
+            with suppress(*UNREACHABLE, ObjectNotFound):
+                client.set_flow_run_state(shard.id, Cancelling())
 
 
 def _submit(
@@ -168,8 +187,8 @@ def _submit(
     shard.attempts += 1
 
 
-def check(deployment: str) -> str | None:
-    """The work pool of a deployment. Raises ``InputError`` where the server does not know it."""
+def work_pool_of(deployment: str) -> str | None:
+    """Where a deployment's runs wait for workers. Raises ``InputError`` where the server does not know it."""
     with get_client(sync_client=True) as client:
         try:
             return client.read_deployment_by_name(deployment).work_pool_name
@@ -200,12 +219,12 @@ def _poll(shards: Sequence[_Shard], output: Path) -> dict[int, _End]:
             wanted = FlowRunFilter(id=FlowRunFilterId(any_=some))
             for found in client.read_flow_runs(flow_run_filter=wanted, limit=len(some)):
                 shard = by_run[found.id]
-                if _is_lost(shard, found, output):
-                    gone = "the process that worked on this shard is gone"
-                    client.set_flow_run_state(found.id, Crashed(message=gone), force=True)
-                    ended[shard.first] = _End(gone, lost=True)
-                elif found.state and found.state.is_final():
-                    ended[shard.first] = _end(found.state)
+                state = found.state
+                if state and _is_lost(shard, found, output):
+                    state = Cancelled() if state.is_cancelling() else Crashed(message=GONE)
+                    client.set_flow_run_state(found.id, state, force=True)
+                if state and state.is_final():
+                    ended[shard.first] = _end(state)
     return ended
 
 

@@ -32,7 +32,8 @@ app.add_typer(train.app, name="train")
 
 def main() -> None:
     """Entry point: every foreseen failure is one line on stderr and an exit code, never a traceback."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names may hold anything
+    if sys.stdout is not None:  # it may be closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names may hold anything
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     from score_to_audio.environment import shadowed_packages

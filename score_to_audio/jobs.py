@@ -41,6 +41,12 @@ class Job:
     name: str
     """Path below the output folder, without suffix; unique within a plan."""
 
+    def __post_init__(self) -> None:
+        if Path(self.name).is_absolute() or ".." in Path(self.name).parts:
+            raise InputError(
+                f"{self.score}: its results would be {self.name!r}, outside of the output folder"
+            )
+
 
 def plan(paths: Sequence[str | Path]) -> list[Job]:
     """The scores that ``paths`` (files, folders, glob patterns) mean, each once, in the order given.
@@ -94,12 +100,17 @@ def _expand(path: Path) -> Iterator[tuple[Path, str]]:
         if not files:
             raise InputError(f"{path}: the pattern matches no file")
         fixed = _fixed_part(path)
-        yield from ((file, str(file.relative_to(fixed).with_suffix(""))) for file in files)
+        yield from ((file, str(_below(fixed, file).with_suffix(""))) for file in files)
 
 
 def _fixed_part(pattern: Path) -> Path:
     """The folder below which a pattern looks."""
     return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+
+
+def _below(folder: Path, file: Path) -> Path:
+    inner = file.relative_to(folder)
+    return Path(file.name) if ".." in inner.parts else inner
 
 
 def _suffixes() -> list[str]:
@@ -119,13 +130,14 @@ def _scores_in(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(
-            f"{error.filename}: this folder cannot be read ({error.strerror}); "
-            "make it readable, or name the scores that are meant"
-        ) from error
+    """Raises ``OSError`` where the folder itself cannot be read; says which below it cannot be."""
 
-    for parent, _, names in os.walk(folder, onerror=refuse):
+    def leave_out(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise error
+        log.warning("%s: left out, since this folder cannot be read (%s)", error.filename, error.strerror)
+
+    for parent, _, names in os.walk(folder, onerror=leave_out):
         yield from (Path(parent, name) for name in names)
 
 

@@ -376,6 +376,7 @@ def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None
     """
     source = store.path(artifact)
     status = source.stat()
+    source.open("rb").close()  # what cannot be read is not the destination's fault
     with writing(destination):
         if destination.is_file():
             there = destination.stat()

@@ -100,8 +100,9 @@ def batch(
     plan = jobs.plan(scores)
     jobs.prepare_output(plan, output)
     if retry_failed:
-        _name_missing(plan, output)
-        plan = jobs.failed_before(plan, output)
+        failed = jobs.failed_names(output)
+        _name_missing(plan, failed)
+        plan = [job for job in plan if job.name in failed]
         if not plan:
             _say("nothing to try again: none of these scores is recorded as failed", as_json)
             return
@@ -110,13 +111,11 @@ def batch(
     _conclude(state, as_json)
 
 
-def _name_missing(plan: Sequence[Job], output: Path) -> None:
-    from score_to_audio import jobs
-
-    missing = sorted(jobs.failed_names(output) - {job.name for job in plan})
+def _name_missing(plan: Sequence[Job], failed: set[str]) -> None:
+    missing = sorted(failed - {job.name for job in plan})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        print(f"{missing[0]}{more} failed before, but there are no such scores now", file=sys.stderr)
+        print(f"{missing[0]}{more} failed before, but not among the scores given now", file=sys.stderr)
 
 
 def _runner(name: str) -> str:
@@ -149,7 +148,8 @@ def _run_flow(display: Display, scores: list[str], output: Path, **choices: Any)
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # the flow says once what failed
     end = "ending the shards" if choices["deployment"] else "stopping when the scores under way are done"
     signal.signal(signal.SIGINT, lambda *_: _stop(display, end))
-    signal.signal(signal.SIGTERM, _stop_now)  # during the flow, Prefect first lets the scores under way end
+    # during the flow, Prefect first lets the scores under way end
+    signal.signal(signal.SIGTERM, lambda number, _: _stop_now(display, number))
     with answering(), progress.listening(display.overall):
         return flow([Path(score) for score in scores], output=output.absolute(), **choices, return_state=True)
 
@@ -160,13 +160,16 @@ def _stop(display: Display, end: str) -> None:
     display.close()
     logging.disable()  # Prefect is about to say the same at length
     print(f"{end}; Ctrl-C again stops at once", file=sys.stderr)
-    signal.signal(signal.SIGINT, _stop_now)
+    signal.signal(signal.SIGINT, lambda number, _: _stop_now(display, number))
     raise KeyboardInterrupt
 
 
-def _stop_now(number: int, _frame: object) -> None:
-    print(f"\n{INTERRUPTED}", file=sys.stderr, flush=True)
-    os._exit(128 + number)  # as shells have it
+def _stop_now(display: Display, number: int) -> None:
+    try:
+        display.close()
+        print(f"\n{INTERRUPTED}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(128 + number)  # as shells have it
 
 
 def _say(message: str, as_json: bool, *, failed: bool = False) -> None:

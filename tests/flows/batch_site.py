@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +16,13 @@ from tests.trial.trial_kit import write_scores
 
 DEPLOYMENT = ("--deployment", "batch-shard/batch-shard")
 WORKERS = ("worker-1", "worker-2")
-PATIENCE = 280
+PATIENCE = 180
 """Seconds after which a batch counts as hanging."""
 PAUSE = 0.1
 """Seconds that a stage takes."""
 DRIVER = """
 from flows import shards
-shards.LOST_AFTER = 3 * shards.BEAT
+shards.LOST_AFTER = 5 * shards.BEAT
 from score_to_audio.cli import main
 main()
 """
@@ -110,16 +112,20 @@ class Site:
         return [*(self.root / "out").glob(".score-to-audio-*"), *(self.root / "store").rglob(".tmp-*")]
 
 
-def prepared(root: Path, scores: int) -> Site:
-    """A site with its server, a pool and a deployment; no workers yet."""
+@contextmanager
+def prepared(root: Path, scores: int) -> Iterator[Site]:
+    """A site with its server, a pool and a deployment; no workers yet. At the end nothing of it runs."""
     write_scores(root / "scores", scores)
     port = free_port()
     more = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
     site = Site(root, os.environ | variables(root, port) | more, port)
-    site.start_server()
-    for arguments in (
-        ("work-pool", "create", "local", "--type", "process"),
-        ("--no-prompt", "deploy", "--name", "batch-shard"),
-    ):
-        assert site.prefect(*arguments) == 0, f"prefect {' '.join(arguments)} failed"
-    return site
+    try:
+        site.start_server()
+        for arguments in (
+            ("work-pool", "create", "local", "--type", "process"),
+            ("--no-prompt", "deploy", "--name", "batch-shard"),
+        ):
+            assert site.prefect(*arguments) == 0, f"prefect {' '.join(arguments)} failed"
+        yield site
+    finally:
+        site.close()

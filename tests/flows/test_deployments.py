@@ -161,7 +161,7 @@ def test_an_unknown_deployment_is_one_sentence(deployed: Server, tmp_path: Path)
 
     for name in ("batch-shard/elsewhere", "batch-shard"):
         with pytest.raises(InputError, match=f"knows no deployment '{name}'"):
-            shards.check(name)
+            shards.work_pool_of(name)
 
 
 def test_parameters_are_checked_before_a_run_is_created(deployed: Server, tmp_path: Path) -> None:

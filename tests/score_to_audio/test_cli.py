@@ -132,6 +132,12 @@ def test_a_batch_that_cannot_start_is_one_sentence_without_prefect(
     assert not (place / "out").exists()
 
 
+def test_nobody_has_to_read_what_is_printed(place: Path) -> None:
+    command = f"exec {sys.executable} -m score_to_audio.cli models list >&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=place, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("command", ["run", "batch"])
 def test_a_damaged_record_is_found_before_any_work(place: Path, inside: InProcess, command: str) -> None:
     (place / "out").mkdir()
@@ -147,7 +153,7 @@ def test_a_damaged_record_is_found_before_any_work(place: Path, inside: InProces
     [
         (None, "", "out/manifest.jsonl: no record of an earlier run; do without --retry-failed\n"),
         ("good", "nothing to try again: none of these scores is recorded as failed\n", ""),
-        ("gone", "nothing to try again: none", "gone failed before, but there are no such scores now\n"),
+        ("gone", "nothing to try again: none", "gone failed before, but not among the scores given now\n"),
     ],
 )
 def test_nothing_to_try_again_is_said_without_prefect(

@@ -296,6 +296,10 @@ def test_a_plan_expands_folders_and_patterns_and_keeps_names_apart(tmp_path: Pat
     assert names == {"a/x", "b/x"}
     names = {job.name for job in jobs.plan([tmp_path / "a/x.musicxml", tmp_path / "b/x.musicxml"])}
     assert names == {"a-x.musicxml", "b-x.musicxml"}
+    names = {job.name for job in jobs.plan([str(tmp_path / "a" / "*" / ".." / ".." / "b" / "x.musicxml")])}
+    assert names == {"x"}  # not beside the output folder
+    with pytest.raises(InputError, match=r"would be '\.\./x', outside of the output folder"):
+        jobs.Job(tmp_path / "x.musicxml", "../x")
     twice = jobs.plan([tmp_path / "a/x.mxl", tmp_path / "a/x.mxl"])
     assert twice == [jobs.Job(tmp_path / "a/x.mxl", "x")]
 
@@ -332,7 +336,9 @@ def test_a_manifest_of_somebody_else_beside_the_scores_is_none_of_our_business(
     assert [job.score for job in jobs.plan([score.parent])] == [score]
 
 
-def test_a_folder_that_cannot_be_read_is_named(score: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_named(
+    score: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     closed = score.parent / "closed"
     closed.mkdir()
     scandir = os.scandir
@@ -343,8 +349,10 @@ def test_a_folder_that_cannot_be_read_is_named(score: Path, monkeypatch: pytest.
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    with pytest.raises(InputError, match=r"closed: this folder cannot be read \(Permission denied\)"):
-        jobs.plan([score.parent])
+    assert [job.score for job in jobs.plan([score.parent])] == [score]
+    assert "closed: left out, since this folder cannot be read (Permission denied)" in caplog.text
+    with pytest.raises(InputError, match=r"closed: cannot be read \(Permission denied\)"):
+        jobs.plan([closed])
 
 
 def test_a_path_that_may_not_be_looked_at_is_bad_input(score: Path, monkeypatch: pytest.MonkeyPatch) -> None:
