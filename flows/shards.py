@@ -31,6 +31,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.report import tell
+from flows.server import is_away
 from flows.tasks import UNREACHABLE
 from score_to_audio import manifest
 from score_to_audio.jobs import Job
@@ -116,7 +117,7 @@ def _watch(
             ended = _poll(waiting, output)
             last_answer = time.monotonic()
         except UNREACHABLE as error:
-            if time.monotonic() - last_answer > ANSWERS_AFTER:
+            if not is_away(error) or time.monotonic() - last_answer > ANSWERS_AFTER:
                 raise
             get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
             ended, idle_since = {}, time.monotonic()
