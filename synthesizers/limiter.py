@@ -14,6 +14,8 @@ from synthesizers.levels import MOST_OVERSHOOT, TRUE_PEAK_TAPS, true_peak_envelo
 CEILING = 10 ** (-1.2 / 20)
 """Of full scale: 0.2 dB below the -1 dBTP that is promised, since meters with other filters read a little
 differently."""
+WORTH_TELLING = 10 ** (-0.05 / 20)
+"""Gain below which the intervention is said; less would read "0.0 dB"."""
 REACH = 0.03
 """Seconds before and after a peak over which the gain falls and rises again."""
 
@@ -25,7 +27,7 @@ Block = NDArray[np.float32]
 def limited(blocks: Iterable[Block], sample_rate: int) -> Iterator[Block]:
     """The blocks [channels, n] with true peaks of at most ``CEILING``; unchanged where they are lower.
 
-    Logs a warning at the end if the gain had to be lowered.
+    Logs a warning at the end if the gain had to be lowered by more than nothing worth mentioning.
     """
     reach = int(REACH * sample_rate)
     context = 2 * reach + TRUE_PEAK_TAPS
@@ -39,7 +41,7 @@ def limited(blocks: Iterable[Block], sample_rate: int) -> Iterator[Block]:
         reduced += int((gain < 1).sum())
         least = min(least, float(gain.min(initial=1)))
         yield (inner * gain).astype(np.float32)
-    if reduced:
+    if least < WORTH_TELLING:
         log.warning(
             "the limiter lowered %.2f s of the sound by up to %.1f dB to keep its peaks below -1 dBTP",
             reduced / sample_rate,

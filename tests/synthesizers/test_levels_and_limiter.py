@@ -117,6 +117,13 @@ def test_it_says_when_it_acts(caplog: pytest.LogCaptureFixture) -> None:
     assert "7.2 dB" in caplog.text
 
 
+def test_it_does_not_say_that_it_did_next_to_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    samples = sine(440, 0.2, amplitude=1.003 * CEILING)
+    with caplog.at_level(logging.WARNING):
+        assert np.abs(limit(samples, []) - samples).max() > 0
+    assert not caplog.records
+
+
 def test_far_from_a_peak_nothing_changes() -> None:
     sound = sine(440, 1, amplitude=0.3)
     sound[:, 24000:24010] = 1.4
