@@ -110,7 +110,8 @@ def batch(
         pipeline = prepare_pipeline(**choices)
         plan = jobs.plan([path.expanduser().absolute() for path in scores])
         if retry_failed:
-            plan = jobs.failed_before(plan, output)
+            failed = jobs.failed_names(output)
+            plan = [job for job in plan if job.name in failed]
         jobs.prepare_output(plan, output)
     except InputError as error:
         return Failed(message=str(error), data=error)

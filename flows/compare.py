@@ -97,10 +97,12 @@ def _as_tasks(
     """``compare.run.Each``: one task per item."""
     logger = get_run_logger()
     whole = cast(Any, quote(work))  # Prefect need not search it for futures, and unwraps it
+    labels = [name(item) for item in items]
     futures: list[PrefectFuture[Any]] = [
-        piece_of_work.submit(name(item), whole, cast(Any, quote(item))) for item in items
+        piece_of_work.submit(label, whole, cast(Any, quote(item)))
+        for label, item in zip(labels, items, strict=True)
     ]
-    names = dict(zip(futures, map(name, items), strict=True))
+    names = dict(zip(futures, labels, strict=True))
     for done, future in enumerate(as_completed(futures), start=1):
         found = _result(future)
         if isinstance(found, Failure):

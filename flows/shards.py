@@ -17,6 +17,7 @@ from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -32,7 +33,6 @@ from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.report import tell
 from flows.server import is_away
-from flows.tasks import UNREACHABLE
 from score_to_audio import manifest
 from score_to_audio.jobs import Job
 from score_to_audio.types import InputError
@@ -116,7 +116,7 @@ def _watch(
                     submit(shard)
             ended = _poll(waiting, output)
             last_answer = time.monotonic()
-        except UNREACHABLE as error:
+        except Exception as error:
             if not is_away(error) or time.monotonic() - last_answer > ANSWERS_AFTER:
                 raise
             get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
@@ -158,13 +158,13 @@ def _cancel(run: str) -> None:
         state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=[*TERMINAL_STATES])),
     )
     found: list[FlowRun] = []
-    with suppress(*UNREACHABLE), get_client(sync_client=True) as client:
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
         while page := client.read_flow_runs(
             flow_run_filter=wanted, limit=RUNS_PER_REQUEST, offset=len(found)
         ):
             found += page
         for shard in found:
-            with suppress(*UNREACHABLE, ObjectNotFound):
+            with suppress(httpx.HTTPError, ObjectNotFound):
                 client.set_flow_run_state(shard.id, Cancelling())
 
 

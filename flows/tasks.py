@@ -15,7 +15,6 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -32,8 +31,6 @@ from score_to_audio.types import InputError
 from score_to_audio.wording import brief
 from score_to_audio.workers import Isolation
 
-UNREACHABLE = (httpx.TransportError, httpx.HTTPStatusError)
-"""What a client raises while the Prefect server is away, and not only then: ``server.is_away`` tells."""
 FORESEEN = (InputError, StageError, OSError, MemoryError)
 RETRY_DELAYS = [2.0, 20.0]
 """Seconds before the second and the third attempt: another process may have left the memory by then."""

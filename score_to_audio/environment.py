@@ -123,10 +123,10 @@ def _store_checks() -> list[Check]:
 
 
 def _folder_check(root: Path) -> Check:
-    from score_to_audio.files import nearest
+    from score_to_audio.files import may_write_to, nearest
 
     there = nearest(root)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not may_write_to(there):
         return Check(
             "store",
             False,

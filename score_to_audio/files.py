@@ -68,11 +68,15 @@ def check_output_folder(folder: Path) -> None:
     Raises ``InputError`` where the folder could not be made or written to.
     """
     there = nearest(folder)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not may_write_to(there):
         raise InputError(
             f"{folder}: results cannot be written there: {there} is not a folder that you may write to; give "
             "another output folder"
         )
+
+
+def may_write_to(path: Path) -> bool:
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
 def nearest(path: Path) -> Path:

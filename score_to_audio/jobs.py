@@ -215,12 +215,6 @@ def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Ou
     return finish(job, pipeline, performance, audio, store, output)
 
 
-def failed_before(jobs: Sequence[Job], output: Path) -> list[Job]:
-    """Those that the manifest of ``output`` records as failed. Raises ``InputError`` where there is none."""
-    failed = failed_names(output)
-    return [job for job in jobs if job.name in failed]
-
-
 def failed_names(output: Path) -> set[str]:
     """What the manifest of ``output`` records as failed. Raises ``InputError`` where there is none."""
     if not (output / MANIFEST).exists():
