@@ -24,6 +24,7 @@ from pathlib import Path
 
 from score_to_audio import jobs, stages
 from score_to_audio.store import Store
+from tests.flows.batch_site import DEPLOYMENT, WORKER, deploy_shards
 from tests.flows.conftest import serving
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
@@ -166,17 +167,12 @@ def workers(folder: Path, burn: float) -> None:
     """The same work by one and by two Prefect workers, beside their server on the same two cores."""
     scores = write_scores(folder / "scores", 2 * SHARD)
     options = [
-        *("-r", "trial", "-s", "trial", "--deployment", "batch-shard/batch-shard", "--shard", str(SHARD)),
+        *("-r", "trial", "-s", "trial", *DEPLOYMENT, "--shard", str(SHARD)),
         *("--set", f"renderer.burn={burn}", "--set", f"synthesizer.burn={burn}"),
     ]
     seconds, rate = {}, {}
     with serving(folder) as server:
-        for command in (
-            ("work-pool", "create", "local", "--type", "process"),
-            ("--no-prompt", "deploy", "--name", "batch-shard"),
-        ):
-            if (done := server.prefect(*command)).returncode:
-                raise SystemExit(done.stderr)
+        deploy_shards(server)
         for count in (1, 2):
             out = folder / f"out-{count}"
             command = ["-m", "score_to_audio.cli", "batch", str(scores), "-o", str(out), *options]
@@ -184,8 +180,7 @@ def workers(folder: Path, burn: float) -> None:
             site = replace(server, environment={**server.environment, **own_store})
             with ExitStack() as running:
                 for number in range(count):
-                    worker = ("-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
-                    running.enter_context(site.running(f"worker-{number}", *worker))
+                    running.enter_context(site.running(f"worker-{number}", *WORKER))
                 started = time.perf_counter()
                 subprocess.run(
                     [sys.executable, *command],

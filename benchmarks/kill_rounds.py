@@ -23,8 +23,7 @@ def disturbed(site: Site, victim: str, stages: int, moment: float, *deployment: 
     """Start a batch, kill the victim ``moment`` seconds after so many stages are done; what became of the
     driver."""
     driver = site.start_driver(*deployment)
-    while site.stages_done() < stages and driver.poll() is None:
-        time.sleep(0.01)
+    site.wait_for_stages(stages, driver)
     time.sleep(moment)
     over = driver.poll() is not None
     site.kill(victim)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.flows.conftest import PROJECT, free_port, kill_with_children, variables, wait_until_healthy
+from tests.flows.conftest import Server, free_port, kill_with_children, variables, wait_until_healthy
 from tests.trial.trial_kit import write_scores
 
 DEPLOYMENT = ("--deployment", "batch-shard/batch-shard")
+WORKER = ("-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
 WORKERS = ("worker-1", "worker-2")
 PATIENCE = 180
 """Seconds after which a batch counts as hanging."""
@@ -23,6 +24,7 @@ PAUSE = 0.1
 DRIVER = """
 from flows import shards
 shards.LOST_AFTER = 5 * shards.BEAT
+shards.START_TIME = 60.0
 from score_to_audio.cli import main
 main()
 """
@@ -31,33 +33,27 @@ main()
 
 @dataclass
 class Site:
-    """A folder, and the processes that work in it, each with its log there."""
+    """The processes that work in the folder of a server that may be killed, and start again."""
 
-    root: Path
-    environment: dict[str, str]
+    server: Server
     port: int
-    """Of the server."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    @property
+    def root(self) -> Path:
+        return self.server.folder
+
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        with (self.root / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=PROJECT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.processes[name] = self.server.start(name, *command)
         return self.processes[name]
 
     def start_server(self) -> None:
         address = ("--host", "127.0.0.1", "--port", str(self.port))
-        server = self.start("server", "-m", "prefect", "server", "start", *address)
-        wait_until_healthy(server, self.environment["PREFECT_API_URL"], self.root / "server.log")
+        process = self.start("server", "-m", "prefect", "server", "start", *address)
+        wait_until_healthy(process, self.server.environment["PREFECT_API_URL"], self.root / "server.log")
 
     def start_worker(self, name: str) -> None:
-        self.start(name, "-m", "prefect", "worker", "start", "--pool", "local", "--limit", "1")
+        self.start(name, *WORKER)
 
     def start_driver(self, *more: str) -> subprocess.Popen[bytes]:
         how = {"pause": PAUSE, "log": self.root / "log"}.items()
@@ -69,12 +65,6 @@ class Site:
             *(word for setting in settings for word in ("--set", setting)),
             *more,
         )
-
-    def prefect(self, *arguments: str) -> int:
-        command = [sys.executable, "-m", "prefect", *arguments]
-        return subprocess.run(
-            command, cwd=PROJECT, env=self.environment, capture_output=True, check=False
-        ).returncode
 
     def finish(self, *deployment: str) -> None:
         """A batch that nobody disturbs, to its end."""
@@ -108,6 +98,11 @@ class Site:
         log = self.root / "log"
         return len([line for line in log.read_text().splitlines() if line != "loaded"]) if log.exists() else 0
 
+    def wait_for_stages(self, count: int, driver: subprocess.Popen[bytes]) -> None:
+        """Until so many stages are done, or the driver is over."""
+        while self.stages_done() < count and driver.poll() is None:
+            time.sleep(0.01)
+
     def leftovers(self) -> list[Path]:
         return [*(self.root / "out").glob(".score-to-audio-*"), *(self.root / "store").rglob(".tmp-*")]
 
@@ -118,14 +113,20 @@ def prepared(root: Path, scores: int) -> Iterator[Site]:
     write_scores(root / "scores", scores)
     port = free_port()
     more = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
-    site = Site(root, os.environ | variables(root, port) | more, port)
+    site = Site(Server(os.environ | variables(root, port) | more, root), port)
     try:
         site.start_server()
-        for arguments in (
-            ("work-pool", "create", "local", "--type", "process"),
-            ("--no-prompt", "deploy", "--name", "batch-shard"),
-        ):
-            assert site.prefect(*arguments) == 0, f"prefect {' '.join(arguments)} failed"
+        deploy_shards(site.server)
         yield site
     finally:
         site.close()
+
+
+def deploy_shards(server: Server) -> None:
+    """The deployment batch-shard on a work pool, both new."""
+    for arguments in (
+        ("work-pool", "create", "local", "--type", "process"),
+        ("--no-prompt", "deploy", "--name", "batch-shard"),
+    ):
+        done = server.prefect(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -42,11 +42,10 @@ class Server:
             check=False,
         )
 
-    @contextmanager
-    def running(self, name: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A process beside the test, ended with all its children; its output goes to ``NAME.log``."""
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        """A process beside the test; its output goes to ``NAME.log``."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, *command],
                 cwd=PROJECT,
                 env=self.environment,
@@ -54,6 +53,11 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
+
+    @contextmanager
+    def running(self, name: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The same, ended with all its children."""
+        process = self.start(name, *command)
         try:
             yield process
         finally:
@@ -68,11 +72,15 @@ class Server:
 
 def kill_with_children(process: int) -> None:
     """As a machine that loses its power: kill -9, also of children that lead a group of their own."""
-    for children in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in children.read_text().split():
-            kill_with_children(int(child))
+    for child in children_of(process):
+        kill_with_children(child)
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
+
+
+def children_of(process: int) -> list[int]:
+    listed = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for children in listed for child in children.read_text().split()]
 
 
 def free_port() -> int:

@@ -20,7 +20,7 @@ import pytest
 
 from score_to_audio.commands.options import INTERRUPTED
 from score_to_audio.types import InputError
-from tests.flows.conftest import PATIENCE, PROJECT, free_port
+from tests.flows.conftest import PATIENCE, PROJECT, children_of, free_port
 
 SCORE = str(PROJECT / "examples/scores/petzold_minuet_bwv_anh114.musicxml")
 
@@ -215,12 +215,11 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | own
 
 
-def child_that_runs(command: str, parent: int) -> str | None:
+def child_that_runs(command: str, parent: int) -> int | None:
     """The child whose command line begins like this."""
-    for children in Path(f"/proc/{parent}/task").glob("*/children"):
-        for child in children.read_text().split():
-            with suppress(OSError):
-                line = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
-                if line.startswith(command.encode()):
-                    return child
+    for child in children_of(parent):
+        with suppress(OSError):
+            line = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
+            if line.startswith(command.encode()):
+                return child
     return None

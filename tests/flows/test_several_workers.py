@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -19,7 +18,7 @@ import pytest
 import soundfile
 
 from score_to_audio.jobs import read_manifest
-from tests.flows.conftest import PATIENCE, Server, free_port, serving
+from tests.flows.conftest import PATIENCE, Server, free_port, kill_with_children, serving
 from tests.trial.trial_kit import write_scores
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("workers")]
@@ -91,18 +90,6 @@ def wait_until(condition: Any, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.25)
-
-
-def kill_with_children(pid: int) -> None:
-    """As a machine that loses its power: nobody gets to say goodbye."""
-    for child in _children(pid):
-        kill_with_children(child)
-    os.kill(pid, signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    listed = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [int(child) for line in listed for child in line.split()]
 
 
 def test_a_worker_dies_and_nothing_is_missing(tmp_path: Path) -> None:

@@ -44,9 +44,7 @@ def kill_until_done(
     kills = 0
     driver = site.start_driver(*DEPLOYMENT)
     while victims:
-        done = site.stages_done() + moments.randrange(1, 20)
-        while site.stages_done() < done and driver.poll() is None:
-            time.sleep(0.01)
+        site.wait_for_stages(site.stages_done() + moments.randrange(1, 20), driver)
         if driver.poll() is not None:
             break
         time.sleep(moments.uniform(0, PAUSE))
