@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from score_to_audio.types import InputError, Performance
+from score_to_audio.errors import InputError
+from score_to_audio.types import Performance
 
 
 def align(
@@ -50,7 +51,7 @@ def align(
 
 
 def _matcher() -> Any:
-    from adapters.score_partitura import import_partitura
+    from score_to_audio.formats.scores.partitura_bridge import import_partitura
 
     import_partitura()
     try:

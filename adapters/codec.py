@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.types import AudioStream, InputError, Waveform
+from score_to_audio.types import AudioStream, Waveform
 from score_to_audio.wording import reason
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def encode(codec: Codec, sound: Waveform) -> Codes:
 
 def decode(codec: Codec, codes: Codes) -> Waveform:
     """The sound of codes: as many samples as frames times the hop length; may exceed [-1, 1]."""
-    from adapters.audio import collect
+    from score_to_audio.formats.audio import collect
 
     return collect(decode_stream(codec, iter([codes])))
 

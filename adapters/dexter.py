@@ -10,17 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
 from score_to_audio.progress import report
-from score_to_audio.types import (
-    HIGHEST_PITCH,
-    LOWEST_PITCH,
-    SUSTAIN,
-    Controls,
-    InputError,
-    Performance,
-    Score,
-)
+from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, SUSTAIN, Controls, Performance, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -308,8 +301,8 @@ def _parsed_columns(score: Score) -> ScoreColumns:
 
 def official_columns(score: Score) -> ScoreColumns:
     """The columns that partitura gives: every measure once, ties by its rule, divisions as units."""
-    from adapters.musicxml import load_partitura_score
     from renderers.dexter.score_codec import ScoreColumns
+    from score_to_audio.formats.scores.reader import load_partitura_score
 
     notes = load_partitura_score(score).note_array()
     notes = notes[np.lexsort((notes["pitch"], notes["onset_beat"]))]
@@ -394,9 +387,9 @@ def _thinned_pedal(notes: DecodedNotes, columns: ScoreColumns) -> Controls:
 def encode_performance(source: Path, columns: ScoreColumns, score: Score) -> NDArray[np.float32]:
     """A performance MIDI file of the score as codec [N, 5]. Raises ``InputError``."""
     from adapters.alignment import align
-    from adapters.midi import read_performance
-    from adapters.score_partitura import import_partitura
     from renderers.dexter.encoding import encode, match, sounding_durations
+    from score_to_audio.formats.midi import read_performance
+    from score_to_audio.formats.scores.partitura_bridge import import_partitura
 
     import_partitura()
     from partitura.musicanalysis.performance_codec import encode_tempo

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
+from score_to_audio.errors import InputError
 from score_to_audio.imports import import_quietly
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
-from score_to_audio.types import AudioStream, InputError, Performance, Waveform
+from score_to_audio.types import AudioStream, Performance, Waveform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,14 +66,14 @@ class FluidSynth:
         _check_library()
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
-        from adapters.audio import collect
+        from score_to_audio.formats.audio import collect
 
         return collect(self.stream(performance, prompt=prompt, seed=seed))
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
-        from adapters.audio import finished
         from synthesizers.fluidsynth import SAMPLE_RATE
+        from synthesizers.limiter import finished
 
         return finished(self._blocks(performance), sample_rate=SAMPLE_RATE, seconds=performance.end)
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
-from score_to_audio.progress import keep, report
-from score_to_audio.types import SUSTAIN, AudioStream, InputError, Performance, Waveform
+from score_to_audio.progress import cached_part, report
+from score_to_audio.types import SUSTAIN, AudioStream, Performance, Waveform
 from score_to_audio.wording import reason
 
 if TYPE_CHECKING:
@@ -103,13 +104,13 @@ class M2A:
         self._vocode = vocoder(generator, device)
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
-        from adapters.audio import collect
+        from score_to_audio.formats.audio import collect
 
         return collect(self.stream(performance, prompt=prompt, seed=seed))
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks. Raises ``InputError`` for hours of playing."""
-        from adapters.audio import stream_of
+        from score_to_audio.formats.audio import stream_of
         from synthesizers.limiter import limited
 
         if performance.end > LONGEST:
@@ -148,7 +149,7 @@ class M2A:
             end = min(start + BLOCK_FRAMES, len(spectrum))
             first = max(0, start - self._context)
             window = spectrum[first : end + self._context]
-            whole = keep(f"sound-{start}", partial(self._vocoded, window))["samples"]
+            whole = cached_part(f"sound-{start}", partial(self._vocoded, window))["samples"]
             block = whole[(start - first) * self._hop : (end - first) * self._hop]
             share(end / len(spectrum))
             yield (_faded_out(block) if end == len(spectrum) else block)[None]
@@ -170,7 +171,7 @@ class M2A:
         decoded = self._decoded(inputs, seed, share=_part(0, DECODING, total))
         waves, share = [], _part(DECODING, 1, total)
         for index, one in enumerate(decoded):
-            wave = keep(f"sound-{index}", partial(self._vocoded, one["frames"]))
+            wave = cached_part(f"sound-{index}", partial(self._vocoded, one["frames"]))
             waves.append(as_pcm(wave["samples"]))
             share((index + 1) / len(decoded))
         try:
@@ -188,7 +189,7 @@ class M2A:
         found: list[dict[str, NDArray[Any]]] = []
         for first in range(0, len(inputs), SEGMENTS_AT_ONCE):
             batch = range(first, min(first + SEGMENTS_AT_ONCE, len(inputs)))
-            kept = keep(f"spectra-{first}", partial(self._decode, inputs, batch, seed))
+            kept = cached_part(f"spectra-{first}", partial(self._decode, inputs, batch, seed))
             found += [{name: kept[f"{name}-{index}"] for name in ("frames", "first_stop")} for index in batch]
             share(batch.stop / len(inputs))
         return found

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Spec
 from score_to_audio.progress import report
-from score_to_audio.types import Controls, InputError, ParsedScore, Performance, Score
+from score_to_audio.types import Controls, ParsedScore, Performance, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -291,7 +292,7 @@ def midi_tracks(content: bytes, name: str) -> tuple[list[list[RawNote]], int]:
 
     try:
         midi = mido.MidiFile(file=io.BytesIO(content))
-    except Exception as error:  # as in adapters.midi: the parser raises whatever it stumbles over
+    except Exception as error:  # mido raises whatever it stumbles over
         raise InputError(
             f"{name}: the published script reads MIDI scores only, and this is none ({error}); "
             "leave out compatibility=official"

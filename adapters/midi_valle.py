@@ -15,8 +15,9 @@ from pydantic import Field
 
 from adapters.codec import shape_differences
 from score_to_audio import progress
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
-from score_to_audio.types import AudioStream, InputError, Performance, Waveform
+from score_to_audio.types import AudioStream, Performance, Waveform
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -125,7 +126,7 @@ class MidiValleSynthesizer:
             )
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
-        from adapters.audio import collect
+        from score_to_audio.formats.audio import collect
 
         return collect(self.stream(performance, prompt=prompt, seed=seed))
 
@@ -354,13 +355,13 @@ def _kept(index: int) -> Codes | None:
         raise _NotKeptError
 
     try:
-        return progress.keep(f"take {index}", absent)["codes"]
+        return progress.cached_part(f"take {index}", absent)["codes"]
     except _NotKeptError:
         return None
 
 
 def _keep(index: int, codes: Codes) -> Codes:
-    return progress.keep(f"take {index}", lambda: {"codes": codes})["codes"]
+    return progress.cached_part(f"take {index}", lambda: {"codes": codes})["codes"]
 
 
 class _Counter:
@@ -429,7 +430,7 @@ def _with_notes(prompt: Prompt) -> Prompt:
     not possible."""
     if prompt.performance is not None:
         return prompt
-    from score_to_audio.evaluation.transcription import transcribe
+    from score_to_audio.comparison.evaluation.transcription import transcribe
 
     audio = prompt.audio
     beginning = Waveform(audio.samples[:, : round(TRANSCRIBED * audio.sample_rate)], audio.sample_rate)

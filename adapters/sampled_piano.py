@@ -52,13 +52,13 @@ class SampledPiano:
         self._parameters = parameters
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
-        from adapters.audio import collect
+        from score_to_audio.formats.audio import collect
 
         return collect(self.stream(performance, prompt=prompt, seed=seed))
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
-        from adapters.audio import finished
+        from synthesizers.limiter import finished
         from synthesizers.sampled_piano.mixing import play
 
         recordings = bundled_recordings()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
-from score_to_audio.types import InputError, Performance, Score
+from score_to_audio.types import Performance, Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,7 +209,7 @@ class VirtuosoNet:
                 f"{midi}: no such performance; renderer.style is official, zero, sampled or a MIDI file"
             )
         if self._parameters.style_score:
-            from adapters.musicxml import read_score
+            from score_to_audio.formats.scores.reader import read_score
 
             score = read_score(Path(self._parameters.style_score).expanduser())
             notes = read_notes(score, self._parameters.compatibility)
@@ -225,8 +226,8 @@ class VirtuosoNet:
     def _encoded_performance(self, midi: Path, score: Score, notes: NoteScore) -> NDArray[np.float32]:
         """[N, 11] normalised features of a performance of the score; notes that it lacks are zeros."""
         from adapters.alignment import align
-        from adapters.midi import read_performance
         from renderers.virtuosonet.encoding import encode
+        from score_to_audio.formats.midi import read_performance
 
         performance = read_performance(midi)
         divisions = notes.column("divisions")
@@ -259,10 +260,10 @@ def read_notes(score: Score, compatibility: Literal["none", "official"] = "none"
     Officially all parts, with the repeats that the published code knows; else the parts and measures that
     ``Score.parsed`` plays. Raises ``InputError``.
     """
-    from adapters.musicxml import _partitura_source
-    from adapters.score_musicxml import part_names
     from renderers.virtuosonet.notation import PlayedMeasure
     from renderers.virtuosonet.score import read_score
+    from score_to_audio.formats.scores.musicxml import part_names
+    from score_to_audio.formats.scores.reader import _partitura_source
 
     name = str(score.path)
     root = _partitura_source(score, name)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.musicxml import read_score
 from adapters.virtuosonet import note_ids, read_notes
 from renderers.virtuosonet.encoding import encode
 from renderers.virtuosonet.features import composer_named, note_features
@@ -25,8 +24,10 @@ from renderers.virtuosonet.training.examples import (
     to_arrays,
     within_limits,
 )
-from score_to_audio.evaluation.matches import Piece, pieces, read_match_cached
-from score_to_audio.types import InputError, Performance
+from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.types import Performance
 
 log = logging.getLogger(__name__)
 

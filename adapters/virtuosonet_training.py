@@ -16,9 +16,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from adapters.musicxml import read_score
 from adapters.virtuosonet import generated, note_ids, read_checkpoint, read_notes, runners
 from adapters.virtuosonet_corpus import Prepared, prepare
+from renderers.expression import (
+    MEASURES,
+    Expression,
+    Grid,
+    agreement,
+    grid,
+    mean_expression,
+    measure,
+    nan_average,
+)
 from renderers.virtuosonet.features import composer_named, note_features
 from renderers.virtuosonet.network import NetworkSizes, VirtuosoNet
 from renderers.virtuosonet.normalisation import Statistics
@@ -35,19 +44,10 @@ from renderers.virtuosonet.training.layout import (
     statistics_section,
 )
 from renderers.virtuosonet.training.loop import Settings, State
-from score_to_audio.evaluation.expression import (
-    MEASURES,
-    Expression,
-    Grid,
-    agreement,
-    grid,
-    mean_expression,
-    measure,
-    nan_average,
-)
-from score_to_audio.evaluation.matches import pieces, read_match_cached
+from score_to_audio.errors import InputError
 from score_to_audio.files import replace_atomically
-from score_to_audio.types import InputError
+from score_to_audio.formats.matches import pieces, read_match_cached
+from score_to_audio.formats.scores.reader import read_score
 
 LAST, BEST, CURVE = "last.pt", "best.pt", "curve.csv"
 """Files of a training: to go on from, to play with, and what happened."""

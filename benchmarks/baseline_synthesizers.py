@@ -86,7 +86,7 @@ def levels(synthesizer: object, performance: Performance) -> tuple[float, float]
 
 def performance_called(piece: str) -> Performance:
     if Path(piece).is_file():
-        from adapters.midi import read_performance
+        from score_to_audio.formats.midi import read_performance
 
         return read_performance(Path(piece))
     return broken_chords(float(piece))

@@ -73,7 +73,7 @@ def overhead(folder: Path, count: int) -> None:
     jobs.run(plan[0], pipeline, Store(folder / "warm"), folder / "warm-up")  # imports
 
     def models() -> None:
-        from adapters.musicxml import read_score
+        from score_to_audio.formats.scores.reader import read_score
         from score_to_audio.registry import build
 
         for job in plan:

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.musicxml import read_score
 from benchmarks.expression_report import _renderer as renderer_called
-from score_to_audio.evaluation.expression import (
+from renderers.expression import (
     MEASURES,
     Expression,
     ceiling,
@@ -31,9 +30,15 @@ from score_to_audio.evaluation.expression import (
     measure,
     nan_average,
 )
-from score_to_audio.evaluation.intervals import Floats, interval, mean_over_pieces, resampled_correlations
-from score_to_audio.evaluation.matches import Piece, pieces, read_match_cached
-from score_to_audio.types import InputError
+from score_to_audio.comparison.evaluation.intervals import (
+    Floats,
+    interval,
+    mean_over_pieces,
+    resampled_correlations,
+)
+from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.scores.reader import read_score
 
 NOTES, BEATS = 32, 8
 """In a block."""

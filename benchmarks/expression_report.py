@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.musicxml import read_score
-from score_to_audio import registry
-from score_to_audio.evaluation.expression import (
+from renderers.expression import (
     MEASURES,
     Expression,
     agreement,
@@ -31,8 +29,10 @@ from score_to_audio.evaluation.expression import (
     nan_average,
     relative_spread,
 )
-from score_to_audio.evaluation.matches import Piece, pieces, read_match_cached
-from score_to_audio.types import InputError
+from score_to_audio import registry
+from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.scores.reader import read_score
 
 SPREADS = ("velocity", "beat_period", "local_beat_period", "articulation", "pedal")
 """Measures of which the spread is reported."""

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adapters.m2a import notes_of, vocoder
-from adapters.midi import read_performance
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import read_performance
 from synthesizers.m2a import decoding, piano_roll
 from synthesizers.m2a.network import AcousticConfig, AcousticModel
 from synthesizers.vocoders.hifigan import Generator, GeneratorConfig

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adapters.midi import performance_to_midi
 from renderers.m2m import tokens
 from renderers.m2m.network import M2MNetwork, NetworkConfig
 from renderers.m2m.windows import probabilities
+from score_to_audio.formats.midi import performance_to_midi
 from score_to_audio.registry import build, prepare
 from score_to_audio.testing import example_score
 from score_to_audio.types import KeySignature, Measure, ParsedScore, Score, ScoreNotes, TimeSignature

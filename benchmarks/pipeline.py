@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.musicxml import read_score
 from score_to_audio import stages
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.jobs import Job
 from score_to_audio.registry import build
 from score_to_audio.store import Store
@@ -72,7 +72,7 @@ def one_score(folder: Path) -> None:
         row(f"render, {label}", rendered.seconds)
         made = stages.synthesize(store.path(rendered.artifact), pipeline.synthesizer, store)
         row(f"synthesize, {label}", made.seconds)
-    from adapters.midi import read_performance
+    from score_to_audio.formats.midi import read_performance
 
     length = read_performance(Store(folder / "store").path(rendered.artifact)).end
     row("length of the sound", length)

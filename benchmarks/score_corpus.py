@@ -19,8 +19,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from adapters.musicxml import ScoreOptions, load_parts, read_score
-from score_to_audio.types import InputError, ParsedScore
+from score_to_audio.errors import InputError
+from score_to_audio.formats.scores.reader import ScoreOptions, load_parts, read_score
+from score_to_audio.types import ParsedScore
 
 TOLERANCE_QUARTERS = 1 / 4
 """How far a note may be from its place in the MIDI score (grace notes are played before theirs)."""

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.musicxml import read_score
+from renderers.expression import Expression, correlation, grid, measure
 from score_to_audio import registry
-from score_to_audio.evaluation.expression import Expression, correlation, grid, measure
-from score_to_audio.listening.curves import expression_curves
+from score_to_audio.comparison.listening.curves import expression_curves
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.types import Performance, Score
 
 HEADS = (

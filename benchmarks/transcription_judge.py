@@ -3,9 +3,9 @@
     python -m benchmarks.transcription_judge [--synthesizer sampled-piano] [--threads 2] [PERFORMANCE.mid ...]
 
 Each performance is synthesized, transcribed by transkun 2.0.1 and compared with what was played (see
-score_to_audio/evaluation/transcription.py). Without files: three performances of the corpus' test split, in
-the unpacked folder that SCORE_TO_AUDIO_CORPUS names. Needs the extra ``evaluation``; takes about four seconds
-of processor time per second of music.
+score_to_audio/comparison/evaluation/transcription.py). Without files: three performances of the corpus'
+test split, in the unpacked folder that SCORE_TO_AUDIO_CORPUS names. Needs the extra ``evaluation``; takes
+about four seconds of processor time per second of music.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import os
 import time
 from pathlib import Path
 
-from adapters.midi import read_performance
-from score_to_audio.evaluation.transcription import scores, transcribe
+from score_to_audio.comparison.evaluation.transcription import scores, transcribe
+from score_to_audio.formats.midi import read_performance
 from score_to_audio.registry import build, prepare
 
 TEST_PERFORMANCES = (

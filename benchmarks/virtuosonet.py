@@ -26,7 +26,6 @@ from typing import Any
 import torch
 from lxml import etree
 
-from adapters.midi import performance_to_midi
 from adapters.virtuosonet import OFFICIAL_STYLES, places, read_checkpoint
 from renderers.virtuosonet.features import note_features
 from renderers.virtuosonet.generation import Generator, residual_info
@@ -36,6 +35,7 @@ from renderers.virtuosonet.performance import performance
 from renderers.virtuosonet.playing import play
 from renderers.virtuosonet.recurrence import FrozenGrus
 from renderers.virtuosonet.score import read_score as read_notes
+from score_to_audio.formats.midi import performance_to_midi
 from tests.renderers.virtuosonet_plain import plain_generation, plain_gru
 
 PUBLISHED_SIZES = NetworkSizes(84, 256, 256, 256, 256, 256, 256, 256, 16, 8)

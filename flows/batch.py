@@ -21,11 +21,11 @@ from flows.report import Report, Tally
 from flows.runners import RunnerName, task_runners
 from flows.tasks import FORESEEN, Whole, make
 from score_to_audio import defaults, jobs, logs, manifest
-from score_to_audio.files import OutputError, check_output_folder
+from score_to_audio.errors import InputError, OutputError
+from score_to_audio.files import check_output_folder
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.stages import AudioFormat, Pipeline, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
-from score_to_audio.types import InputError
 from score_to_audio.workers import Isolation
 
 
@@ -106,7 +106,7 @@ def batch(
         "device": device,
     }
     try:
-        logs.follow_wish()
+        logs.configure_flow_logging()
         pipeline = prepare_pipeline(**choices)
         plan = jobs.plan([path.expanduser().absolute() for path in scores])
         if retry_failed:
@@ -161,7 +161,7 @@ def batch_shard(
     try:
         check_output_folder(output)
         with shards.beating(output, str(flow_run.id)):
-            logs.follow_wish()
+            logs.configure_flow_logging()
             pipeline = prepare_pipeline(**choices)
             store = default_store()
             recorder = jobs.Recorder(pipeline, store, output, run=run)

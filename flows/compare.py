@@ -19,15 +19,15 @@ from pydantic import Field
 from flows.pipeline import RUNNER, final_state, reason
 from flows.tasks import FORESEEN, HOW, as_failure, even_if_unreachable
 from score_to_audio import logs, progress
-from score_to_audio.compare import produce
-from score_to_audio.compare.config import ComparisonConfig
-from score_to_audio.compare.config_file import read_plan, with_paths
-from score_to_audio.compare.plan import make_plan
-from score_to_audio.compare.run import Failure, carry_out
-from score_to_audio.files import OutputError, check_output_folder, writing
+from score_to_audio.comparison import produce
+from score_to_audio.comparison.config import ComparisonConfig
+from score_to_audio.comparison.config_file import read_plan, with_paths
+from score_to_audio.comparison.plan import make_plan
+from score_to_audio.comparison.run import Failure, carry_out
+from score_to_audio.errors import InputError, OutputError
+from score_to_audio.files import check_output_folder, writing
 from score_to_audio.registry import device_called
 from score_to_audio.store import default_store
-from score_to_audio.types import InputError
 
 _computing = Lock()
 """Held by the piece of work that runs: models and measures use all cores by themselves."""
@@ -67,7 +67,7 @@ def compare(
         device: auto, cpu or cuda.
     """
     try:
-        logs.follow_wish()
+        logs.configure_flow_logging()
         if isinstance(comparison, Path):
             plan = read_plan(comparison, device=device)
         else:

@@ -20,18 +20,17 @@ from flows.report import Report
 from flows.server import is_away
 from flows.tasks import FORESEEN, render, synthesize
 from score_to_audio import defaults, jobs, logs, manifest
-from score_to_audio.files import OutputError
+from score_to_audio.errors import InputError, OutputError
 from score_to_audio.jobs import Job, Outcome
-from score_to_audio.stages import AudioFormat, Made, Pipeline, prepare_pipeline
+from score_to_audio.stages import AudioFormat, Pipeline, StageResult, prepare_pipeline
 from score_to_audio.store import ArtifactStore, default_store
-from score_to_audio.types import InputError
 from score_to_audio.wording import brief
 
 WORKERS = 4
 """Threads: two scores under way, each with a task that runs and one that waits for it."""
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=WORKERS)
 
-Stage = PrefectFuture[State[Made]]
+Stage = PrefectFuture[State[StageResult]]
 """A task of one score: under way or done."""
 
 
@@ -81,7 +80,7 @@ def score_to_audio(
         device: auto, cpu or cuda.
     """
     try:
-        logs.follow_wish()
+        logs.configure_flow_logging()
         pipeline = prepare_pipeline(
             renderer=renderer,
             synthesizer=synthesizer,
@@ -107,7 +106,7 @@ def _make_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State[No
     whole = cast(Pipeline, quote(pipeline))  # Prefect need not search it for futures, and unwraps it
     for job in plan:
         performance = render.submit(job, whole, store.location)
-        audio = synthesize.submit(job, cast(Made, performance), whole, store.location)
+        audio = synthesize.submit(job, cast(StageResult, performance), whole, store.location)
         submitted[audio] = job, performance
     with Report(len(plan), jobs.Recorder(pipeline, store, output), output) as report:
         for audio in as_completed(list(submitted)):
@@ -128,10 +127,10 @@ def _outcome(
     render_state, synthesis_state = final_state(performance), final_state(audio)
     if not render_state.is_completed():
         return Outcome(job, error=reason(render_state))
-    rendered: Made = render_state.result()
+    rendered: StageResult = render_state.result()
     if not synthesis_state.is_completed():
         return Outcome(job, rendered, error=reason(synthesis_state))
-    synthesized: Made = synthesis_state.result()
+    synthesized: StageResult = synthesis_state.result()
     try:
         return jobs.finish(job, pipeline, rendered, synthesized, store, output)
     except FORESEEN as error:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 
 RunnerName = Literal["thread", "ray", "dask"]
 THREADS = 2

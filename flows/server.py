@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 
 PORT_LOST = 3
 """Exit code after which Prefect starts another server at another port."""

@@ -34,8 +34,8 @@ from prefect.states import Cancelled, Cancelling, Crashed
 from flows.report import tell
 from flows.server import is_away
 from score_to_audio import manifest
+from score_to_audio.errors import InputError
 from score_to_audio.jobs import Job
-from score_to_audio.types import InputError
 
 BEATS = ".shards"
 """Folder in the output folder: a file per living shard."""

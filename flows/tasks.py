@@ -23,11 +23,10 @@ from prefect.states import Completed, Failed
 
 from flows.server import is_away
 from score_to_audio import jobs, progress, stages, workers
-from score_to_audio.files import OutputError
+from score_to_audio.errors import InputError, OutputError, StageError, StoreError
 from score_to_audio.jobs import Job, Outcome
-from score_to_audio.stages import Made, Pipeline, StageError
-from score_to_audio.store import StoreError, open_store
-from score_to_audio.types import InputError
+from score_to_audio.stages import Pipeline, StageResult
+from score_to_audio.store import open_store
 from score_to_audio.wording import brief
 from score_to_audio.workers import Isolation
 
@@ -67,7 +66,7 @@ HOW: Any = {
 """Every task carries out its function like this."""
 
 
-def _as_state(made: Made) -> State[Made]:
+def _as_state(made: StageResult) -> State[StageResult]:
     if made.cached:
         return Completed(name="Cached", message="found in the store", data=made)
     return Completed(message=f"made in {made.seconds:.1f} s", data=made)
@@ -79,7 +78,7 @@ def as_failure(error: Exception) -> State[Any]:
 
 
 @task(task_run_name="render {job.name}", **HOW)
-def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
+def render(job: Job, pipeline: Pipeline, store: str) -> State[StageResult]:
     """Score to performance MIDI in the store at ``store``."""
     try:
         with progress.listening(_Progress(f"render {job.name}")):
@@ -92,7 +91,7 @@ def render(job: Job, pipeline: Pipeline, store: str) -> State[Made]:
 
 
 @task(task_run_name="synthesize {job.name}", **HOW)
-def synthesize(job: Job, performance: Made, pipeline: Pipeline, store: str) -> State[Made]:
+def synthesize(job: Job, performance: StageResult, pipeline: Pipeline, store: str) -> State[StageResult]:
     """Performance MIDI to WAV, both in the store at ``store``."""
     artifact, shelf = performance.artifact, open_store(store)
     try:

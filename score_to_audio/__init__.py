@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from score_to_audio.errors import InputError
     from score_to_audio.plugins import (
         Checkpoint,
         CheckpointName,
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
         Spec,
         Synthesizer,
     )
-    from score_to_audio.progress import keep, report
+    from score_to_audio.progress import cached_part, report
     from score_to_audio.types import (
         Artifact,
         AudioStream,
         Controls,
         Direction,
-        InputError,
         KeySignature,
         Measure,
         ParsedScore,
@@ -64,7 +64,7 @@ __all__ = [
     "Synthesizer",
     "TimeSignature",
     "Waveform",
-    "keep",
+    "cached_part",
     "report",
 ]
 

@@ -23,9 +23,9 @@ from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 
+from score_to_audio.errors import InputError
 from score_to_audio.files import replace_atomically, sha256_of
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.types import InputError
 from score_to_audio.wording import reason
 
 MAX_FILE_SIZE = 8 * 2**30
@@ -94,12 +94,12 @@ def find(name_or_path: str) -> Checkpoint:
     missing = [path.name for path in paths.values() if not path.is_file()]
     if missing:
         raise InputError(
-            f"checkpoint {entry.name!r} lacks {', '.join(missing)}: it needs {way_to_get(entry.name)}"
+            f"checkpoint {entry.name!r} lacks {', '.join(missing)}: it needs {how_to_obtain(entry.name)}"
         )
     return Checkpoint(entry.name, paths, _joint_sha256(_verified_hashes(entry, paths)))
 
 
-def is_here(name_or_path: str) -> bool:
+def is_available(name_or_path: str) -> bool:
     """Whether ``find`` would find it, as far as can be told without reading any file."""
     if name_or_path not in table():
         return Path(name_or_path).expanduser().is_file()
@@ -107,7 +107,7 @@ def is_here(name_or_path: str) -> bool:
     return all((entry.folder / file).is_file() for file in entry.files.values())
 
 
-def way_to_get(name: str) -> str:
+def how_to_obtain(name: str) -> str:
     """What a person has to do for a checkpoint that is not here."""
     if name not in table():
         return f"the file {name}"

@@ -1,8 +1,9 @@
-"""Hashes of files, each computed once per file and process; folders and files that are written to."""
+"""Files: hashes, locks, atomic replacement, and errors that say why a file cannot be written."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
@@ -11,8 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from score_to_audio.locks import exclusive
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError, OutputError
 
 TEMPORARY = ".score-to-audio-"
 """Start of the names of unfinished files in folders that are not ours alone."""
@@ -34,10 +34,6 @@ WAYS_OUT = {
 """What to do about errors that trying again does not mend."""
 
 
-class OutputError(OSError):
-    """Results cannot be written: one sentence that names the place, what is wrong, and the way out."""
-
-
 @contextmanager
 def writing(what: Path) -> Iterator[None]:
     """Turns errors of the file system that stay until somebody does something into an ``OutputError``."""
@@ -48,6 +44,48 @@ def writing(what: Path) -> Iterator[None]:
         if way_out is None:
             raise
         raise OutputError(f"{what}: cannot be written ({error.strerror}); {way_out}") from error
+
+
+@contextmanager
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file ``path``, made with its folder where missing; the block may delete it.
+
+    Yields whether the lock is held: always where ``wait``, otherwise only if nobody else holds it.
+    Excludes threads as well as processes; is not re-entrant.
+    """
+    descriptor = _locked(path, wait=wait)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(path: Path, *, wait: bool) -> int | None:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # somebody deleted the folder since the line above
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_open_at(descriptor, path):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # deleted by its last holder: whoever comes next locks another file
+
+
+def is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sha256_of(path: Path) -> str:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from score_to_audio import manifest
+from score_to_audio.errors import InputError, StoreError
 from score_to_audio.files import check_output_folder, sha256_of, sweep
 from score_to_audio.manifest import MANIFEST, read_manifest
 from score_to_audio.stages import (
-    Made,
     Pipeline,
+    StageResult,
     deliver,
     encode,
     find_audio,
@@ -27,8 +28,8 @@ from score_to_audio.stages import (
     render,
     synthesize,
 )
-from score_to_audio.store import ArtifactStore, StoreError
-from score_to_audio.types import Artifact, InputError
+from score_to_audio.store import ArtifactStore
+from score_to_audio.types import Artifact
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def _below(folder: Path, file: Path) -> Path:
 
 
 def _suffixes() -> list[str]:
-    from adapters.musicxml import SUFFIXES
+    from score_to_audio.formats.scores.reader import SUFFIXES
 
     return sorted(SUFFIXES)
 
@@ -177,8 +178,8 @@ class Outcome:
     """What became of a job."""
 
     job: Job
-    performance: Made | None = None
-    audio: Made | None = None
+    performance: StageResult | None = None
+    audio: StageResult | None = None
     files: tuple[Path, ...] = ()
     error: str | None = None
 
@@ -236,7 +237,12 @@ def prepare_output(jobs: Sequence[Job], output: Path) -> None:
 
 
 def finish(
-    job: Job, pipeline: Pipeline, performance: Made, audio: Made, store: ArtifactStore, output: Path
+    job: Job,
+    pipeline: Pipeline,
+    performance: StageResult,
+    audio: StageResult,
+    store: ArtifactStore,
+    output: Path,
 ) -> Outcome:
     """Put the results of a job into ``output``, in all formats that were asked for."""
     wanted = [("mid", performance.artifact)]

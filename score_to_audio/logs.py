@@ -23,7 +23,7 @@ def wanted() -> str:
     """ "text" or "json". Raises ``InputError`` for anything else."""
     kind = os.environ.get("SCORE_TO_AUDIO_LOG") or "text"
     if kind not in KINDS:
-        from score_to_audio.types import InputError
+        from score_to_audio.errors import InputError
 
         raise InputError(f"SCORE_TO_AUDIO_LOG is {kind!r}; known: {', '.join(KINDS)}")
     return kind
@@ -42,7 +42,7 @@ def configure(*, debug: bool = False) -> None:
         use_json_lines()
 
 
-def follow_wish() -> None:
+def configure_flow_logging() -> None:
     """Within a flow, whose process has handlers of its own: JSON lines where the environment wants them."""
     if wanted() == "json":
         use_json_lines()

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from score_to_audio.errors import InputError
 from score_to_audio.files import replacing, writing
-from score_to_audio.types import InputError
 
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.csv"

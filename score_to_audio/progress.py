@@ -1,6 +1,6 @@
 """How a long computation tells where it is, and keeps the parts that it has finished.
 
-Plug-ins call ``report`` and ``keep``; whoever runs them listens with ``listening`` and ``keeping``.
+Plug-ins call ``report`` and ``cached_part``; whoever runs them listens with ``listening`` and ``part_cache``.
 Without a listener both do nothing beyond the work itself, so that a model needs no store and no terminal.
 """
 
@@ -30,7 +30,7 @@ def report(done: float, total: float, unit: str) -> None:
         listener(done, total, unit)
 
 
-def keep(name: str, make: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
+def cached_part(name: str, make: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
     """The part called ``name``: from an earlier, interrupted run of the same work, or made now.
 
     The name needs to be unique within one ``render`` or ``synthesize``; options, input and seed are
@@ -52,7 +52,7 @@ def listening(listener: Report) -> Iterator[None]:
 
 
 @contextmanager
-def keeping(keeper: Keep) -> Iterator[None]:
+def part_cache(keeper: Keep) -> Iterator[None]:
     """Keep parts made within the block, in this thread, through ``keeper``."""
     token = _keep.set(keeper)
     try:

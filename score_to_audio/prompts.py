@@ -12,9 +12,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
 from score_to_audio.plugins import Prompt
-from score_to_audio.types import InputError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
@@ -52,8 +52,8 @@ def find_prompt(name_or_path: str) -> Prompt:
 
 def read(audio: Path, midi: Path | None) -> Prompt:
     """A prompt from its files. Raises ``InputError`` for files that cannot be read."""
-    from adapters.audio import read_audio
-    from adapters.midi import read_performance
+    from score_to_audio.formats.audio import read_audio
+    from score_to_audio.formats.midi import read_performance
 
     performance = read_performance(midi) if midi else None
     waveform = read_audio(audio)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from score_to_audio import checkpoints
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, Parameters, Spec, checkpoint_roles
-from score_to_audio.types import InputError
 
 Kind = Literal["renderer", "synthesizer"]
 
@@ -101,7 +101,7 @@ def _parse(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class ResolvedPlugin:
     """A plug-in whose options and checkpoints are there and valid: ready to be built and run."""
 
     kind: Kind
@@ -117,13 +117,13 @@ class Prepared:
 
 def prepare(
     kind: Kind, name: str, options: Mapping[str, Any] | None = None, *, seed: int = 0, device: str = "auto"
-) -> Prepared:
+) -> ResolvedPlugin:
     """Check everything that a plug-in needs before any work starts. Raises ``InputError``."""
     found = spec(kind, name)
     values = parameters(kind, name, options or {})
     if seed < 0:
         raise InputError(f"the seed must not be negative (got {seed})")
-    return Prepared(
+    return ResolvedPlugin(
         kind=kind,
         name=name,
         spec=found,
@@ -157,7 +157,7 @@ MAX_BUILT = 4
 """Models kept in a process; more than a comparison's usual conditions would only fill the memory."""
 
 
-def build(prepared: Prepared) -> Any:
+def build(prepared: ResolvedPlugin) -> Any:
     """The plug-in itself, loaded once per process for the same options, checkpoints and device."""
     key = (
         prepared.kind,

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from score_to_audio import progress
+from score_to_audio.errors import InputError, StageError
 from score_to_audio.files import replacing, sha256_of, writing
 from score_to_audio.plugins import Prompt, input_files
-from score_to_audio.registry import Prepared, build, prepare, validated
+from score_to_audio.registry import ResolvedPlugin, build, prepare, validated
 from score_to_audio.store import ArtifactStore, artifact_key
-from score_to_audio.types import Artifact, AudioStream, InputError, Performance, Provenance, Score
+from score_to_audio.types import Artifact, AudioStream, Performance, Provenance, Score
 from score_to_audio.wording import brief
 
 if TYPE_CHECKING:
-    from adapters.musicxml import ScoreOptions
+    from score_to_audio.formats.scores.reader import ScoreOptions
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
@@ -51,12 +52,8 @@ MAX_REASON = 500
 """Characters of an error's text that are passed on: the record keeps them, and people read them."""
 
 
-class StageError(Exception):
-    """A model failed on an input that it should have coped with: one sentence."""
-
-
 @dataclass(frozen=True)
-class Made:
+class StageResult:
     """An artifact and how it came: found in the store or made now, in how many seconds."""
 
     artifact: Artifact
@@ -68,8 +65,8 @@ class Made:
 class Pipeline:
     """A renderer, a synthesizer and everything that they need: checked, ready to run on any score."""
 
-    renderer: Prepared
-    synthesizer: Prepared
+    renderer: ResolvedPlugin
+    synthesizer: ResolvedPlugin
     score_options: ScoreOptions
     prompt: Prompt | None = None
     formats: tuple[AudioFormat, ...] = ("wav",)
@@ -98,7 +95,7 @@ def prepare_pipeline(
 
 
 def read_score_options(options: Mapping[str, Any]) -> ScoreOptions:
-    from adapters.musicxml import ScoreOptions
+    from score_to_audio.formats.scores.reader import ScoreOptions
 
     values = validated(ScoreOptions, options, prefix="score", owner="the score reader")
     assert isinstance(values, ScoreOptions)
@@ -122,12 +119,14 @@ def audio_format(name: str) -> AudioFormat:
 # ------------------------------------------------------------------------------------------ stage 1
 
 
-def render(path: Path, prepared: Prepared, store: ArtifactStore, *, score_options: ScoreOptions) -> Made:
+def render(
+    path: Path, prepared: ResolvedPlugin, store: ArtifactStore, *, score_options: ScoreOptions
+) -> StageResult:
     """Score file -> performance MIDI in the store.
 
     Raises ``InputError`` for a score that cannot be read or played, ``StageError`` if the model fails.
     """
-    from adapters.midi import performance_to_midi
+    from score_to_audio.formats.midi import performance_to_midi
 
     score, wanted = _performance(path, prepared, score_options)
 
@@ -139,7 +138,7 @@ def render(path: Path, prepared: Prepared, store: ArtifactStore, *, score_option
     return wanted.get_or_make(store, make)
 
 
-def _performed(performance: object, prepared: Prepared, path: Path) -> Performance:
+def _performed(performance: object, prepared: ResolvedPlugin, path: Path) -> Performance:
     """The same performance; raises ``StageError`` for what is none, or has no notes."""
     if not isinstance(performance, Performance):
         kind = type(performance).__name__
@@ -150,14 +149,14 @@ def _performed(performance: object, prepared: Prepared, path: Path) -> Performan
 
 
 def find_performance(
-    path: Path, prepared: Prepared, store: ArtifactStore, *, score_options: ScoreOptions
-) -> Made | None:
+    path: Path, prepared: ResolvedPlugin, store: ArtifactStore, *, score_options: ScoreOptions
+) -> StageResult | None:
     """What ``render`` would find in the store; None where it would have to render."""
     return _performance(path, prepared, score_options)[1].find(store)
 
 
-def _performance(path: Path, prepared: Prepared, score_options: ScoreOptions) -> tuple[Score, _Wanted]:
-    from adapters.musicxml import read_score
+def _performance(path: Path, prepared: ResolvedPlugin, score_options: ScoreOptions) -> tuple[Score, _Wanted]:
+    from score_to_audio.formats.scores.reader import read_score
 
     started = time.perf_counter()
     score = read_score(path, score_options)
@@ -171,19 +170,19 @@ def _performance(path: Path, prepared: Prepared, score_options: ScoreOptions) ->
 
 def synthesize(
     midi: Path,
-    prepared: Prepared,
+    prepared: ResolvedPlugin,
     store: ArtifactStore,
     *,
     prompt: Prompt | None = None,
     name: str | None = None,
     parent: str | None = None,
-) -> Made:
+) -> StageResult:
     """Performance MIDI file -> WAV in the store.
 
     ``name``: what the provenance calls the input; ``parent``: key of the artifact that it is, if it is one.
     """
-    from adapters.audio import write_audio
-    from adapters.midi import read_performance
+    from score_to_audio.formats.audio import write_audio
+    from score_to_audio.formats.midi import read_performance
 
     if not midi.is_file():
         raise InputError(f"{midi}: no such MIDI file")
@@ -201,15 +200,15 @@ def synthesize(
 
 
 def find_audio(
-    performance: Artifact, prepared: Prepared, store: ArtifactStore, *, prompt: Prompt | None, name: str
-) -> Made | None:
+    performance: Artifact, prepared: ResolvedPlugin, store: ArtifactStore, *, prompt: Prompt | None, name: str
+) -> StageResult | None:
     """What ``synthesize`` would find in the store for a performance; None where it would have to work."""
     used_prompt = prompt if prepared.spec.uses_prompt else None
     return _sound(performance.sha256, prepared, used_prompt, name, performance.key).find(store)
 
 
 def _sound(
-    input_hash: str, prepared: Prepared, prompt: Prompt | None, name: str, parent: str | None
+    input_hash: str, prepared: ResolvedPlugin, prompt: Prompt | None, name: str, parent: str | None
 ) -> _Wanted:
     started = time.perf_counter()
     provenance = _provenance("synthesize", prepared, input_hash=input_hash, input_name=name, parent=parent)
@@ -217,17 +216,17 @@ def _sound(
     return _Wanted(key, "audio.wav", provenance, started)
 
 
-def _stream(prepared: Prepared, performance: Performance, prompt: Prompt | None) -> AudioStream:
+def _stream(prepared: ResolvedPlugin, performance: Performance, prompt: Prompt | None) -> AudioStream:
     synthesizer = build(prepared)
     if hasattr(synthesizer, "stream"):
         streamed: AudioStream = synthesizer.stream(performance, prompt=prompt, seed=prepared.seed)
         return streamed
-    from adapters.audio import stream_of
+    from score_to_audio.formats.audio import stream_of
 
     return stream_of(synthesizer.synthesize(performance, prompt=prompt, seed=prepared.seed))
 
 
-def _checked(stream: AudioStream, prepared: Prepared, source: str) -> AudioStream:
+def _checked(stream: AudioStream, prepared: ResolvedPlugin, source: str) -> AudioStream:
     """The same stream; raises ``StageError`` for what is no sound: not finite, or silent throughout."""
 
     def blocks() -> Iterator[Any]:
@@ -243,20 +242,20 @@ def _checked(stream: AudioStream, prepared: Prepared, source: str) -> AudioStrea
     return replace(stream, blocks=blocks())
 
 
-def encode(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> Made:
+def encode(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> StageResult:
     """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
-    from adapters.audio import stream_audio, write_audio
+    from score_to_audio.formats.audio import stream_audio, write_audio
 
     if wanted == "wav":
-        return Made(audio, True, 0.0)
+        return StageResult(audio, True, 0.0)
     return _encoding(audio, wanted).get_or_make(
         store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=wanted)
     )
 
 
-def find_encoding(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> Made | None:
+def find_encoding(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> StageResult | None:
     """What ``encode`` would find in the store; None where it would have to encode."""
-    return Made(audio, True, 0.0) if wanted == "wav" else _encoding(audio, wanted).find(store)
+    return StageResult(audio, True, 0.0) if wanted == "wav" else _encoding(audio, wanted).find(store)
 
 
 def _encoding(audio: Artifact, wanted: AudioFormat) -> _Wanted:
@@ -290,11 +289,11 @@ class _Wanted:
     started: float
     """When its stage started, by ``time.perf_counter``."""
 
-    def find(self, store: ArtifactStore) -> Made | None:
+    def find(self, store: ArtifactStore) -> StageResult | None:
         artifact = store.get(self.key)
-        return Made(artifact, True, time.perf_counter() - self.started) if artifact else None
+        return StageResult(artifact, True, time.perf_counter() - self.started) if artifact else None
 
-    def get_or_make(self, store: ArtifactStore, make: Callable[[Path], None]) -> Made:
+    def get_or_make(self, store: ArtifactStore, make: Callable[[Path], None]) -> StageResult:
         artifact, cached = store.get_or_make(
             self.key,
             name=self.name,
@@ -302,23 +301,23 @@ class _Wanted:
             provenance=self.provenance,
             make=make,
         )
-        return Made(artifact, cached, time.perf_counter() - self.started)
+        return StageResult(artifact, cached, time.perf_counter() - self.started)
 
 
 @contextmanager
-def _running(prepared: Prepared, path: Path, store: ArtifactStore, wanted: _Wanted) -> Iterator[None]:
+def _running(prepared: ResolvedPlugin, path: Path, store: ArtifactStore, wanted: _Wanted) -> Iterator[None]:
     """A block in which a model runs on the input ``path``."""
 
-    def keep(name: str, make: Callable[[], progress.Arrays]) -> progress.Arrays:
-        return store.keep(wanted.key, name, make)
+    def cached_part(name: str, make: Callable[[], progress.Arrays]) -> progress.Arrays:
+        return store.cached_part(wanted.key, name, make)
 
-    with _device[prepared.device], _named_failures(prepared, path), progress.keeping(keep):
+    with _device[prepared.device], _named_failures(prepared, path), progress.part_cache(cached_part):
         yield
 
 
 def _provenance(
     stage: Literal["render", "synthesize"],
-    prepared: Prepared,
+    prepared: ResolvedPlugin,
     *,
     input_hash: str,
     input_name: str,
@@ -358,7 +357,7 @@ def _content(value: Any) -> Any:
 
 
 @contextmanager
-def _named_failures(prepared: Prepared, path: Path) -> Iterator[None]:
+def _named_failures(prepared: ResolvedPlugin, path: Path) -> Iterator[None]:
     """Turns whatever a model raises into one sentence that names the model and the input."""
     try:
         yield

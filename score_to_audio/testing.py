@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Parameters, Prompt, Spec
-from score_to_audio.registry import Kind, Prepared, build, parameters, plugin, prepare
-from score_to_audio.types import Controls, InputError, Performance, Score, Waveform
+from score_to_audio.registry import Kind, ResolvedPlugin, build, parameters, plugin, prepare
+from score_to_audio.types import Controls, Performance, Score, Waveform
 
 HEAVY_MODULES = ("torch", "prefect", "partitura", "scipy", "soundfile", "pretty_midi", "encodec")
 """Listing the plug-ins must not import any of these."""
@@ -127,7 +128,7 @@ def shortest_score() -> Score:
 
 
 def _score(text: str) -> Score:
-    from adapters.musicxml import ScoreOptions, parse_score
+    from score_to_audio.formats.scores.reader import ScoreOptions, parse_score
 
     parse = partial(parse_score, options=ScoreOptions())
     return Score(path=Path("example.musicxml"), content=text.encode(), parse=parse)
@@ -156,7 +157,7 @@ def no_performance() -> Performance:
 # --------------------------------------------------------------------------------- what all must do
 
 
-def _prepared(kind: Kind, name: str, options: Mapping[str, Any], seed: int = 0) -> Prepared:
+def _prepared(kind: Kind, name: str, options: Mapping[str, Any], seed: int = 0) -> ResolvedPlugin:
     return prepare(kind, name, options, seed=seed, device="cpu")
 
 
@@ -214,7 +215,7 @@ def _check_rendering(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
 
 
 def _check_renderer_seed(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
-    from adapters.midi import performance_to_midi
+    from score_to_audio.formats.midi import performance_to_midi
 
     renderer = build(_prepared(kind, name, options))
     first, again, other = (

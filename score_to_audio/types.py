@@ -21,13 +21,6 @@ SUSTAIN, SOSTENUTO, SOFT = 64, 66, 67
 """MIDI controller numbers of the three pedals (MIDI 1.0, Table III)."""
 
 
-class InputError(ValueError):
-    """Input that cannot be used: one sentence that names the file, the place in it and the way out.
-
-    The command line prints it as it is and exits with code 2.
-    """
-
-
 # ----------------------------------------------------------------------------------------- the score
 
 

@@ -1,7 +1,7 @@
 """Reading tensors out of checkpoint files without running anything that they contain.
 
 A PyTorch checkpoint is a pickle, and a pickle is a program. Here only tensors and plain containers are built;
-objects of packages that a caller names are read as inert ``Foreign`` data; everything else is refused.
+objects of packages that a caller names are read as inert ``OpaqueObject`` data; everything else is refused.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 from score_to_audio.wording import brief, reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Foreign:
+class OpaqueObject:
     """What is left of an object whose class is not loaded: its name, arguments, state and items."""
 
     qualified_name = ""
 
-    def __new__(cls, *_args: Any, **_options: Any) -> Foreign:
+    def __new__(cls, *_args: Any, **_options: Any) -> OpaqueObject:
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -45,7 +45,7 @@ class Foreign:
     def extend(self, values: Iterable[Any]) -> None:
         self.__dict__.setdefault("entries", []).extend(values)
 
-    def __call__(self, *_args: Any, **_options: Any) -> Foreign:
+    def __call__(self, *_args: Any, **_options: Any) -> OpaqueObject:
         return self
 
     def __repr__(self) -> str:
@@ -57,8 +57,8 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
 
     Tensors of a PyTorch file stay mapped to it until they are used, so that loading costs no second copy.
 
-    ``foreign``: packages whose objects are read as ``Foreign`` (``config_of`` turns omegaconf's into plain
-    data). Raises ``InputError`` that names what was found for anything else.
+    ``foreign``: packages whose objects are read as ``OpaqueObject`` (``config_of`` turns omegaconf's into
+    plain data). Raises ``InputError`` that names what was found for anything else.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
@@ -117,7 +117,7 @@ def safetensors_metadata(path: Path) -> dict[str, str]:
 
 def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:
     """A stand-in for the ``pickle`` module whose unpickler builds nothing but data."""
-    stand_ins: dict[str, type[Foreign]] = {}
+    stand_ins: dict[str, type[OpaqueObject]] = {}
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
@@ -127,7 +127,7 @@ def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:
                 return allowed[qualified]
             if any(module == package or module.startswith(f"{package}.") for package in foreign):
                 return stand_ins.setdefault(
-                    qualified, type("Foreign", (Foreign,), {"qualified_name": qualified})
+                    qualified, type("Foreign", (OpaqueObject,), {"qualified_name": qualified})
                 )
             raise InputError(
                 f"contains {qualified}, which is neither a tensor nor plain data; it will not be run"
@@ -177,9 +177,9 @@ def _encode_latin1(text: str, _encoding: str = "latin1") -> bytes:
 
 
 def config_of(value: Any) -> Any:
-    """Plain dicts, lists and values out of omegaconf objects that were read as ``Foreign`` (their pickled
+    """Plain dicts, lists and values out of omegaconf objects read as ``OpaqueObject`` (their pickled
     state holds the content of a node under ``_content`` or ``_val``); plain values pass unchanged."""
-    if isinstance(value, Foreign):
+    if isinstance(value, OpaqueObject):
         state = getattr(value, "state", None)
         if isinstance(state, tuple):  # (__dict__, slots)
             state = {**(state[0] or {}), **(state[1] or {})}
@@ -221,7 +221,7 @@ def count_tensors(content: Any) -> tuple[int, int]:
     if isinstance(content, torch.Tensor):
         return 1, content.numel()
     entries = content.values() if isinstance(content, Mapping) else content
-    if not isinstance(entries, Iterable) or isinstance(entries, str | bytes | Foreign):
+    if not isinstance(entries, Iterable) or isinstance(entries, str | bytes | OpaqueObject):
         return 0, 0
     counts = [count_tensors(entry) for entry in entries]
     return sum(tensors for tensors, _ in counts), sum(values for _, values in counts)

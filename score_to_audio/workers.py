@@ -26,9 +26,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from score_to_audio import jobs
+from score_to_audio.errors import StageError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.registry import build
-from score_to_audio.stages import Pipeline, StageError
+from score_to_audio.stages import Pipeline
 from score_to_audio.store import ArtifactStore, open_store
 
 LOADING_TIME = 600.0

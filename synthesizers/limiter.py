@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
+from score_to_audio.formats.audio import stream_of
+from score_to_audio.progress import report
+from score_to_audio.types import AudioStream, Waveform
 from synthesizers.levels import MOST_OVERSHOOT, TRUE_PEAK_TAPS, true_peak_envelope
 
 CEILING = 10 ** (-1.2 / 20)
@@ -47,6 +51,28 @@ def limited(blocks: Iterable[Block], sample_rate: int) -> Iterator[Block]:
             reduced / sample_rate,
             -20 * np.log10(least),
         )
+
+
+def limited_stream(sound: Waveform) -> AudioStream:
+    """A whole sound as a stream, peaks limited to -1 dBTP: what a codec gives may exceed full scale."""
+    stream = stream_of(sound)
+    return replace(stream, blocks=limited(stream.blocks, stream.sample_rate))
+
+
+def finished(blocks: Iterator[Block], *, sample_rate: int, seconds: float) -> AudioStream:
+    """What a synthesizer delivers of its stereo blocks: peaks limited to -1 dBTP, progress reported.
+
+    ``seconds``: expected length.
+    """
+
+    def reported() -> Iterator[Block]:
+        done = 0
+        for block in limited(blocks, sample_rate):
+            done += block.shape[1]
+            report(min(done / sample_rate, seconds), seconds, "seconds of sound")
+            yield block
+
+    return AudioStream(sample_rate, 2, reported())
 
 
 def _gain(samples: Block, reach: int) -> NDArray[np.float64]:

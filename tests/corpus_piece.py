@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-ARCHIVE = Path(__file__).parents[1].parent / "shared" / "data" / "asap" / "corpus.tar.xz"
+from tests.paths import SHARED
+
+ARCHIVE = SHARED / "data" / "asap" / "corpus.tar.xz"
 PIECE = "Mozart/Piano_Sonatas/12-1"
 """Of the validation split: four robust alignments, no part in finding quantities or weights."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.musicxml import read_score
 from renderers.kth_rules.play import play
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.types import SOFT, SUSTAIN, Performance
 
 TICKS_PER_SECOND = 960

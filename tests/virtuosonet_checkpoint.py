@@ -11,8 +11,9 @@ import torch
 
 from renderers.virtuosonet.network import NetworkSizes, VirtuosoNet
 from tests.parity.golden_files import fill
+from tests.paths import GOLDEN
 
-RECORDED = Path(__file__).parent / "golden" / "virtuosonet"
+RECORDED = GOLDEN / "virtuosonet"
 
 
 def write_checkpoint(path: Path, *, size: Literal["tiny", "full"] = "tiny", salt: str = "open") -> Path:

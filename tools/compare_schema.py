@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from score_to_audio.compare.config import json_schema
+from score_to_audio.comparison.config import json_schema
 
 PLACE = Path(__file__).parents[1] / "docs" / "compare.schema.json"
 

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from adapters.audio import fix_ogg_serial
+from score_to_audio.formats.audio import fix_ogg_serial
 from synthesizers.levels import k_weighted
 
 SCOPE = "@audio-samples"

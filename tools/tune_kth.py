@@ -22,11 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from adapters.musicxml import read_score
 from renderers import tempo
-from renderers.kth_rules import loudness, palettes, pedal, play, timing, touch
-from renderers.kth_rules.reading import Reading
-from score_to_audio.evaluation.expression import (
+from renderers.expression import (
     LOCAL_BEATS,
     PEDAL_PLACES,
     Expression,
@@ -37,8 +34,12 @@ from score_to_audio.evaluation.expression import (
     moving_mean,
     nan_average,
 )
-from score_to_audio.evaluation.matches import Piece, pieces, read_match_cached
-from score_to_audio.types import InputError, ParsedScore
+from renderers.kth_rules import loudness, palettes, pedal, play, timing, touch
+from renderers.kth_rules.reading import Reading
+from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.types import ParsedScore
 
 Floats = NDArray[np.float64]
 

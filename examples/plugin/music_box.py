@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from score_to_audio import Checkpoint, InputError, Parameters, Performance, Prompt, Score, Spec, Waveform
+from score_to_audio import Checkpoint, Parameters, Performance, Prompt, Score, Spec, Waveform
+from score_to_audio.errors import InputError
 
 
 class MetronomeParameters(Parameters):

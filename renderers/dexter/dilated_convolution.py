@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from score_to_audio.dense import Dense
+from score_to_audio.packed_linear import PackedLinear
 
 TAPS = 3
 TILE = 4
@@ -37,7 +37,7 @@ class DilatedConvolution:
         """``weight``: [C', C, 3]."""
         transform = torch.tensor(KERNEL_TRANSFORM, device=weight.device)
         kernels = torch.einsum("kr,ocr->koc", transform, weight.detach().float())
-        self._products = [Dense(kernel, None, weight.dtype, str(weight.device)) for kernel in kernels]
+        self._products = [PackedLinear(kernel, None, weight.dtype, str(weight.device)) for kernel in kernels]
         self._dilation, self._channels = dilation, weight.shape[0]
 
     def __call__(self, x: Tensor, shift: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from renderers.dexter.dilated_convolution import TAPS, DilatedConvolution
-from score_to_audio.dense import Dense
+from score_to_audio.packed_linear import PackedLinear
 
 STEP_FREQUENCIES = 64
 STEP_WIDTH = 512
@@ -98,7 +98,7 @@ class _Layer:
     """A residual layer laid out for repeated use."""
 
     convolution: DilatedConvolution
-    output: Dense
+    output: PackedLinear
 
 
 @dataclass(frozen=True)
@@ -206,10 +206,10 @@ def _laid_out(layer: ResidualLayer) -> _Layer:
     )
 
 
-def _dense(pointwise: nn.Conv1d, *, relu: bool = False) -> Dense:
+def _dense(pointwise: nn.Conv1d, *, relu: bool = False) -> PackedLinear:
     """A convolution of one tap as a linear layer."""
     weight = pointwise.weight[:, :, 0]
-    return Dense(weight, _bias(pointwise), weight.dtype, str(weight.device), relu=relu)
+    return PackedLinear(weight, _bias(pointwise), weight.dtype, str(weight.device), relu=relu)
 
 
 def _bias(convolution: nn.Conv1d) -> Tensor:

@@ -26,7 +26,7 @@ from renderers.virtuosonet.notation import (
     Tempo,
     TimeSignature,
 )
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-from score_to_audio.dense import Dense
+from score_to_audio.packed_linear import PackedLinear
 
 Floats = NDArray[np.float32]
 
@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
 
 def product(weights: Floats) -> Callable[[Floats], Floats]:
     """What multiplies rows [T, inputs] with [inputs, outputs], by PyTorch."""
-    dense = Dense(torch.from_numpy(weights.T), None, torch.float32, "cpu")
+    dense = PackedLinear(torch.from_numpy(weights.T), None, torch.float32, "cpu")
 
     def multiply(rows: Floats) -> Floats:
         result: Floats = dense(torch.from_numpy(rows)).numpy()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from score_to_audio.dense import Dense
+from score_to_audio.packed_linear import PackedLinear
 
 Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -27,11 +27,11 @@ class Layer:
     """A pre-norm decoder layer. Norms are [stages, 2, width]: weight and bias for each stage."""
 
     norm1: Tensor
-    project_in: Dense
-    project_out: Dense
+    project_in: PackedLinear
+    project_out: PackedLinear
     norm2: Tensor
-    feed_in: Dense
-    feed_out: Dense
+    feed_in: PackedLinear
+    feed_out: PackedLinear
 
 
 class Cache(Protocol):

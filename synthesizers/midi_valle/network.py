@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from score_to_audio.dense import Dense
+from score_to_audio.packed_linear import PackedLinear
 from synthesizers.midi_valle.layers import (
     DTYPES,
     Attend,
@@ -237,9 +237,9 @@ class _Builder:
     def tensor(self, name: str) -> Tensor:
         return self._read(name)[name].to(self._device, torch.float32, copy=True)
 
-    def dense(self, name: str, dtype: torch.dtype) -> Dense:
+    def dense(self, name: str, dtype: torch.dtype) -> PackedLinear:
         found = self._read(name)
-        return Dense(found[f"{name}.weight"], found.get(f"{name}.bias"), dtype, self._device)
+        return PackedLinear(found[f"{name}.weight"], found.get(f"{name}.bias"), dtype, self._device)
 
     def transformer(self, name: str, stages: list[Tensor] | None) -> Transformer:
         layers = [self._layer(f"{name}.layers.{index}.", stages) for index in range(self._sizes.layers)]
@@ -250,8 +250,10 @@ class _Builder:
     def _layer(self, prefix: str, stages: list[Tensor] | None) -> Layer:
         found = self._read(prefix)
 
-        def dense(name: str, weight: str = ".weight", bias: str = ".bias", *, relu: bool = False) -> Dense:
-            return Dense(
+        def dense(
+            name: str, weight: str = ".weight", bias: str = ".bias", *, relu: bool = False
+        ) -> PackedLinear:
+            return PackedLinear(
                 found[prefix + name + weight],
                 found[prefix + name + bias],
                 self._dtype,

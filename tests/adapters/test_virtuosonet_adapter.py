@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.midi import performance_to_midi
-from adapters.musicxml import read_score
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, read_checkpoint
+from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import performance_to_midi
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint, Renderer
 from score_to_audio.testing import Check, renderer_checks
-from score_to_audio.types import InputError, Performance
+from score_to_audio.types import Performance
+from tests.paths import GOLDEN
 from tests.renderers.virtuosonet_scores import attributes, document, four_quarters, note
 from tests.virtuosonet_checkpoint import checkpoint, write_checkpoint
 
-SCORES = Path(__file__).parents[1] / "golden" / "virtuosonet" / "scores"
+SCORES = GOLDEN / "virtuosonet" / "scores"
 PUBLISHED = SCORES.parent / "tiny_checkpoint.pt"
 QUIRKS = SCORES / "quirks_single_part.musicxml"
 

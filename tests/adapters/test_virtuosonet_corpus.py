@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.musicxml import read_score
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, note_ids, read_notes
 from adapters.virtuosonet_corpus import matches_of
+from renderers.expression import agreement, grid, mean_expression, measure
 from renderers.kth_rules.play import play as play_by_rules
 from renderers.virtuosonet import features as columns
 from renderers.virtuosonet.encoding import encode
 from renderers.virtuosonet.performance import performance
 from renderers.virtuosonet.playing import play
 from score_to_audio import checkpoints
-from score_to_audio.evaluation.expression import agreement, grid, mean_expression, measure
-from score_to_audio.evaluation.matches import read_match
+from score_to_audio.formats.matches import read_match
+from score_to_audio.formats.scores.reader import read_score
 from tests.corpus_piece import corpus_piece
 
 pytestmark = pytest.mark.slow

@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.musicxml import read_score
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, read_checkpoint
 from adapters.virtuosonet_corpus import prepare
 from adapters.virtuosonet_training import BEST, CURVE, LAST, Config, export, read_config, train
+from renderers.expression import agreement, grid, mean_expression, measure
 from score_to_audio import checkpoints
-from score_to_audio.evaluation.expression import agreement, grid, mean_expression, measure
-from score_to_audio.evaluation.matches import pieces, read_match
+from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import pieces, read_match
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.testing import Check, renderer_checks
-from score_to_audio.types import InputError
+from tests.paths import PROJECT
 from tests.small_corpus import write_corpus
 
-ROOT = Path(__file__).parents[2]
+ROOT = PROJECT
 SCORES = ROOT / "examples" / "scores"
 LEARNT = ("chopin_prelude_op28_no7", "petzold_minuet_bwv_anh114")
 PUBLISHED = ROOT / "tests" / "golden" / "virtuosonet" / "tiny_checkpoint.pt"

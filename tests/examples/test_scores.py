@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from adapters.score_partitura import import_partitura
+from score_to_audio.formats.scores.partitura_bridge import import_partitura
+from tests.paths import PROJECT
 from tools.typeset import DIVISIONS, musicxml
 from tools.typeset_pieces import PIECES
 from tools.typeset_pieces.notation import Piece, measure
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = PROJECT
 SCORES = REPOSITORY / "examples" / "scores"
 SIZE_LIMIT = 150_000
 """Bytes."""

@@ -25,7 +25,7 @@ DRIVER = """
 from flows import shards
 shards.LOST_AFTER = 5 * shards.BEAT
 shards.START_TIME = 60.0
-from score_to_audio.cli import main
+from score_to_audio.cli.main import main
 main()
 """
 """The command line, less patient than usual with processes that show no sign of life."""

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from tests.paths import PROJECT
 from tests.trial.trial_kit import install_trial_plugins
 
-PROJECT = Path(__file__).parents[2]
 PATIENCE = 180
 """Seconds after which something counts as hanging."""
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from score_to_audio.errors import InputError
 from score_to_audio.manifest import read_manifest
-from score_to_audio.types import InputError
 from tests.flows.conftest import PATIENCE, PROJECT, Server, kill_with_children
 from tests.trial.trial_kit import write_scores
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from score_to_audio.errors import InputError
 from score_to_audio.jobs import read_manifest
-from score_to_audio.types import InputError
 from tests.flows.conftest import Server
 from tests.trial.trial_kit import write_scores
 

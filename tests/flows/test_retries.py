@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from score_to_audio.files import OutputError
-from score_to_audio.stages import StageError
-from score_to_audio.store import StoreError
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError, OutputError, StageError, StoreError
 
 
 class OutOfMemoryError(RuntimeError):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 
 
 @pytest.mark.slow  # imports Prefect

@@ -18,8 +18,8 @@ from unittest.mock import create_autospec
 import httpx
 import pytest
 
-from score_to_audio.commands.options import INTERRUPTED
-from score_to_audio.types import InputError
+from score_to_audio.cli.options import INTERRUPTED
+from score_to_audio.errors import InputError
 from tests.flows.conftest import PATIENCE, PROJECT, children_of, free_port
 
 SCORE = str(PROJECT / "examples/scores/petzold_minuet_bwv_anh114.musicxml")

@@ -6,12 +6,12 @@ import io
 import os
 import zipfile
 from functools import cache
-from pathlib import Path
 
 import mido
 import numpy as np
 
-from tests.adapters.score_builder import (
+from tests.paths import EXAMPLE_SCORES
+from tests.score_to_audio.formats.scores.score_builder import (
     attributes,
     backup,
     direction,
@@ -22,10 +22,10 @@ from tests.adapters.score_builder import (
     repeat,
     words,
 )
-from tests.adapters.test_score_midi_mei import MEI, PPQ, played
-from tests.adapters.test_score_midi_mei import midi as midi_file
+from tests.score_to_audio.formats.scores.test_score_midi_mei import MEI, PPQ, played
+from tests.score_to_audio.formats.scores.test_score_midi_mei import midi as midi_file
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "scores"
+EXAMPLES = EXAMPLE_SCORES
 
 
 @cache
@@ -100,7 +100,7 @@ def mei() -> list[bytes]:
 @cache
 def midi() -> list[bytes]:
     """A score, and a performance with pedal and ids as the product writes it."""
-    from adapters.midi import performance_to_midi
+    from score_to_audio.formats.midi import performance_to_midi
     from score_to_audio.types import Controls, Performance
 
     conductor = [

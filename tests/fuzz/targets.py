@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 from tests.fuzz import seeds
 from tests.fuzz.mutations import Mutation, damage_archive, damage_bytes, damage_xml, damage_yaml
 
@@ -159,7 +159,7 @@ def _limited() -> Iterator[None]:
 
 def play_score(path: Path) -> None:
     """As `score-to-audio render` does with both renderers that need no checkpoint."""
-    from adapters.musicxml import read_score
+    from score_to_audio.formats.scores.reader import read_score
 
     score = read_score(path)
     notes = score.parsed.notes
@@ -174,7 +174,7 @@ def play_score(path: Path) -> None:
 
 
 def _assert_written_and_read(performance: Any) -> None:
-    from adapters.midi import performance_from_midi, performance_to_midi
+    from score_to_audio.formats.midi import performance_from_midi, performance_to_midi
 
     if len(performance):
         again = performance_from_midi(performance_to_midi(performance), name="own MIDI")
@@ -190,14 +190,14 @@ def _renderers() -> tuple[Any, ...]:
 
 def load_notated_parts(path: Path) -> None:
     """What the renderers with networks start from."""
-    from adapters.musicxml import load_parts, read_score
+    from score_to_audio.formats.scores.reader import load_parts, read_score
 
     score = read_score(path)
     load_parts(score, unfolded=True)
 
 
 def read_performance(path: Path) -> None:
-    from adapters.midi import read_performance as read
+    from score_to_audio.formats.midi import read_performance as read
 
     _assert_written_and_read(read(path))
 
@@ -217,7 +217,7 @@ def load_checkpoint(path: Path) -> None:
 
 
 def read_audio(path: Path) -> None:
-    from adapters.audio import read_audio as read
+    from score_to_audio.formats.audio import read_audio as read
 
     read(path)
 
@@ -235,7 +235,7 @@ def read_statistics(path: Path) -> None:
 
 
 def read_comparison(path: Path) -> None:
-    from score_to_audio.compare.config_file import read_config  # type: ignore[import-not-found, unused-ignore]
+    from score_to_audio.comparison.config_file import read_config  # type: ignore[import-not-found, unused-ignore]
 
     read_config(path)
 
@@ -253,5 +253,5 @@ TARGETS = {
     "model-config": Target(".yaml", seeds.model_config, damage_yaml, read_model_config),
     "statistics": Target(".npz", seeds.statistics, damage_archive(damage_bytes), read_statistics),
 }
-if find_spec("score_to_audio.compare"):
+if find_spec("score_to_audio.comparison"):
     TARGETS["comparison"] = Target(".yaml", seeds.comparisons, damage_yaml, read_comparison)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 from tests.fuzz.targets import TARGETS, check, mutated
 
 MEMORY = 1 << 30

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.paths import PROJECT
+
 if TYPE_CHECKING:
     from torch import nn
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = PROJECT
 
 
 def golden_root() -> Path:

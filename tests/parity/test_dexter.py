@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adapters.dexter import official_columns
-from adapters.midi import read_performance
-from adapters.musicxml import ScoreOptions, load_partitura_score, read_score
-from adapters.score_partitura import import_partitura
 from renderers.dexter import performance_codec, sampler, windows
 from renderers.dexter.encoding import encode, match, sounding_durations
 from renderers.dexter.network import Denoiser, DenoiserConfig, Trace, step_table
 from score_to_audio import Controls
+from score_to_audio.formats.midi import read_performance
+from score_to_audio.formats.scores.partitura_bridge import import_partitura
+from score_to_audio.formats.scores.reader import ScoreOptions, load_partitura_score, read_score
 from tests.parity.golden_files import case_name, fill, golden_root, load_arrays, load_cases, load_config, salt
 
 CONFIG = load_config("dexter")

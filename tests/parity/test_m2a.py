@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adapters.m2a import notes_of, vocoder
-from adapters.midi import read_performance
+from score_to_audio.formats.midi import read_performance
 from score_to_audio.weights import load_strictly
 from synthesizers.m2a import decoding, espnet, joining, piano_roll, spectrum
 from synthesizers.m2a.network import AcousticModel

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adapters.audio import read_audio
-from score_to_audio.evaluation import spectral
+from score_to_audio.comparison.evaluation import spectral
+from score_to_audio.formats.audio import read_audio
 from synthesizers.m2a.spectrum import filter_bank
 from tests.parity.golden_files import golden_root, load_arrays
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PROJECT = Path(__file__).parents[2]
+from tests.paths import PROJECT
+
 LINES = (PROJECT / "requirements" / "constraints.txt").read_text("utf-8").splitlines()
 PYTHONS = ("3.11", "3.12", "3.13")
 

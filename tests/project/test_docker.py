@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-PROJECT = Path(__file__).parents[2]
+from tests.paths import PROJECT
+
 DOCKERFILE = PROJECT / "docker" / "Dockerfile"
 COMPOSE = PROJECT / "docker" / "compose.yaml"
 SERVICE_KEYS = {

@@ -12,12 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.midi import performance_to_midi, write_performance
 from renderers.dexter import sampler, windows
 from renderers.dexter.network import Denoiser, DenoiserConfig
 from renderers.dexter.performance_codec import DATASET_MEANS, DATASET_STDS
 from renderers.dexter.score_codec import beats, score_columns
-from score_to_audio import InputError, Performance, TimeSignature
+from score_to_audio import Performance, TimeSignature
+from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import performance_to_midi, write_performance
 from score_to_audio.registry import build, prepare
 from score_to_audio.testing import example_score, renderer_checks, shortest_score
 from tests.parity.golden_files import REPOSITORY, fill
@@ -49,7 +50,7 @@ def test_conformance(index: int, checkpoint: str) -> None:
 
 @pytest.mark.parametrize("name", ["dpm-solver++", "ddim", "ddpm"])
 def test_every_note_is_played_whatever_the_network_says(name: str, checkpoint: str) -> None:
-    from adapters.musicxml import read_score
+    from score_to_audio.formats.scores.reader import read_score
 
     score = read_score(SCORE)
     performance = render(score, checkpoint, sampler=name)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.kth_rules import KthRules, KthRulesParameters, quantities
-from adapters.midi import performance_to_midi
 from renderers.kth_rules import loudness, palettes, timing, touch
 from renderers.kth_rules.play import play
+from score_to_audio.formats.midi import performance_to_midi
 from score_to_audio.testing import example_score
 from tests.renderers.score_builder import N, parsed
 

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.m2m import M2MParameters, official_notes, read_checkpoint, score_notes
-from adapters.midi import performance_to_midi
-from adapters.musicxml import read_score
 from renderers.m2m import sampling, tokens
 from renderers.m2m.network import M2MNetwork, NetworkConfig, _of_distance
 from renderers.m2m.windows import probabilities, windows
-from score_to_audio import InputError, Performance
+from score_to_audio import Performance
+from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import performance_to_midi
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.registry import build, prepare
 from score_to_audio.testing import example_score, renderer_checks
 from tests.parity.golden_files import REPOSITORY, fill

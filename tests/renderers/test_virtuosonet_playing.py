@@ -20,9 +20,10 @@ from renderers.virtuosonet.playing import Played, play, with_pedal_unsquashed, w
 from renderers.virtuosonet.score import NoteScore, read_score
 from renderers.virtuosonet.tempo_curve import TempoCurve
 from score_to_audio.types import Performance
+from tests.paths import GOLDEN
 from tests.renderers.virtuosonet_scores import attributes, document, four_quarters, note, read
 
-SCORES = sorted((Path(__file__).parents[1] / "golden" / "virtuosonet" / "scores").glob("*.musicxml"))
+SCORES = sorted((GOLDEN / "virtuosonet" / "scores").glob("*.musicxml"))
 
 
 def plain(score: NoteScore, **values: float) -> NDArray[np.float32]:

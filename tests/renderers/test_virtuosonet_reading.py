@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +17,11 @@ from renderers.virtuosonet.meter import without_gaps
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.notation import PlayedMeasure
 from renderers.virtuosonet.score import NoteScore, read_score
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
+from tests.paths import GOLDEN
 from tests.renderers.virtuosonet_scores import attributes, direction, document, four_quarters, note, read
 
-RECORDED = Path(__file__).parents[1] / "golden" / "virtuosonet"
+RECORDED = GOLDEN / "virtuosonet"
 
 
 def pitches(score: NoteScore) -> list[int]:

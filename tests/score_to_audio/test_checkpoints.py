@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio import InputError, checkpoints
+from score_to_audio import checkpoints
+from score_to_audio.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +120,7 @@ def test_a_shipped_checkpoint_is_there_without_a_download(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(tmp_path))
-    assert checkpoints.is_here("asap-small")
+    assert checkpoints.is_available("asap-small")
     found = checkpoints.find("asap-small")
     assert found.weights.is_file()
     assert found.sha256 == checkpoints.pull("asap-small").sha256

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio.files import TEMPORARY, OutputError, replacing, sweep, writing
+from score_to_audio.errors import OutputError
+from score_to_audio.files import TEMPORARY, replacing, sweep, writing
 
 WRITER = """
 import sys, time

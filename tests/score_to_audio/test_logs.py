@@ -14,6 +14,7 @@ import pytest
 
 from score_to_audio import logs
 from score_to_audio.logs import JsonLines
+from tests.paths import PROJECT
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
 
@@ -33,7 +34,7 @@ def run(tmp_path: Path, kind: str) -> subprocess.CompletedProcess[str]:
         | {
             "SCORE_TO_AUDIO_LOG": kind,
             "SCORE_TO_AUDIO_STORE": str(tmp_path / "store"),
-            "PYTHONPATH": os.pathsep.join([str(plugins), str(Path(__file__).parents[2])]),
+            "PYTHONPATH": os.pathsep.join([str(plugins), str(PROJECT)]),
         },
     )
 
@@ -78,7 +79,7 @@ def test_exceptions_and_odd_values_stay_on_one_line() -> None:
 
 
 def test_doctor_tells_about_a_shared_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from score_to_audio.environment import checks
+    from score_to_audio.cli.environment import checks
 
     monkeypatch.setenv("SCORE_TO_AUDIO_STORE_CACHE", str(tmp_path / "cache"))
     for location, ok, said in (

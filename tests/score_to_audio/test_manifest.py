@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from score_to_audio import manifest
-from score_to_audio.types import InputError
+from score_to_audio.errors import InputError
 
 
 def entry(name: str, **more: Any) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.audio import stream_of, write_audio
-from adapters.midi import write_performance
-from score_to_audio import InputError, Waveform, prompts
+from score_to_audio import Waveform, prompts
+from score_to_audio.errors import InputError
+from score_to_audio.formats.audio import stream_of, write_audio
+from score_to_audio.formats.midi import write_performance
 from score_to_audio.testing import example_performance
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from score_to_audio import CheckpointName, InputError, Parameters, Spec, registry
+from score_to_audio import CheckpointName, Parameters, Spec, registry
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import checkpoint_roles
 
 

@@ -16,10 +16,8 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from adapters.midi import read_performance
 from score_to_audio import (
     Checkpoint,
-    InputError,
     InputFile,
     Parameters,
     Performance,
@@ -31,7 +29,9 @@ from score_to_audio import (
     registry,
     stages,
 )
-from score_to_audio.registry import Prepared
+from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import read_performance
+from score_to_audio.registry import ResolvedPlugin
 from score_to_audio.store import Store
 from score_to_audio.testing import example_performance, example_score
 
@@ -114,7 +114,7 @@ def test_both_stages_are_made_once(
 def test_what_determines_the_result_determines_the_key(
     score: Path, pipeline: stages.Pipeline, store: Store, tmp_path: Path
 ) -> None:
-    def key(renderer: Prepared = pipeline.renderer, **options: Any) -> str:
+    def key(renderer: ResolvedPlugin = pipeline.renderer, **options: Any) -> str:
         chosen = stages.read_score_options(options)
         return stages.render(score, renderer, store, score_options=chosen).artifact.key
 

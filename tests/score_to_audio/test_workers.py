@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from score_to_audio import jobs, registry, workers
-from score_to_audio.stages import Pipeline, StageError, prepare_pipeline
+from score_to_audio.errors import InputError, StageError
+from score_to_audio.stages import Pipeline, prepare_pipeline
 from score_to_audio.store import Store
-from score_to_audio.types import InputError
 from score_to_audio.workers import Isolation
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 

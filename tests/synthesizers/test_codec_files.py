@@ -13,8 +13,9 @@ import yaml
 from safetensors.torch import save_file
 
 from adapters import codec as adapter
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.types import InputError, Waveform
+from score_to_audio.types import Waveform
 from synthesizers.codecs.encodec import Codec, name_in_transformers
 from tests.synthesizers.midi_valle_checkpoints import TINY_CODEC, random_codec, write_codec
 

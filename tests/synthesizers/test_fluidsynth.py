@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from adapters.fluidsynth import FluidSynth, FluidSynthParameters, bundled_soundfont
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.registry import build, prepare
 from score_to_audio.testing import example_performance
-from score_to_audio.types import SOFT, SUSTAIN, Controls, InputError, Performance
+from score_to_audio.types import SOFT, SUSTAIN, Controls, Performance
 from synthesizers.fluidsynth import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_RATE, events_of
 from synthesizers.levels import integrated_loudness, true_peak
 

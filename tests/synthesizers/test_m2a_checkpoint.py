@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from adapters.m2a import read_config, read_model, read_statistics
-from score_to_audio import InputError
+from score_to_audio.errors import InputError
 from synthesizers.m2a.network import AcousticConfig
 from tests.synthesizers.m2a_checkpoints import (
     ACOUSTIC,

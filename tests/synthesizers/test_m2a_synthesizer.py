@@ -16,8 +16,9 @@ import pytest
 from adapters import m2a as adapter
 from adapters.m2a import M2A, M2AParameters
 from score_to_audio import progress, registry, testing
+from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.types import Controls, InputError, Performance
+from score_to_audio.types import Controls, Performance
 from tests.synthesizers.m2a_checkpoints import ACOUSTIC, write
 
 CELL = 1152
@@ -247,7 +248,7 @@ def test_progress_and_parts_that_are_kept(
 
     with (
         progress.listening(lambda done, total, unit: reports.append((done, total))),
-        progress.keeping(keeper),
+        progress.part_cache(keeper),
     ):
         first = sound(make(**options), piece(12.0))
     shares = [done / total for done, total in reports]
@@ -256,5 +257,5 @@ def test_progress_and_parts_that_are_kept(
     synthesizer = make(**options)
     monkeypatch.setattr(synthesizer, "_decode", _not_again)
     monkeypatch.setattr(synthesizer, "_vocoded", _not_again)
-    with progress.keeping(keeper):
+    with progress.part_cache(keeper):
         assert np.array_equal(sound(synthesizer, piece(12.0)), first)

@@ -16,9 +16,10 @@ import torch
 from adapters import midi_valle as adapter
 from adapters.midi_valle import MidiValleParameters, MidiValleSynthesizer, default_prompt, load_model
 from score_to_audio import progress, testing
-from score_to_audio.dense import Dense
+from score_to_audio.errors import InputError
+from score_to_audio.packed_linear import PackedLinear
 from score_to_audio.plugins import Checkpoint, Prompt
-from score_to_audio.types import InputError, Performance, Waveform
+from score_to_audio.types import Performance, Waveform
 from synthesizers.midi_valle.network import parameter_shapes
 from tests.synthesizers.midi_valle_checkpoints import TINY, random_tensors, write_codec, write_model
 
@@ -93,7 +94,7 @@ def test_an_interrupted_run_goes_on_where_it_was(make: Callable[..., MidiValleSy
     kept: dict[str, Any] = {}
     made: list[str] = []
 
-    def keep(name: str, make_arrays: Callable[[], Any]) -> Any:
+    def cached_part(name: str, make_arrays: Callable[[], Any]) -> Any:
         if name not in kept:
             kept[name] = make_arrays()
             made.append(name)
@@ -101,10 +102,10 @@ def test_an_interrupted_run_goes_on_where_it_was(make: Callable[..., MidiValleSy
                 raise KeyboardInterrupt
         return kept[name]
 
-    with progress.keeping(keep), pytest.raises(KeyboardInterrupt):
+    with progress.part_cache(cached_part), pytest.raises(KeyboardInterrupt):
         synthesizer.synthesize(performance, prompt=None, seed=0)
     assert made == ["take 0", "take 1"]
-    with progress.keeping(keep):
+    with progress.part_cache(cached_part):
         resumed = synthesizer.synthesize(performance, prompt=None, seed=0).samples
     assert np.array_equal(resumed, whole)
     assert made[:3] == ["take 0", "take 1", "take 2"], "finished segments are not generated again"
@@ -162,7 +163,7 @@ def test_a_prompt_without_notes_is_transcribed(
         assert default_prompt().performance is not None
         return default_prompt().performance
 
-    monkeypatch.setattr("score_to_audio.evaluation.transcription.transcribe", transcribe)
+    monkeypatch.setattr("score_to_audio.comparison.evaluation.transcription.transcribe", transcribe)
     transcribed, given = (make()._encode(prompt) for prompt in (bare, default_prompt()))
     assert len(heard) == 1
     assert np.array_equal(transcribed.codes, given.codes)
@@ -176,11 +177,12 @@ def test_a_prompt_whose_notes_cannot_be_found_is_refused(
         raise InputError("transcription needs transkun")
 
     bare = Prompt(default_prompt().audio, None, "")
-    monkeypatch.setattr("score_to_audio.evaluation.transcription.transcribe", missing)
+    monkeypatch.setattr("score_to_audio.comparison.evaluation.transcription.transcribe", missing)
     with pytest.raises(InputError, match=r"beside the recording .*transkun"):
         make().synthesize(piece(), prompt=bare, seed=0)
     monkeypatch.setattr(
-        "score_to_audio.evaluation.transcription.transcribe", lambda waveform: testing.no_performance()
+        "score_to_audio.comparison.evaluation.transcription.transcribe",
+        lambda waveform: testing.no_performance(),
     )
     with pytest.raises(InputError, match="no piano notes"):
         make().synthesize(piece(), prompt=bare, seed=0)
@@ -270,7 +272,9 @@ def test_dense_layers_are_linear_layers() -> None:
     weight, bias, rows = (torch.randn(*shape, generator=generator) for shape in ((24, 16), (24,), (8, 16)))
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.1)):
         expected = torch.nn.functional.linear(rows, weight, bias)
-        plain, rectified = (Dense(weight, bias, dtype, "cpu", relu=relu)(rows) for relu in (False, True))
+        plain, rectified = (
+            PackedLinear(weight, bias, dtype, "cpu", relu=relu)(rows) for relu in (False, True)
+        )
         torch.testing.assert_close(plain.float(), expected, atol=tolerance, rtol=0)
         torch.testing.assert_close(rectified.float(), expected.relu(), atol=tolerance, rtol=0)
 

@@ -1,0 +1,126 @@
+"""Renderers, synthesizers and their checkpoints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from score_to_audio.cli.options import Json
+
+if TYPE_CHECKING:
+    from score_to_audio.plugins import Spec
+    from score_to_audio.registry import Kind
+
+app = typer.Typer(help="Renderers, synthesizers and their checkpoints.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_plugins(as_json: Json = False) -> None:
+    """Every renderer and synthesizer that is installed, and whether its checkpoints are here."""
+    from score_to_audio import checkpoints
+
+    kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
+    for kind in kinds:
+        rows = _described_plugins(kind)
+        if as_json:
+            for row in rows:
+                print(json.dumps(row))
+            continue
+        print(f"{kind}s")
+        for row in rows:
+            print(f"  {row['name']:<15} {row.get('error') or row['summary']}")
+            for checkpoint in row.get("missing_checkpoints", ()):
+                print(f"  {'':<15} needs {checkpoints.how_to_obtain(checkpoint)}")
+
+
+def _described_plugins(kind: Kind) -> list[dict[str, Any]]:
+    from score_to_audio import registry
+    from score_to_audio.errors import InputError
+
+    rows = []
+    for name in registry.entries(kind):
+        try:
+            rows.append({"kind": kind, "name": name} | _described(registry.spec(kind, name)))
+        except InputError as error:
+            rows.append({"kind": kind, "name": name, "error": str(error)})
+    return rows
+
+
+def _described(found: Spec) -> dict[str, Any]:
+    from score_to_audio import checkpoints
+    from score_to_audio.plugins import checkpoint_roles
+
+    fields = (found.parameters.model_fields[role] for role in checkpoint_roles(found.parameters))
+    needed = [field.get_default(call_default_factory=True) for field in fields]
+    return {
+        "version": found.version,
+        "summary": found.summary,
+        "paper": found.paper,
+        "code_licence": found.code_licence,
+        "weights_licence": found.weights_licence,
+        "limits": found.limits,
+        "missing_checkpoints": [name for name in needed if not checkpoints.is_available(name)],
+        "options": found.parameters.model_json_schema()["properties"],
+    }
+
+
+@app.command("show")
+def show_plugin(name: Annotated[str, typer.Argument(help="Name of a renderer or synthesizer.")]) -> None:
+    """The options, paper, licences and limits of a plug-in."""
+    from score_to_audio.errors import InputError
+    from score_to_audio.registry import entries, spec
+
+    kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
+    found = next((spec(kind, name) for kind in kinds if name in entries(kind)), None)
+    if found is None:
+        raise InputError(f"no renderer or synthesizer is called {name!r}; see `score-to-audio models list`")
+    print(f"{found.name} {found.version}: {found.summary}")
+    facts = {
+        "paper": found.paper,
+        "code": found.code_licence,
+        "weights": found.weights_licence,
+        "limits": found.limits,
+    }
+    for label, fact in facts.items():
+        if fact:
+            print(f"  {label}: {fact}")
+    for option, field in found.parameters.model_fields.items():
+        print(f"  {option} = {field.default!r}: {field.description or ''}")
+
+
+@app.command("pull")
+def pull(name: Annotated[str, typer.Argument(help="Name of a checkpoint.")]) -> None:
+    """Download a checkpoint from its publisher."""
+    from score_to_audio import checkpoints
+
+    found = checkpoints.pull(name, progressbar=sys.stderr.isatty())
+    print(f"{name}: {', '.join(str(path) for path in found.files.values())}")
+    print(f"licence: {checkpoints.published(name).licence}")
+
+
+@app.command("import")
+def import_files(
+    name: Annotated[str, typer.Argument(help="Name of a checkpoint.")],
+    files: Annotated[list[Path], typer.Argument(help="Its files, or the zip archive as published.")],
+) -> None:
+    """Take over a checkpoint that is already on this machine."""
+    from score_to_audio import checkpoints
+
+    found = checkpoints.import_files(name, files)
+    print(f"{name}: {', '.join(str(path) for path in found.files.values())}  sha256 {found.sha256[:12]}")
+
+
+@app.command("check")
+def check_file(name: Annotated[str, typer.Argument(help="Name of a checkpoint.")]) -> None:
+    """Verify that a checkpoint is whole and readable without running anything in it."""
+    from score_to_audio import checkpoints
+    from score_to_audio.weights import count_tensors, load_checkpoint
+
+    found = checkpoints.find(name)
+    content = load_checkpoint(found.weights, foreign=checkpoints.published(name).foreign)
+    tensors, values = count_tensors(content)
+    print(f"{name}: {tensors} tensors, {values / 1e6:.1f} million values, sha256 {found.sha256}")

@@ -1,0 +1,116 @@
+"""Pictures of performances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from score_to_audio import defaults
+from score_to_audio.cli.options import Device, Options, Renderer, Seed, split_options
+
+if TYPE_CHECKING:
+    from score_to_audio.types import ParsedScore, Performance
+
+
+def plot(
+    source: Annotated[Path, typer.Argument(help="A score, which is rendered, or a performance MIDI file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="SVG file to write.")],
+    score: Annotated[
+        Path | None, typer.Option(help="The score of a performance that `render` made: adds the tempo.")
+    ] = None,
+    humans: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Match files of human performances of the score, or folders of them; repeatable. Tempo, "
+            "dynamics and pedal are then drawn over the score, beside the humans' mean and spread."
+        ),
+    ] = None,
+    measures: Annotated[str, typer.Option(help="With --humans: which measures, for instance 1-16.")] = "",
+    renderer: Renderer = defaults.RENDERER,
+    options: Options = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw a performance: piano roll, pedal, dynamics, tempo; or its curves beside those of humans."""
+    from score_to_audio import stages
+    from score_to_audio.comparison.listening.piano_roll import piano_roll
+    from score_to_audio.formats.midi import read_performance
+    from score_to_audio.formats.scores.reader import read_score
+    from score_to_audio.registry import prepare
+    from score_to_audio.store import default_store
+
+    chosen = split_options(options)
+    score_options = stages.read_score_options(chosen["score"])
+    midi = source
+    if source.suffix.lower() != ".mid":
+        prepared = prepare("renderer", renderer, chosen["renderer"], seed=seed, device=device)
+        store = default_store()
+        made = stages.render(source, prepared, store, score_options=score_options)
+        midi, score = store.path(made.artifact), source
+    performance = read_performance(midi)
+    parsed = read_score(score, score_options).parsed if score else None
+    title = (parsed.title if parsed else "") or source.stem
+    if humans:
+        first, last = _measures(measures)
+        picture = _beside_humans(source, title, {renderer: performance}, parsed, humans, first, last)
+    else:
+        picture = piano_roll(performance, parsed, title=title)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(picture, encoding="utf-8")
+    print(output)
+
+
+def _beside_humans(
+    source: Path,
+    title: str,
+    performances: Mapping[str, Performance],
+    score: ParsedScore | None,
+    humans: Sequence[Path],
+    first: int,
+    last: int | None,
+) -> str:
+    """The curves over the score. Raises ``InputError`` where the performances do not belong to it."""
+    from score_to_audio.comparison.listening.curves import expression_curves
+    from score_to_audio.errors import InputError
+    from score_to_audio.formats.matches import read_match
+
+    if score is None:
+        raise InputError(f"{source}: --humans needs the score; give it as the source or with --score")
+    if first >= len(score.measures):
+        raise InputError(f"--measures: there is no such measure; {source} has {len(score.measures)}")
+    people = [read_match(path) for path in _match_files(humans)]
+    try:
+        return expression_curves(
+            score, performances, people, title=title, first_measure=first, last_measure=last
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{source}: {error}; are these match files of this very score, with its note ids?"
+        ) from error
+
+
+def _match_files(paths: Sequence[Path]) -> list[Path]:
+    from score_to_audio.errors import InputError
+
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob("*.match")) if path.is_dir() else [path]
+        if not found:
+            raise InputError(f"{path}: no .match files in this folder")
+        files += found
+    return files
+
+
+def _measures(text: str) -> tuple[int, int | None]:
+    """ "5-12", counted from 1 in playing order -> indices of the first and the last measure."""
+    from score_to_audio.errors import InputError
+
+    if not text:
+        return 0, None
+    first, _, last = text.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal() or not 1 <= int(first) <= int(last or first):
+        raise InputError(f"--measures {text!r}: write the first and the last measure, for instance 1-16")
+    return int(first) - 1, int(last or first) - 1

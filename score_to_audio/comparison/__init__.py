@@ -1,0 +1,1 @@
+"""Combinations of renderers and synthesizers side by side: plans, metrics, page, votes."""

@@ -1,0 +1,1 @@
+"""Metrics of sound and performance, and their statistics."""

@@ -1,0 +1,1 @@
+"""The listening page: its data, pictures and blind tests."""

@@ -1,0 +1,1 @@
+"""Files in and out: scores, MIDI, audio, match files."""

@@ -1,0 +1,212 @@
+"""Audio files in and out, on soundfile; streams of samples; changes of sample rate, on soxr."""
+
+from __future__ import annotations
+
+import errno
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from score_to_audio.errors import InputError
+from score_to_audio.types import AudioStream, Waveform
+
+AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
+
+ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
+    "wav": ("WAV", "PCM_24"),
+    "flac": ("FLAC", "PCM_24"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "ogg": ("OGG", "VORBIS"),
+}
+"""libsndfile's container and encoding. 24 bits: their rounding noise (-146 dB) lies below the float32
+samples' own at any level that can be heard, and unlike float files they hold no time stamp (PEAK chunk)."""
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+"""Hz; ISO/IEC 11172-3 and 13818-3, and the MPEG-2.5 extension."""
+MAX_WAV_SIZE = 2**32 - 2**16
+"""Bytes; RIFF counts with 32 bits (4.1 hours at 48 kHz stereo)."""
+MAX_FILE_SIZE = 2**30
+"""Bytes of a file to be read."""
+MAX_SAMPLES = 2**28
+"""Samples of a file to be read, over all channels: 1 GiB as float32, 46 minutes of stereo at 48 kHz."""
+LOSSY: dict[AudioFormat, dict[str, Any]] = {
+    "ogg": {"compression_level": 0.2},
+    "mp3": {"compression_level": 0.2, "bitrate_mode": "CONSTANT"},
+}
+"""libsndfile's compression scale, 0 best, 1 smallest: for piano about 160 kbit/s Vorbis, and 256 kbit/s MP3
+(128 below 32 kHz). Constant, because browsers seek by the bit rate: in five minutes of variable MP3, Chromium
+went up to 0.25 s beside the place it was asked for, in constant MP3 at most one frame (0.03 s)."""
+BLOCK = 1 << 16
+"""Samples per channel handed to an encoder at once, always: what libsndfile's Vorbis encoder makes of a sound
+depends on how it is cut (and it overruns its stack on millions at once)."""
+OGG_SERIAL = 0x73324121
+"""What ``write_audio`` puts in place of libsndfile's random stream number, so that bytes repeat."""
+
+
+def read_audio(path: Path, *, start: float = 0.0, seconds: float | None = None) -> Waveform:
+    """The sound in a WAV, FLAC, OGG, MP3 or other file that libsndfile knows, at its own rate.
+
+    ``start``, ``seconds``: the part to read (None: to the end).
+
+    Samples beyond [-1, 1] (float files, overshoots of lossy ones) are clipped. Raises ``InputError`` for a
+    file that is missing, not audio, too long (``MAX_SAMPLES``), empty or not finite.
+    """
+    import soundfile
+
+    try:
+        if path.stat().st_size > MAX_FILE_SIZE:
+            raise InputError(f"{path}: larger than {MAX_FILE_SIZE >> 20} MB; give a shorter recording")
+        with soundfile.SoundFile(path) as file:
+            first = min(round(start * file.samplerate), file.frames)
+            frames = file.frames - first
+            if seconds is not None:
+                frames = min(frames, round(seconds * file.samplerate))
+            if frames * file.channels > MAX_SAMPLES:
+                minutes = MAX_SAMPLES / file.channels / file.samplerate / 60
+                raise InputError(f"{path}: longer than {minutes:.0f} minutes; give a shorter recording")
+            if first:
+                file.seek(first)
+            samples = file.read(frames, dtype="float32", always_2d=True)
+            rate = file.samplerate
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except soundfile.SoundFileError as error:
+        raise InputError(
+            f"{path}: not a readable audio file ({_reason(error)}); convert it to WAV"
+        ) from error
+    if not len(samples):
+        place = f" from {start:.2f} s on" if start else ""
+        raise InputError(f"{path}: holds no sound{place}; give a recording")
+    if not np.isfinite(samples).all():
+        raise InputError(f"{path}: holds samples that are not numbers; export it again")
+    return Waveform(np.ascontiguousarray(np.clip(samples, -1, 1).T), rate)
+
+
+def stream_audio(path: Path) -> AudioStream:
+    """The sound of a file of our own, block by block; for the files of others there is ``read_audio``."""
+    import soundfile
+
+    info = soundfile.info(path)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for block in soundfile.blocks(path, BLOCK, dtype="float32", always_2d=True):
+            yield np.ascontiguousarray(block.T)
+
+    return AudioStream(info.samplerate, info.channels, blocks())
+
+
+def write_audio(stream: AudioStream, path: Path, *, format: AudioFormat) -> None:
+    """Write the stream block by block; the same samples give the same bytes.
+
+    Raises ``InputError`` for a rate or length that the format cannot hold, ``OSError`` where the file cannot
+    be written; then, and when the stream fails, no file is left.
+    """
+    import soundfile
+
+    container, encoding = ENCODINGS[format]
+    if format == "mp3" and stream.sample_rate not in MP3_RATES:
+        raise InputError(f"{path}: MP3 cannot hold {stream.sample_rate} Hz; choose wav, flac or ogg")
+    with path.open("wb"):  # a clear OSError where libsndfile would say "System error"
+        pass
+    try:
+        lossy = LOSSY.get(format, {})
+        with soundfile.SoundFile(
+            path, "w", stream.sample_rate, stream.channels, format=container, subtype=encoding, **lossy
+        ) as file:
+            _write_blocks(stream, file, path, format)
+        if format == "ogg":
+            fix_ogg_serial(path)
+    except soundfile.SoundFileError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(f"{path}: cannot be written ({_reason(error)})") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write_blocks(stream: AudioStream, file: object, path: Path, format: AudioFormat) -> None:
+    written = 0
+    for block in _equal_blocks(stream):
+        written += block.size
+        if format == "wav" and written * 3 > MAX_WAV_SIZE:
+            raise InputError(f"{path}: longer than a WAV file can be (4 GB); choose flac")
+        try:
+            file.write(block.T)  # type: ignore[attr-defined]
+        except AssertionError as error:  # what soundfile raises for a short write
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def _equal_blocks(stream: AudioStream) -> Iterator[NDArray[np.float32]]:
+    """The stream cut into blocks of ``BLOCK`` samples; the last is shorter."""
+    pending = np.zeros((stream.channels, 0), np.float32)
+    for block in stream.blocks:
+        pending = np.concatenate([pending, block], axis=1)
+        whole = pending.shape[1] // BLOCK * BLOCK
+        for start in range(0, whole, BLOCK):
+            yield pending[:, start : start + BLOCK]
+        pending = pending[:, whole:]
+    if pending.shape[1]:
+        yield pending
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rsplit(": ", 1)[-1].rstrip(".")
+
+
+def stream_of(waveform: Waveform) -> AudioStream:
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, waveform.samples.shape[1], BLOCK):
+            yield waveform.samples[:, start : start + BLOCK]
+
+    return AudioStream(waveform.sample_rate, waveform.samples.shape[0], blocks())
+
+
+def collect(stream: AudioStream) -> Waveform:
+    blocks = [np.zeros((stream.channels, 0), np.float32), *stream.blocks]
+    return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
+
+
+def resample(waveform: Waveform, rate: int) -> Waveform:
+    """The same sound at ``rate`` Hz (soxr, very high quality, linear phase)."""
+    import soxr
+
+    if rate == waveform.sample_rate:
+        return waveform
+    samples = soxr.resample(waveform.samples.T, waveform.sample_rate, rate, quality="VHQ")
+    return Waveform(np.ascontiguousarray(samples.T, dtype=np.float32), rate)
+
+
+# ------------------------------------------------------------------------------------- repeatable OGG
+
+OGG_HEADER = 27
+"""Bytes of an Ogg page before its segment table (RFC 3533, section 6)."""
+REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def fix_ogg_serial(path: Path) -> None:
+    """Set the stream number of every page to ``OGG_SERIAL``, and its checksum to match."""
+    with path.open("r+b") as file:
+        while page := _next_page(file):
+            page[14:18] = OGG_SERIAL.to_bytes(4, "little")
+            page[22:26] = bytes(4)
+            page[22:26] = _ogg_checksum(bytes(page)).to_bytes(4, "little")
+            file.seek(-len(page), 1)
+            file.write(page)
+
+
+def _next_page(file: BinaryIO) -> bytearray:
+    header = file.read(OGG_HEADER)
+    if not header:
+        return bytearray()
+    segments = file.read(header[26])
+    return bytearray(header + segments + file.read(sum(segments)))
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 with Ogg's conventions: zlib's polynomial, but bits in the other order and nothing inverted."""
+    mirrored = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2)

@@ -1,0 +1,152 @@
+"""Human performances of the (n)ASAP corpus, aligned to their scores note by note.
+
+(n)ASAP: Peter et al., "Automatic note-level score-to-performance alignments in the ASAP dataset", TISMIR
+6(1), 2023. The corpus is a folder that holds ``performances.csv`` and the folders that it names.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from score_to_audio.errors import InputError
+from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, Performance
+
+SHORTEST_NOTE = 0.001
+"""Seconds given to a note that a match file ends before it begins."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A score of the corpus and the alignments of its performances."""
+
+    composer: str
+    title: str
+    split: str
+    """ "train", "validation" or "test"."""
+    folder: str
+    """Relative to the corpus."""
+    score: Path
+    robust: tuple[Path, ...]
+    """Match files that the corpus' authors call robust, of performances whose beats match the score."""
+    others: tuple[Path, ...]
+    """The other match files: the alignment is right for most notes, but not everywhere."""
+
+
+def pieces(corpus: Path, split: str) -> tuple[Piece, ...]:
+    """The pieces of a split with at least one match file, in the order of their folders.
+
+    Raises ``InputError`` where the corpus is not there.
+    """
+    table = corpus / "performances.csv"
+    if not table.is_file():
+        raise InputError(f"{corpus} holds no performances.csv; name the folder of the (n)ASAP corpus")
+    of_folder: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with table.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["split"] == split and row["match"]:
+                of_folder[row["folder"]].append(row)
+    return tuple(_piece(corpus, folder, rows) for folder, rows in sorted(of_folder.items()))
+
+
+def _piece(corpus: Path, folder: str, rows: list[dict[str, str]]) -> Piece:
+    def match_files(*, robust: bool) -> tuple[Path, ...]:
+        chosen = [row for row in rows if _is_robust(row) == robust]
+        return tuple(sorted(corpus / folder / row["match"] for row in chosen))
+
+    first = rows[0]
+    return Piece(
+        composer=first["composer"],
+        title=first["title"],
+        split=first["split"],
+        folder=folder,
+        score=corpus / folder / "xml_score.musicxml",
+        robust=match_files(robust=True),
+        others=match_files(robust=False),
+    )
+
+
+def _is_robust(row: dict[str, str]) -> bool:
+    # beats_match_score is blank where the corpus' table has not measured it.
+    return row["match_is_robust"] == "1.0" and row["beats_match_score"] != "False"
+
+
+def read_match(path: Path) -> Performance:
+    """The performance in a match file; ``score_ids`` says which score note each note plays ("" for none).
+
+    Raises ``InputError`` for a file that is missing or not a match file.
+    """
+    from score_to_audio.formats.scores.partitura_bridge import import_partitura
+
+    partitura = import_partitura()
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            performance, alignment = partitura.load_match(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
+    except Exception as error:  # partitura raises whatever its parser stumbles over
+        raise InputError(f"{path} is no match file, or one without notes ({error}); leave it out") from error
+    part = performance.performedparts[0]
+    score_note = {one["performance_id"]: one["score_id"] for one in alignment if one["label"] == "match"}
+    rows = sorted(
+        (
+            note["note_on"],
+            note["midi_pitch"],
+            note["note_off"],
+            note["velocity"],
+            score_note.get(note["id"], ""),
+        )
+        for note in part.notes
+        if LOWEST_PITCH <= note["midi_pitch"] <= HIGHEST_PITCH and note["velocity"] > 0
+    )
+    onset, pitch, offset, velocity, ids = zip(*rows, strict=True) if rows else ((),) * 5
+    start = np.array(onset, np.float64)
+    controls = sorted((event["time"], event["number"], event["value"]) for event in part.controls)
+    events = np.array(controls, np.float64).reshape(-1, 3)
+    return Performance(
+        onset=start,
+        offset=np.maximum(np.array(offset, np.float64), start + SHORTEST_NOTE),
+        pitch=np.array(pitch, np.int64),
+        velocity=np.array(velocity, np.int64),
+        controls=Controls(events[:, 0], events[:, 1].astype(np.int64), events[:, 2].astype(np.int64)),
+        score_ids=tuple(ids),
+    )
+
+
+def read_match_cached(path: Path, cache: Path) -> Performance:
+    """As ``read_match``, kept as an npz file in ``cache``, under a name that depends on the file's bytes."""
+    kept = cache / f"{hashlib.sha256(path.read_bytes()).hexdigest()}.npz"
+    if not kept.is_file():
+        made = read_match(path)
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = cache / f"{kept.stem}.{os.getpid()}.npz"
+        np.savez_compressed(
+            unfinished,
+            onset=made.onset,
+            offset=made.offset,
+            pitch=made.pitch,
+            velocity=made.velocity,
+            ids=np.array(made.score_ids, dtype=np.str_),
+            time=made.controls.time,
+            number=made.controls.number,
+            value=made.controls.value,
+        )
+        unfinished.replace(kept)
+    with np.load(kept, allow_pickle=False) as data:
+        return Performance(
+            data["onset"],
+            data["offset"],
+            data["pitch"],
+            data["velocity"],
+            Controls(data["time"], data["number"], data["value"]),
+            tuple(data["ids"].tolist()),
+        )

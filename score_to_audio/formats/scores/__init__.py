@@ -1,0 +1,1 @@
+"""Reads scores: MusicXML, MEI and MIDI files to ``ParsedScore``."""

@@ -1,0 +1,243 @@
+"""Reads scores: MusicXML (plain or compressed), MEI, and MIDI files that are quantised like a score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from score_to_audio.errors import InputError
+from score_to_audio.formats.scores.files import is_mei, is_midi, open_xml, read_file
+from score_to_audio.formats.scores.mei import (
+    XML_ID,
+    add_marks,
+    merge_staves,
+    prepare,
+    staff_labels,
+    title_and_composer,
+)
+from score_to_audio.formats.scores.midi import read_midi
+from score_to_audio.formats.scores.musicxml import (
+    assign_note_ids,
+    part_names,
+    partwise,
+    read_written,
+    unify_divisions,
+)
+from score_to_audio.formats.scores.partitura_bridge import load_musicxml, mei_to_musicxml, unfold_part
+from score_to_audio.formats.scores.unfolding import unfold
+from score_to_audio.formats.scores.written import WrittenScore
+from score_to_audio.plugins import Parameters
+from score_to_audio.types import ParsedScore, Score
+
+SUFFIXES = (".musicxml", ".xml", ".mxl", ".mei", ".mid", ".midi")
+"""Suffixes of the files that ``read_score`` accepts."""
+
+
+class ScoreOptions(Parameters):
+    """How a score is read."""
+
+    parts: Literal["piano", "all"] = Field(
+        default="piano", description="Which parts are played: those of the piano, or all merged."
+    )
+    repeats: bool = Field(default=True, description="Play repeats, second endings, da capo and dal segno.")
+
+
+def read_score(path: Path, options: ScoreOptions | None = None) -> Score:
+    """The score in a file; its bytes now, what they say on demand (``Score.parsed``).
+
+    Raises ``InputError`` at once where the file is missing, empty, too large or of another kind, and from
+    ``Score.parsed`` where its content cannot be used.
+    """
+    path = Path(path)
+    content = read_file(path, SUFFIXES)
+    return Score(path=path, content=content, parse=partial(parse_score, options=options or ScoreOptions()))
+
+
+def parse_score(score: Score, options: ScoreOptions) -> ParsedScore:
+    """What the bytes of a score say. Raises ``InputError``."""
+    name = str(score.path)
+    if is_midi(score.content):
+        written = read_midi(score.content, options.parts, name)
+    else:
+        written = _read_xml(score.content, options, name)
+    return unfold(written, repeats=options.repeats, name=name)
+
+
+def _read_xml(content: bytes, options: ScoreOptions, name: str) -> WrittenScore:
+    document = open_xml(content, name)
+    mei = document if is_mei(document) else None
+    root = _musicxml(document, name)
+    chosen, notices = choose_parts(root, options.parts)
+    written = read_written(root, chosen, name)
+    written.notices[:0] = notices
+    if not written.notes:
+        raise InputError(f"{name} has no notes to play: {_why_silent(root)}")
+    if mei is not None:
+        written.title, written.composer = title_and_composer(mei)
+        merge_staves(written)
+        add_marks(mei, written)
+    return written
+
+
+def _musicxml(document: Any, name: str) -> Any:
+    """The <score-partwise> of a MusicXML or MEI document, every note with an id. Raises ``InputError``."""
+    labels: list[str] = []
+    if is_mei(document):
+        prepare(document)
+        labels = staff_labels(document)
+        document = open_xml(mei_to_musicxml(document, name), name)
+    root = partwise(document, name)
+    if root.find("part/measure") is None:
+        raise InputError(f"{name} has no measures; export the score again")
+    assign_note_ids(root)
+    for part, label in zip(root.iterfind("part-list/score-part/part-name"), labels, strict=False):
+        part.text = label
+    return root
+
+
+def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: bool = False) -> list[Any]:
+    """The played parts as partitura ``Part`` objects, in the order of ``ParsedScore.parts``.
+
+    Not ``unfolded``: every measure once, notes with the ids that the file gives them (``ParsedScore`` adds
+    the pass to these: "n12-1"). ``unfolded``: in playing order by partitura, with the same suffixes; the
+    two differ where partitura follows jumps in another way (docs/scores.md).
+    Raises ``InputError``.
+    """
+    name = str(score.path)
+    root = _partitura_source(score, name)
+    chosen, _ = choose_parts(root, (options or ScoreOptions()).parts)
+    listed = {part.id: part for part in load_musicxml(root, name).parts}
+    parts = []
+    for element in (root.findall("part")[i] for i in chosen):
+        if element.get("id") not in listed:
+            raise InputError(
+                f"{name}: its part-list leaves out the part {element.get('id')!r}; export it again"
+            )
+        parts.append(listed[element.get("id")])
+    return [unfold_part(part, name) for part in parts] if unfolded else parts
+
+
+def load_partitura_score(score: Score) -> Any:
+    """The whole score as a partitura ``Score``: all parts, not unfolded, ids as in ``load_parts``."""
+    name = str(score.path)
+    return load_musicxml(_partitura_source(score, name), name)
+
+
+def _partitura_source(score: Score, name: str) -> Any:
+    if is_midi(score.content):
+        raise InputError(f"{name} is a MIDI file, this renderer needs a notated score; export it as MusicXML")
+    root = _musicxml(open_xml(score.content, name), name)
+    unify_divisions(root, name)
+    return root
+
+
+def notation(score: Score) -> tuple[str, dict[str, str]]:
+    """The document to engrave, as XML text, and the id in it of every note: {id in the score: id there}.
+
+    Ids in the score are those of ``ParsedScore`` without their pass. No entity, comment or processing
+    instruction of the file is left. Raises ``InputError``.
+    """
+    from lxml import etree
+
+    name = str(score.path)
+    if is_midi(score.content):
+        raise InputError(f"{name} is a MIDI file, which has no notation; give MusicXML or MEI")
+    document = open_xml(score.content, name)
+    if is_mei(document):
+        prepare(document)
+        ids = [note.get(XML_ID) for note in document.iter("{*}note")]
+        return etree.tostring(document, encoding="unicode"), {note_id: note_id for note_id in ids}
+    root = _musicxml(document, name)
+    new_ids = {}
+    for number, note in enumerate(root.iter("note"), start=1):
+        new_ids[note.get("id")] = f"n{number}"
+        note.set("id", f"n{number}")
+    names = root.findall("part-list/score-part/part-name")
+    if len(names) == 1:
+        names[0].set("print-object", "no")
+    return etree.tostring(root, encoding="unicode"), new_ids
+
+
+def _why_silent(root: Any) -> str:
+    if next(root.iter("unpitched"), None) is not None:
+        return "it is for percussion only; give a score with pitched notes"
+    return "it holds rests only, or nothing; give a score with notes"
+
+
+# ------------------------------------------------------------------------------------------- the parts
+
+_PIANO = re.compile(
+    r"piano|pno\b|pf\b|pfte|klavier|clavier|keyboard|keyb|cembalo|clavecin|clavicem|clavichord|harpsichord"
+    r"|spinet|virginal|tasteninstrument|fl[üu]gel|celesta",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(
+    r"voice|vocal|vox|voix|voce|canto|gesang|stimme|singer|soprano?|alto?\b|contralto|tenor|bar[iy]ton|\bbass"
+    r"|choir|chor|coro|violin|viola|cello|contrab|flute|fl[öo]te|oboe|clarinet|klarinette|fagott|bassoon|horn"
+    r"|trumpet|trompete|trombone|posaune|tuba|sax|guitar|gitarre|harp\b|harfe|organ\b|orgel|drum|percussion"
+    r"|timpani|string|recorder",
+    re.IGNORECASE,
+)
+PIANO_PROGRAMS = range(1, 9)
+"""General MIDI programs, counted from 1, of the piano family."""
+
+
+def choose_parts(root: Any, wanted: Literal["piano", "all"]) -> tuple[list[int], list[str]]:
+    """Indices of the parts to play, and a notice where some are left out or merged."""
+    names = part_names(root)
+    everything = list(range(len(names)))
+    if len(names) == 1 or wanted == "all":
+        return everything, []
+    pianos = _piano_parts(root, names)
+    if not pianos:
+        return everything, [f"merged all parts ({_listed(names)}), since none is recognisably a piano"]
+    left_out = [names[i] for i in everything if i not in pianos]
+    if not left_out:
+        return pianos, []
+    return pianos, [
+        f"left out {_listed(left_out)} and played {_listed([names[i] for i in pianos])}; "
+        "set the score option parts=all to merge them"
+    ]
+
+
+def _piano_parts(root: Any, names: Sequence[str]) -> list[int]:
+    """Parts named after a keyboard, else those with a piano sound that nothing else speaks against."""
+    described = {part.get("id"): part for part in root.iterfind("part-list/score-part")}
+    elements = root.findall("part")
+    labels = [
+        _labels(described.get(part.get("id")), name) for part, name in zip(elements, names, strict=True)
+    ]
+    by_name = [i for i, label in enumerate(labels) if _PIANO.search(label)]
+    if by_name:
+        return by_name
+    return [
+        i
+        for i, part in enumerate(elements)
+        if _has_piano_sound(described.get(part.get("id")))
+        and not _OTHER.search(labels[i])
+        and part.find("measure/note/lyric") is None
+    ]
+
+
+def _labels(described: Any, name: str) -> str:
+    if described is None:
+        return name
+    tags = ("part-abbreviation", "score-instrument/instrument-name")
+    return " ".join([name, *(described.findtext(tag) or "" for tag in tags)])
+
+
+def _has_piano_sound(described: Any) -> bool:
+    if described is None:
+        return False
+    sound = described.findtext("score-instrument/instrument-sound") or ""
+    program = (described.findtext("midi-instrument/midi-program") or "").strip()
+    return sound.startswith("keyboard.") or (program.isdecimal() and int(program[:4]) in PIANO_PROGRAMS)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
