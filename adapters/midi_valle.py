@@ -430,7 +430,7 @@ def _with_notes(prompt: Prompt) -> Prompt:
     not possible."""
     if prompt.performance is not None:
         return prompt
-    from score_to_audio.comparison.evaluation.transcription import transcribe
+    from adapters.transcription import transcribe
 
     audio = prompt.audio
     beginning = Waveform(audio.samples[:, : round(TRANSCRIBED * audio.sample_rate)], audio.sample_rate)

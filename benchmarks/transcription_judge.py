@@ -15,7 +15,8 @@ import os
 import time
 from pathlib import Path
 
-from score_to_audio.comparison.evaluation.transcription import scores, transcribe
+from adapters.transcription import transcribe
+from score_to_audio.comparison.evaluation.transcription import scores
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.registry import build, prepare
 

@@ -180,7 +180,8 @@ DISTANCE = Measure(
 
 
 def _transcription(heard: Heard) -> Mapping[str, float]:
-    from score_to_audio.comparison.evaluation.transcription import scores, transcribe
+    from adapters.transcription import transcribe
+    from score_to_audio.comparison.evaluation.transcription import scores
     from score_to_audio.formats.audio import read_audio
     from score_to_audio.formats.midi import read_performance
 

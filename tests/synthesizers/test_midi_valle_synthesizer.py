@@ -163,7 +163,7 @@ def test_a_prompt_without_notes_is_transcribed(
         assert default_prompt().performance is not None
         return default_prompt().performance
 
-    monkeypatch.setattr("score_to_audio.comparison.evaluation.transcription.transcribe", transcribe)
+    monkeypatch.setattr("adapters.transcription.transcribe", transcribe)
     transcribed, given = (make()._encode(prompt) for prompt in (bare, default_prompt()))
     assert len(heard) == 1
     assert np.array_equal(transcribed.codes, given.codes)
@@ -177,11 +177,11 @@ def test_a_prompt_whose_notes_cannot_be_found_is_refused(
         raise InputError("transcription needs transkun")
 
     bare = Prompt(default_prompt().audio, None, "")
-    monkeypatch.setattr("score_to_audio.comparison.evaluation.transcription.transcribe", missing)
+    monkeypatch.setattr("adapters.transcription.transcribe", missing)
     with pytest.raises(InputError, match=r"beside the recording .*transkun"):
         make().synthesize(piece(), prompt=bare, seed=0)
     monkeypatch.setattr(
-        "score_to_audio.comparison.evaluation.transcription.transcribe",
+        "adapters.transcription.transcribe",
         lambda waveform: testing.no_performance(),
     )
     with pytest.raises(InputError, match="no piano notes"):

@@ -119,7 +119,7 @@ def test_the_pedal_never_shortens_a_note_of_a_free_key(events: list[tuple[float,
 def test_the_transcriber_hears_what_the_piano_plays() -> None:
     pytest.importorskip("transkun")
     pytest.importorskip("mir_eval")
-    from score_to_audio.comparison.evaluation.transcription import transcribe
+    from adapters.transcription import transcribe
     from score_to_audio.registry import build, prepare
 
     torchaudio_before = {name for name in sys.modules if name.startswith("torchaudio")}
