@@ -16,17 +16,18 @@ from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
-from flows.pipeline import RUNNER, final_state, reason
-from flows.tasks import FORESEEN, HOW, as_failure, even_if_unreachable
+from flows.pipeline import RUNNER
+from flows.server import ignore_server_outage
+from flows.tasks import TASK_OPTIONS, failed_state, final_state, reason
 from score_to_audio import logs, progress
 from score_to_audio.comparison import produce
 from score_to_audio.comparison.config import ComparisonConfig
 from score_to_audio.comparison.config_file import read_plan, with_paths
 from score_to_audio.comparison.plan import make_plan
 from score_to_audio.comparison.run import Failure, carry_out
-from score_to_audio.errors import InputError, OutputError
+from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
 from score_to_audio.files import check_output_folder, writing
-from score_to_audio.registry import device_called
+from score_to_audio.registry import resolve_device
 from score_to_audio.store import default_store
 
 _computing = Lock()
@@ -72,7 +73,7 @@ def compare(
             plan = read_plan(comparison, device=device)
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
-        used = device_called(device)
+        used = resolve_device(device)
         check_output_folder(output)
     except InputError as error:
         return Failed(message=str(error), data=error)
@@ -83,7 +84,7 @@ def compare(
             made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
     except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
-    with even_if_unreachable():
+    with ignore_server_outage():
         create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
         create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
     if result.failures:
@@ -116,7 +117,7 @@ def _result(future: PrefectFuture[Any]) -> Any:
     return state.result() if state.is_completed() else Failure(reason(state))
 
 
-@task(task_run_name="{name}", persist_result=False, **HOW)
+@task(task_run_name="{name}", persist_result=False, **TASK_OPTIONS)
 def piece_of_work(
     name: str,  # noqa: ARG001 (in the name of the task run)
     work: Callable[[Any], Any],
@@ -126,5 +127,5 @@ def piece_of_work(
     try:
         with _computing:
             return Completed(data=work(item))
-    except FORESEEN as error:
-        return as_failure(error)
+    except EXPECTED_ERRORS as error:
+        return failed_state(error)

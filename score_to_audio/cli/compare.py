@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from score_to_audio import defaults
 from score_to_audio.cli.display import Display
-from score_to_audio.cli.options import EXIT_BAD_INPUT, EXIT_FAILED, Device, Json, Seed
-from score_to_audio.cli.server import keep_prefect_quiet
+from score_to_audio.cli.options import EXIT_BAD_INPUT, EXIT_FAILED, RENDERER, SYNTHESIZER, Device, Json, Seed
 
 if TYPE_CHECKING:
     from score_to_audio.comparison.config import ComparisonConfig
@@ -27,8 +25,8 @@ def compare(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the numbers.")],
     renderers: Annotated[
         str, typer.Option(help="Comma-separated; options as NAME:KEY=VALUE:KEY=VALUE.")
-    ] = defaults.RENDERER,
-    synthesizers: Annotated[str, typer.Option(help="Comma-separated, as above.")] = defaults.SYNTHESIZER,
+    ] = RENDERER,
+    synthesizers: Annotated[str, typer.Option(help="Comma-separated, as above.")] = SYNTHESIZER,
     prompts: Annotated[
         str, typer.Option(help="Comma-separated: names, audio files, none, first-seconds (of the recording).")
     ] = "",
@@ -86,14 +84,12 @@ def _run(
     device: str,
     as_json: bool,
 ) -> None:
-    keep_prefect_quiet()
     from flows.compare import compare as flow
-    from flows.server import answering
     from score_to_audio.comparison.produce import CellsFailed
     from score_to_audio.comparison.report import TEXT, WHOLE
     from score_to_audio.errors import InputError
 
-    with answering(), Display(total=1, quiet=as_json) as display, display.item("compare"):
+    with Display(total=1, quiet=as_json) as display, display.item("compare"):
         state = flow(
             comparison,
             output=output.absolute(),

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from score_to_audio import checkpoints, registry, stages
+from score_to_audio import checkpoints, registry
 from score_to_audio.comparison.config import (
     Column,
     ComparisonConfig,
@@ -24,7 +24,9 @@ from score_to_audio.comparison.config import (
 )
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, Prompt
+from score_to_audio.prompts import find_prompt
 from score_to_audio.registry import ResolvedPlugin
+from score_to_audio.settings import read_score_options
 
 if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
@@ -131,7 +133,7 @@ def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
             _section(section, ("sections", number), config, device)
             for number, section in enumerate(config.sections)
         ),
-        score_options=stages.read_score_options(config.score_options),
+        score_options=read_score_options(config.score_options),
         measures=config.measures,
         embedding=config.embedding,
     )
@@ -245,15 +247,15 @@ def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
     key = _slug("-".join([*names, *_differences(column)]) or label)
     try:
         models = Models(
-            renderer=registry.prepare(
+            renderer=registry.resolve(
                 "renderer", column.renderer, column.renderer_options, seed=seed, device=device
             )
             if column.renderer
             else None,
-            synthesizer=registry.prepare(
+            synthesizer=registry.resolve(
                 "synthesizer", column.synthesizer, column.synthesizer_options, seed=seed, device=device
             ),
-            prompt=stages.read_prompt(column.prompt) if isinstance(column.prompt, str) else column.prompt,
+            prompt=find_prompt(column.prompt) if isinstance(column.prompt, str) else column.prompt,
         )
     except InputError as error:
         return Condition(key, label, column.description, failure=str(error))
@@ -286,7 +288,7 @@ def _reconstruction(column: Reconstruction, device: str) -> Condition:
     label = column.label or column.codec
     key = _slug(f"codec-{Path(column.codec).stem}")
     try:
-        codec = Codec(checkpoints.find(column.codec), registry.device_called(device))
+        codec = Codec(checkpoints.find(column.codec), registry.resolve_device(device))
     except InputError as error:
         if column.codec not in checkpoints.table():
             raise

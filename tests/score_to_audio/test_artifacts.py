@@ -33,7 +33,8 @@ def test_an_artifact_is_made_once_and_found_afterwards(tmp_path: Path) -> None:
     made = wanted.get_or_make(store, write)
     assert (made.cached, made.artifact.media_type) == (False, "audio/midi")
     found = wanted.find(store)
-    assert found and found.cached and found.artifact == made.artifact
+    assert found is not None
+    assert (found.cached, found.artifact) == (True, made.artifact)
     assert wanted.get_or_make(store, write).cached
 
 
