@@ -136,8 +136,8 @@ def test_a_fault_of_the_disk_is_tried_again_and_a_bad_score_is_not(
     from flows.pipeline import score_to_audio
 
     attempts: list[object] = []
-    original = tasks.may_pass_next_time
-    monkeypatch.setattr(tasks, "may_pass_next_time", lambda e: attempts.append(e) or original(e))
+    original = tasks.is_retryable
+    monkeypatch.setattr(tasks, "is_retryable", lambda e: attempts.append(e) or original(e))
     (place / "stumble").touch()
     scores = [place / "scores" / "score-000.musicxml", place / "scores" / "score-002b.musicxml"]
     chosen = options(place, stumble=str(place / "stumble"))
@@ -186,7 +186,7 @@ def test_a_server_that_shows_nothing_does_not_end_a_run(place: Path, monkeypatch
         tried.append(key)
         raise httpx.ConnectError("connection refused")
 
-    monkeypatch.setattr(report, "BETWEEN_RUN_UPDATES", 0.0)
+    monkeypatch.setattr(report, "PROGRESS_INTERVAL", 0.0)
     monkeypatch.setattr(report, "create_table_artifact", away)
     monkeypatch.setattr(tasks, "create_progress_artifact", away)
     state = score_to_audio([place / "scores"], place / "out", **options(place), return_state=True)
