@@ -35,7 +35,14 @@ AudioFormats = Annotated[
 
 
 class PipelineSettings(Parameters):
-    """A renderer, a synthesizer and their options: everything that determines the results of a score."""
+    """A renderer, a synthesizer and their options: everything that determines the results of a score.
+
+    >>> settings = PipelineSettings(renderer="score", renderer_options={"speed": 1.2}, format="ogg")
+    >>> settings.format
+    ('ogg',)
+    >>> settings.resolve().renderer.parameters.speed
+    1.2
+    """
 
     renderer: str = Field(
         "kth-rules", description="Stage 1, score to performance; see `score-to-audio models list`."
