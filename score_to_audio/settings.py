@@ -70,9 +70,13 @@ class PipelineSettings(Parameters):
         from score_to_audio.registry import resolve
 
         common: Any = {"seed": self.seed, "device": self.device}
+        renderer = resolve("renderer", self.renderer, self.renderer_options, **common)
+        synthesizer = resolve("synthesizer", self.synthesizer, self.synthesizer_options, **common)
+        if self.prompt and not synthesizer.spec.uses_prompt:
+            raise InputError(f"{self.synthesizer} takes no prompt; omit it, or choose another synthesizer")
         return Pipeline(
-            renderer=resolve("renderer", self.renderer, self.renderer_options, **common),
-            synthesizer=resolve("synthesizer", self.synthesizer, self.synthesizer_options, **common),
+            renderer=renderer,
+            synthesizer=synthesizer,
             score_options=read_score_options(self.score_options),
             prompt=find_prompt(self.prompt) if self.prompt else None,
             formats=self.format,

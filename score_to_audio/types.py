@@ -316,3 +316,5 @@ class Artifact:
     """Bytes."""
     sha256: str
     """Of the content."""
+    notices: tuple[str, ...] = ()
+    """What the reader decided on its own when the artifact was made, a sentence each."""

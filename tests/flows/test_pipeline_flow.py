@@ -106,7 +106,7 @@ def test_one_bad_score_stops_nothing_and_a_second_run_finds_everything(place: Pa
     table = json.loads(artifacts["table"])
     assert [row["result"] for row in table] == ["cached"] * 4
     link = (place / "out" / "score-000.wav").as_uri()
-    assert {"score", "renderer", "synthesizer", "duration", "result", "link"} == set(table[0])
+    assert {"score", "renderer", "synthesizer", "duration", "result", "notices", "link"} == set(table[0])
     assert table[0]["duration"] == "0:02"
     assert f"[wav]({link})" in table[0]["link"]
     assert artifacts["progress"] == 100
