@@ -33,7 +33,11 @@ Check = Callable[[], None]
 
 
 def renderer_checks(name: str, options: Mapping[str, Any] | None = None) -> list[Check]:
-    """Everything that a renderer has to do. ``options``: for instance a small checkpoint to test with."""
+    """Everything that a renderer has to do.
+
+    ``options``: for instance a small checkpoint to test with, and what makes the seed count where a model
+    samples only on request.
+    """
     return _bound(
         [
             _check_spec,
@@ -194,6 +198,13 @@ def _check_unknown_option(kind: Kind, name: str, _options: Mapping[str, Any]) ->
     raise AssertionError("an unknown option must be refused")
 
 
+def _check_use_of_seed(spec: Spec, *, changed: bool) -> None:
+    if spec.uses_seed:
+        assert changed, "another seed gives the same result: use it, or leave out `uses_seed`"
+    else:
+        assert not changed, "the seed changes the result: set `uses_seed` in the spec"
+
+
 def _generator_states() -> list[Any]:
     states: list[Any] = [random.getstate(), str(np.random.get_state())]  # noqa: NPY002 (that is the point)
     if torch := sys.modules.get("torch"):
@@ -223,8 +234,7 @@ def _check_renderer_seed(kind: Kind, name: str, options: Mapping[str, Any]) -> N
         performance_to_midi(renderer.render(example_score(), seed=seed)) for seed in (3, 3, 4)
     )
     assert first == again, "the same seed must give the same performance"
-    if not renderer.spec.uses_seed:
-        assert first == other, "the seed changes the result: set `uses_seed` in the spec"
+    _check_use_of_seed(renderer.spec, changed=first != other)
 
 
 def _check_shortest_score(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
@@ -277,9 +287,12 @@ def _check_sound(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: P
 def _check_synthesizer_seed(
     kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None
 ) -> None:
-    performance = example_performance()
-    first, again = (_synthesize(kind, name, options, performance, prompt, seed=3).samples for _ in range(2))
+    synthesizer = build(_prepared(kind, name, options))
+    first, again, other = (
+        synthesizer.synthesize(example_performance(), prompt=prompt, seed=seed).samples for seed in (3, 3, 4)
+    )
     assert np.array_equal(first, again), "the same seed must give the same samples"
+    _check_use_of_seed(synthesizer.spec, changed=not np.array_equal(first, other))
 
 
 def _check_stream(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:

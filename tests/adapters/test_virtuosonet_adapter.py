@@ -50,7 +50,7 @@ def test_it_is_a_renderer() -> None:
 
 @pytest.mark.parametrize(
     "check",
-    renderer_checks("virtuosonet", {"checkpoint": str(PUBLISHED)}),
+    renderer_checks("virtuosonet", {"checkpoint": str(PUBLISHED), "style": "sampled"}),
     ids=lambda check: check.__name__,
 )
 def test_conformance(check: Check) -> None:

@@ -226,7 +226,9 @@ def test_the_shipped_checkpoint_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "check", renderer_checks("virtuosonet", {"checkpoint": "asap-small"}), ids=lambda check: check.__name__
+    "check",
+    renderer_checks("virtuosonet", {"checkpoint": "asap-small", "style": "sampled"}),
+    ids=lambda check: check.__name__,
 )
 def test_the_shipped_checkpoint_is_a_renderer(check: Check) -> None:
     check()

@@ -108,6 +108,7 @@ def artifacts(store: Path) -> dict[str, tuple[int, int]]:
 # ---------------------------------------------------------------------------------------------- killed
 
 
+@pytest.mark.kills
 def test_killed_at_random_moments_and_run_again(tmp_path: Path) -> None:
     undisturbed = make_place(tmp_path / "undisturbed", 20, 0.0)
     undisturbed.run()

@@ -43,7 +43,7 @@ def render(score: Any, checkpoint: str, seed: int = 0, **options: Any) -> Perfor
     return performance
 
 
-@pytest.mark.parametrize("index", range(7))
+@pytest.mark.parametrize("index", range(len(renderer_checks("dexter"))))
 def test_conformance(index: int, checkpoint: str) -> None:
     renderer_checks("dexter", {"checkpoint": checkpoint})[index]()
 
@@ -142,7 +142,8 @@ def test_a_checkpoint_says_its_statistics(tmp_path: Path) -> None:
 
 
 def test_omegaconf_objects_are_data(tmp_path: Path) -> None:
-    omegaconf = pytest.importorskip("omegaconf", reason="only to write a file as the authors' tools do")
+    import omegaconf
+
     from adapters.dexter import read_checkpoint
 
     tree = omegaconf.OmegaConf.create({"sampling": {"type": "cfdg_ddpm", "w": 1.2}, "means": [0.0] * 5})
@@ -231,7 +232,7 @@ def test_few_steps_run_from_noise_to_data(count: int) -> None:
     assert steps[0] == 998
     assert steps[-1] == 0
     assert all(a > b for a, b in pairwise(steps))
-    assert count * 0.8 <= len(steps) <= count or count > 200
+    assert min(count, 200) * 0.8 <= len(steps) <= count
 
 
 # ---------------------------------------------------------------------------------------- the score

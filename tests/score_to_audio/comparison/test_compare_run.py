@@ -105,7 +105,6 @@ def test_wrong_names_and_options_are_found_before_any_work(place: Path, store: S
 
 
 def test_sounds_are_measured_against_the_recording_of_the_same_performance(place: Path, store: Store) -> None:
-    pytest.importorskip("librosa")
     midi, wav = write_recording(place)
     row = {
         "title": "r",

@@ -380,6 +380,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_two_machines_at_once_and_a_pruner(s3: Any, url: str, tmp_path: Path) -> None:
     names = [f"piece-{number}" for number in range(12)]
     log = tmp_path / "log"
@@ -395,6 +396,7 @@ def test_two_machines_at_once_and_a_pruner(s3: Any, url: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_a_machine_killed_while_uploading(s3: Any, url: str, tmp_path: Path) -> None:
     """At random moments: whatever is there afterwards is whole, and the next machine completes it."""
     names = [f"piece-{number}" for number in range(6)]

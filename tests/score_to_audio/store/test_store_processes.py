@@ -70,6 +70,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_killed_at_random_moments_and_run_again(tmp_path: Path, log: Path) -> None:
     moments = random.Random(20)
     store = Store(tmp_path / "store")
@@ -185,6 +186,7 @@ def test_what_another_process_is_making_is_not_pruned(tmp_path: Path, log: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_pruning_beside_running_work(tmp_path: Path, log: Path) -> None:
     """Workers read what they got; the workers' own checks fail if it vanishes under them."""
     store = Store(tmp_path / "store")

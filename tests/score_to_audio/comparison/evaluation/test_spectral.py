@@ -44,7 +44,6 @@ def test_chroma_distance_counts_what_sounds_in_all_of_the_target() -> None:
 
 
 def test_chroma_of_a_fifth_higher_is_rotated() -> None:
-    pytest.importorskip("librosa")
     low, high = spectral.chroma(tone(60, seconds=1)), spectral.chroma(tone(67, seconds=1))
     assert {int(low[20].argmax()), int(high[20].argmax())} == {0, 7}
     assert spectral.chroma_distance(low, high) > 0.5
