@@ -88,10 +88,10 @@ def prepared(codec: Codec, sound: Waveform) -> NDArray[np.float32]:
     """[samples] mono at the codec's sample rate: mean over channels, then windowed-sinc resampling."""
     import torch
 
-    from synthesizers.codecs.resampling import resample
+    from score_to_audio.formats.resampling import SincFilter, resample
 
-    mono = torch.from_numpy(sound.samples).mean(dim=0)
-    return np.asarray(resample(mono, sound.sample_rate, codec.config.sample_rate).numpy())
+    mono = Waveform(torch.from_numpy(sound.samples).mean(dim=0)[None].numpy(), sound.sample_rate)
+    return resample(mono, codec.config.sample_rate, method=SincFilter()).samples[0]
 
 
 def device_of(codec: Codec) -> str:

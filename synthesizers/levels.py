@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 from scipy.signal import lfilter
+
+from score_to_audio.formats.resampling import resample
+from score_to_audio.types import Waveform
 
 MEASURING_RATE = 48000
 """Hz; BS.1770-4 tabulates its filters for this rate, other rates are resampled first."""
@@ -98,7 +100,7 @@ def k_weighted(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float:
     """LUFS of mono or stereo [channels, n]; minus infinity for silence and for less than 0.4 s."""
     if sample_rate != MEASURING_RATE:
-        samples = soxr.resample(samples.T, sample_rate, MEASURING_RATE).T
+        samples = resample(Waveform(samples, sample_rate), MEASURING_RATE, method="HQ").samples
     step = int(GATE_STEP * MEASURING_RATE)
     steps_per_block = round(GATE_BLOCK / GATE_STEP)
     power = (k_weighted(samples) ** 2).sum(axis=0)
