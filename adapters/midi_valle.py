@@ -132,10 +132,10 @@ class MidiValleSynthesizer:
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, as they are made."""
-        from synthesizers.limiter import limited
+        from synthesizers.limiter import limit_peaks
 
-        rate = self._codec.config.sample_rate
-        return AudioStream(rate, 1, limited(self._sound(performance, prompt or default_prompt(), seed), rate))
+        blocks = self._sound(performance, prompt or default_prompt(), seed)
+        return limit_peaks(AudioStream(self._codec.config.sample_rate, 1, blocks))
 
     def _sound(self, performance: Performance, prompt: Prompt, seed: int) -> Iterator[NDArray[np.float32]]:
         official = self._parameters.compatibility == "official"

@@ -278,11 +278,11 @@ def reconstructed(recording: File, codec: Checkpoint, device: str, store: Artifa
 
     def make(path: Path) -> None:
         from adapters.codec import reconstruct
-        from score_to_audio.formats.audio import read_audio, write_audio
-        from synthesizers.limiter import limited_stream
+        from score_to_audio.formats.audio import read_audio, stream_of, write_audio
+        from synthesizers.limiter import limit_peaks
 
         sound = reconstruct(codec_of(codec, device), read_audio(recording.path))
-        write_audio(limited_stream(sound), path, format="wav")
+        write_audio(limit_peaks(stream_of(sound)), path, format="wav")
 
     return derived(
         recording,
