@@ -17,8 +17,8 @@ from synthesizers.codecs.encodec import (
     Codec,
     config_from_audiocraft,
     config_from_transformers,
-    fold_weight_norm,
     name_in_transformers,
+    remove_weight_norm,
 )
 from tests.parity.golden_files import case_name, fill, golden_root, load_arrays, load_cases, load_config, salt
 
@@ -54,7 +54,7 @@ def filled_codec(size: str, pad_mode: str) -> Codec:
             tensor.mul_(0.1)
         if name.endswith("weight_g"):
             tensor.copy_(0.75 + 0.5 * tensor.abs())
-    fold_weight_norm(codec)
+    remove_weight_norm(codec)
     return codec
 
 

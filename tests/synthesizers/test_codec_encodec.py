@@ -16,7 +16,7 @@ from synthesizers.codecs.encodec import (
     CodecConfig,
     config_from_audiocraft,
     config_from_transformers,
-    fold_weight_norm,
+    remove_weight_norm,
 )
 from synthesizers.codecs.windows import regular_blocks, windowed
 from tests.synthesizers.midi_valle_checkpoints import TINY_CODEC, TINY_CODEC_CONFIG, random_codec
@@ -81,7 +81,7 @@ def test_encoding_in_blocks(samples: int, size: int, pad_mode: str) -> None:
 
 def test_folding_weight_norm_changes_nothing() -> None:
     codec, folded = random_codec(), random_codec()
-    fold_weight_norm(folded)
+    remove_weight_norm(folded)
     codes = codes_of(12)
     assert torch.equal(folded.decode(codes), codec.decode(codes))
     assert not any("weight_g" in name for name in folded.state_dict())
