@@ -244,7 +244,7 @@ class Dexter:
 # ---------------------------------------------------------------------------------------- checkpoint
 
 
-class Settings:
+class DiffusionSettings:
     """What a checkpoint says beside its tensors; the released configuration where it says nothing."""
 
     def __init__(self, network: DenoiserConfig, hyper_parameters: Mapping[str, Any], source: Path) -> None:
@@ -270,7 +270,7 @@ class Settings:
             raise InputError(f"{source}: its dataset means and deviations are not five numbers each")
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Settings]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], DiffusionSettings]:
     """Tensors and settings of a Lightning checkpoint, or of a bare state dict. Raises ``InputError``."""
     from renderers.dexter.network import config_from_tensors
     from score_to_audio.weights import config_of, load_checkpoint
@@ -287,7 +287,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Settings]:
         if hyper_parameters.get(name) is not None
     }
     network = config_from_tensors(tensors, **dilations)
-    return dict(tensors), Settings(network, hyper_parameters, path)
+    return dict(tensors), DiffusionSettings(network, hyper_parameters, path)
 
 
 # --------------------------------------------------------------------------------------- performance

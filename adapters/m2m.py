@@ -102,10 +102,10 @@ class M2M:
     # ---------------------------------------------------------------------------------- as trained
 
     def _rendered(self, score: Score, seed: int) -> Performance:
+        from renderers.keyboard import TimedNotes, to_performance
         from renderers.m2m import sampling
         from renderers.m2m.tokens import BAR_TICKS, SPECIALS, TICKS_PER_SECOND, encode, velocity_of
         from renderers.m2m.windows import probabilities
-        from renderers.playing import Played, performance
 
         parsed = score.parsed
         order, notes = score_notes(parsed)
@@ -127,7 +127,7 @@ class M2M:
         )
         intervals = ioi - SPECIALS - BAR_TICKS
         onset = np.cumsum(np.concatenate([[0], intervals[1:]])) / TICKS_PER_SECOND
-        played = Played(
+        played = TimedNotes(
             source=order,
             onset=onset,
             offset=onset + (duration - SPECIALS + 1) / TICKS_PER_SECOND,
@@ -135,7 +135,7 @@ class M2M:
             velocity=velocity_of(velocity).astype(np.float64),
         )
         pedal = self._pedal(parsed, played)
-        return performance(played, parsed.notes.id, pedal)
+        return to_performance(played, parsed.notes.id, pedal)
 
     def _pedal(self, parsed: ParsedScore, played: Any) -> Controls:
         from renderers.pedalling import harmonic_pedal, written_pedals
@@ -157,8 +157,8 @@ class M2M:
     def _official(self, score: Score, seed: int) -> Performance:
         import torch
 
+        from renderers.keyboard import TimedNotes, to_performance
         from renderers.m2m import sampling, tokens
-        from renderers.playing import Played, performance
 
         notes = official_notes(score)
         rows, mask = tokens.segments(tokens.encode(notes), self._network.config.positions)
@@ -183,14 +183,14 @@ class M2M:
             raise InputError(f"{score.path}: every note was dropped (a special id was drawn for each)")
         # What the published writer leaves undefined: an onset before the file's start.
         onset = np.maximum(emitted.onset, 0) / tokens.TICKS_PER_SECOND
-        played = Played(
+        played = TimedNotes(
             source=np.zeros(len(emitted), np.int64),
             onset=onset,
             offset=onset + emitted.duration / tokens.TICKS_PER_SECOND,
             pitch=emitted.pitch,
             velocity=emitted.velocity.astype(np.float64),
         )
-        return performance(played, ("",), Controls.none())
+        return to_performance(played, ("",), Controls.none())
 
 
 def _official_rows(row: NDArray[np.int64], classes: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -50,7 +50,7 @@ def config_from_tensors(tensors: Mapping[str, Tensor], **hyper_parameters: int) 
 
 
 @dataclass(frozen=True)
-class Trace:
+class DenoiserTrace:
     """What happens inside one pass: per layer [windows, channels, notes]."""
 
     x: list[Tensor]
@@ -94,7 +94,7 @@ class ResidualLayer(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _PackedLayer:
     """A residual layer laid out for repeated use."""
 
     convolution: DilatedConvolution
@@ -102,7 +102,7 @@ class _Layer:
 
 
 @dataclass(frozen=True)
-class Condition:
+class ProjectedCondition:
     """What a score contributes to every step: computed once per window."""
 
     projected: Tensor
@@ -126,9 +126,9 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, steps: Tensor) -> Tensor:
         """x [B, T, 5], normalised condition [B, T, 4], steps [B] int64 -> noise [B, T, 5]."""
-        return self.runner().denoise(x, self.condition(condition), self.step_projections(steps))
+        return self.packed().denoise(x, self.condition(condition), self.step_projections(steps))
 
-    def condition(self, condition: Tensor) -> Condition:
+    def condition(self, condition: Tensor) -> ProjectedCondition:
         """Normalised condition [B, T, 4] -> what each layer adds for it."""
         layers = [self._layer(index) for index in range(self.config.layers)]
         weight = torch.stack([layer.conditioner_projection.weight[:, :, 0] for layer in layers]).float()
@@ -136,7 +136,7 @@ class Denoiser(nn.Module):
             [_bias(layer.conditioner_projection) + _bias(layer.dilated_conv) for layer in layers]
         ).float()
         projected = torch.einsum("btk,lck->lbtc", condition.to(weight), weight) + bias[:, None, None]
-        return Condition(projected)
+        return ProjectedCondition(projected)
 
     def step_projections(self, steps: Tensor) -> Tensor:
         """[S] int64 -> [layers, S, 1, C]: what each layer adds at a diffusion step."""
@@ -144,9 +144,9 @@ class Denoiser(nn.Module):
         layers = (self._layer(index) for index in range(self.config.layers))
         return torch.stack([layer.diffusion_projection(embedded) for layer in layers]).float()[:, :, None]
 
-    def runner(self) -> Runner:
+    def packed(self) -> PackedDenoiser:
         """The network ready for many passes."""
-        return Runner(self)
+        return PackedDenoiser(self)
 
     def _layer(self, index: int) -> ResidualLayer:
         layer = self.residual_layers[index]
@@ -154,7 +154,7 @@ class Denoiser(nn.Module):
         return layer
 
 
-class Runner:
+class PackedDenoiser:
     """The denoiser with its weights laid out for repeated use; holds no gradients.
 
     Linear layers and the products of convolutions are in the precision of the weights, all else in float32.
@@ -166,7 +166,9 @@ class Runner:
         self.skip = _dense(network.skip_projection, relu=True)
         self.output = _dense(network.output_projection)
 
-    def denoise(self, x: Tensor, condition: Condition, step: Tensor, trace: Trace | None = None) -> Tensor:
+    def denoise(
+        self, x: Tensor, condition: ProjectedCondition, step: Tensor, trace: DenoiserTrace | None = None
+    ) -> Tensor:
         """x [B, T, 5], its condition, step projections [layers, B or 1, 1, C] -> noise [B, T, 5].
 
         A condition of k B windows gives k B results: x under each of k conditions. What does not depend on
@@ -200,8 +202,8 @@ def _gated(convolved: Tensor) -> Tensor:
     return content.mul(2).sub_(1).mul_(gate)
 
 
-def _laid_out(layer: ResidualLayer) -> _Layer:
-    return _Layer(
+def _laid_out(layer: ResidualLayer) -> _PackedLayer:
+    return _PackedLayer(
         DilatedConvolution(layer.dilated_conv.weight, layer.dilation), _dense(layer.output_projection)
     )
 

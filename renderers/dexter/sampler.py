@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renderers.dexter.network import Condition, Denoiser
+from renderers.dexter.network import Denoiser, ProjectedCondition
 
 SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
 
@@ -62,7 +62,7 @@ def guided(network: Denoiser, condition: Tensor, *, weight: float, steps: list[i
     ``condition``: normalised [W, T, 4]; nothing is an all-zero condition (training used -1; so does not the
     published sampler). ``steps``: all diffusion steps that will be asked for.
     """
-    both = _with_nothing(network, condition)
+    both = _with_unconditional(network, condition)
     denoise = _at_steps(network, steps, condition.device)
     return lambda x, step: _guide(denoise(x, both, step), weight)
 
@@ -74,31 +74,31 @@ def guided_with_dropout(
 
     ``masks``: [W] per pass, conditional and unconditional in turn; True: the window's condition is -1.
     """
-    both = _with_nothing(network, condition).projected
+    both = _with_unconditional(network, condition).projected
     dropped = network.condition(torch.full_like(condition[:1, :1], -1.0)).projected
     denoise = _at_steps(network, steps, condition.device)
 
     def predict(x: Tensor, step: int) -> Tensor:
         mask = torch.cat([next(masks), next(masks)])[None, :, None, None]
-        return _guide(denoise(x, Condition(torch.where(mask, dropped, both)), step), weight)
+        return _guide(denoise(x, ProjectedCondition(torch.where(mask, dropped, both)), step), weight)
 
     return predict
 
 
-def _with_nothing(network: Denoiser, condition: Tensor) -> Condition:
+def _with_unconditional(network: Denoiser, condition: Tensor) -> ProjectedCondition:
     """The condition of all windows, then as many without any."""
     projected = network.condition(condition).projected
     nothing = network.condition(torch.zeros_like(condition[:1, :1])).projected
-    return Condition(torch.cat([projected, nothing.expand_as(projected)], dim=1))
+    return ProjectedCondition(torch.cat([projected, nothing.expand_as(projected)], dim=1))
 
 
 def _at_steps(
     network: Denoiser, steps: list[int], device: torch.device
-) -> Callable[[Tensor, Condition, int], Tensor]:
-    runner = network.runner()
+) -> Callable[[Tensor, ProjectedCondition, int], Tensor]:
+    packed = network.packed()
     projections = network.step_projections(torch.tensor(steps, device=device))
     index = {step: position for position, step in enumerate(steps)}
-    return lambda x, condition, step: runner.denoise(x, condition, projections[:, index[step], None])
+    return lambda x, condition, step: packed.denoise(x, condition, projections[:, index[step], None])
 
 
 def _guide(predictions: Tensor, weight: float) -> Tensor:

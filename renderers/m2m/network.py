@@ -68,7 +68,7 @@ def config_from_tensors(tensors: Mapping[str, Tensor]) -> NetworkConfig:
 
 
 @dataclass(frozen=True)
-class Trace:
+class EncoderTrace:
     """Hidden states, layers + 1 of [B, L, hidden], and attentions, layers of [B, heads, L, L]."""
 
     hidden: list[Tensor]
@@ -158,7 +158,7 @@ class _Attention(nn.Module):
         self.output = _Dense(config.hidden, config.hidden, norm=True)
 
 
-class _Layer(nn.Module):
+class _EncoderLayer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.attention = _Attention(config)
@@ -175,7 +175,7 @@ class _Layer(nn.Module):
 class _Encoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layer = nn.ModuleList(_EncoderLayer(config) for _ in range(config.layers))
 
 
 class _Bert(nn.Module):
@@ -208,7 +208,7 @@ class M2MNetwork(nn.Module):
         self.proj = nn.ModuleList(nn.Linear(config.hidden, classes) for classes in config.classes)
 
     def forward(
-        self, tokens: Tensor, mask: Tensor, style: Tensor, trace: Trace | None = None
+        self, tokens: Tensor, mask: Tensor, style: Tensor, trace: EncoderTrace | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [B, L, 6] int64, mask [B, L] (1: a note, 0: padding), style [B] -> logits of the three
         heads, [B, L, classes] each."""

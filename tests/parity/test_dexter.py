@@ -17,7 +17,7 @@ from torch import Tensor
 from adapters.dexter import official_columns
 from renderers.dexter import performance_codec, sampler, windows
 from renderers.dexter.encoding import encode, match, sounding_durations
-from renderers.dexter.network import Denoiser, DenoiserConfig, Trace, step_table
+from renderers.dexter.network import Denoiser, DenoiserConfig, DenoiserTrace, step_table
 from score_to_audio import Controls
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.formats.scores.partitura_bridge import import_partitura
@@ -169,8 +169,8 @@ def test_denoiser(path: Path) -> None:
     denoiser = network(path.stem.removeprefix("stage2_"))
     x, steps, given = tensor(recorded["x_t"]), torch.from_numpy(recorded["t"]), condition(recorded["s_codec"])
     close(given.transpose(1, 2), recorded["cond_norm"], 1e-6)
-    trace = Trace([], [])
-    out = denoiser.runner().denoise(x, denoiser.condition(given), denoiser.step_projections(steps), trace)
+    trace = DenoiserTrace([], [])
+    out = denoiser.packed().denoise(x, denoiser.condition(given), denoiser.step_projections(steps), trace)
     close(out, recorded["out"][:, 0], 2e-5)
     close(denoiser(x, torch.zeros_like(given), steps), recorded["out_zero_condition"][:, 0], 2e-5)
     layers = [name for name in recorded if name.startswith("layer")]

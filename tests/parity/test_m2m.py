@@ -16,7 +16,14 @@ from torch import Tensor
 
 from adapters.m2m import midi_tracks, read_checkpoint
 from renderers.m2m import metrics, sampling, tokens
-from renderers.m2m.network import FEATURES, HEADS, M2MNetwork, NetworkConfig, Trace, config_from_tensors
+from renderers.m2m.network import (
+    FEATURES,
+    HEADS,
+    EncoderTrace,
+    M2MNetwork,
+    NetworkConfig,
+    config_from_tensors,
+)
 from score_to_audio.weights import load_strictly
 from tests.parity.golden_files import (
     case_name,
@@ -77,7 +84,7 @@ def ids(array: NDArray[Any]) -> Tensor:
 
 def test_forward_tiny() -> None:
     recorded = load_arrays(FOLDER / "forward_tiny.npz")
-    trace = Trace([], [])
+    trace = EncoderTrace([], [])
     heads = network("tiny")(
         ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"]), trace
     )
@@ -93,10 +100,10 @@ def test_forward_tiny() -> None:
 
 
 @cache
-def full_run() -> tuple[list[Tensor], Trace]:
+def full_run() -> tuple[list[Tensor], EncoderTrace]:
     """Logits of the merged piece's segments, all in one batch."""
     recorded, segments = load_arrays(FOLDER / "forward_full.npz"), merged_segments()
-    trace = Trace([], [])
+    trace = EncoderTrace([], [])
     styles = torch.full((len(segments[0]),), int(recorded["style"]))
     return list(network("full")(*segments, styles, trace)), trace
 
