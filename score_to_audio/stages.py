@@ -6,10 +6,9 @@ The command line and the Prefect flows call the same functions, so they share ev
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from score_to_audio import progress
+from score_to_audio.artifacts import ArtifactRequest, StageResult, request
 from score_to_audio.errors import InputError, StageError
 from score_to_audio.files import replacing, sha256_of, writing
 from score_to_audio.plugins import Prompt, input_files
 from score_to_audio.registry import ResolvedPlugin, build, prepare, validated
-from score_to_audio.store import ArtifactStore, artifact_key
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import Artifact, AudioStream, Performance, Provenance, Score
 from score_to_audio.wording import brief
 
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
-MEDIA_TYPES = {
-    "mid": "audio/midi",
-    "wav": "audio/wav",
-    "flac": "audio/flac",
-    "mp3": "audio/mpeg",
-    "ogg": "audio/ogg",
-}
 
 FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 2}
 """Part of every key: raise one when its stage makes something else of the same input."""
@@ -50,15 +43,6 @@ SILENCE = 1e-4
 
 MAX_REASON = 500
 """Characters of an error's text that are passed on: the record keeps them, and people read them."""
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """An artifact and how it came: found in the store or made now, in how many seconds."""
-
-    artifact: Artifact
-    cached: bool
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -155,14 +139,17 @@ def find_performance(
     return _performance(path, prepared, score_options)[1].find(store)
 
 
-def _performance(path: Path, prepared: ResolvedPlugin, score_options: ScoreOptions) -> tuple[Score, _Wanted]:
+def _performance(
+    path: Path, prepared: ResolvedPlugin, score_options: ScoreOptions
+) -> tuple[Score, ArtifactRequest]:
     from score_to_audio.formats.scores.reader import read_score
 
-    started = time.perf_counter()
     score = read_score(path, score_options)
     provenance = _provenance("render", prepared, input_hash=score.sha256, input_name=path.name)
-    key = _key(provenance, input_files(prepared.spec.parameters), score=score_options.model_dump(mode="json"))
-    return score, _Wanted(key, "performance.mid", provenance, started)
+    options = score_options.model_dump(mode="json")
+    return score, _request(
+        provenance, "performance.mid", input_files(prepared.spec.parameters), score=options
+    )
 
 
 # ------------------------------------------------------------------------------------------ stage 2
@@ -209,11 +196,10 @@ def find_audio(
 
 def _sound(
     input_hash: str, prepared: ResolvedPlugin, prompt: Prompt | None, name: str, parent: str | None
-) -> _Wanted:
-    started = time.perf_counter()
+) -> ArtifactRequest:
     provenance = _provenance("synthesize", prepared, input_hash=input_hash, input_name=name, parent=parent)
-    key = _key(provenance, input_files(prepared.spec.parameters), prompt=prompt.sha256 if prompt else None)
-    return _Wanted(key, "audio.wav", provenance, started)
+    prompt_hash = prompt.sha256 if prompt else None
+    return _request(provenance, "audio.wav", input_files(prepared.spec.parameters), prompt=prompt_hash)
 
 
 def _stream(prepared: ResolvedPlugin, performance: Performance, prompt: Prompt | None) -> AudioStream:
@@ -258,8 +244,7 @@ def find_encoding(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) ->
     return StageResult(audio, True, 0.0) if wanted == "wav" else _encoding(audio, wanted).find(store)
 
 
-def _encoding(audio: Artifact, wanted: AudioFormat) -> _Wanted:
-    started = time.perf_counter()
+def _encoding(audio: Artifact, wanted: AudioFormat) -> ArtifactRequest:
     provenance = Provenance(
         stage="encode",
         model=wanted,
@@ -272,40 +257,16 @@ def _encoding(audio: Artifact, wanted: AudioFormat) -> _Wanted:
         device_class="cpu",
         parent=audio.key,
     )
-    return _Wanted(_key(provenance), f"audio.{wanted}", provenance, started)
+    return _request(provenance, f"audio.{wanted}")
 
 
 # ----------------------------------------------------------------------------------------- together
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """An artifact that may be in the store or not."""
-
-    key: str
-    name: str
-    """Of its file."""
-    provenance: Provenance
-    started: float
-    """When its stage started, by ``time.perf_counter``."""
-
-    def find(self, store: ArtifactStore) -> StageResult | None:
-        artifact = store.get(self.key)
-        return StageResult(artifact, True, time.perf_counter() - self.started) if artifact else None
-
-    def get_or_make(self, store: ArtifactStore, make: Callable[[Path], None]) -> StageResult:
-        artifact, cached = store.get_or_make(
-            self.key,
-            name=self.name,
-            media_type=MEDIA_TYPES[self.name.rpartition(".")[2]],
-            provenance=self.provenance,
-            make=make,
-        )
-        return StageResult(artifact, cached, time.perf_counter() - self.started)
-
-
 @contextmanager
-def _running(prepared: ResolvedPlugin, path: Path, store: ArtifactStore, wanted: _Wanted) -> Iterator[None]:
+def _running(
+    prepared: ResolvedPlugin, path: Path, store: ArtifactStore, wanted: ArtifactRequest
+) -> Iterator[None]:
     """A block in which a model runs on the input ``path``."""
 
     def cached_part(name: str, make: Callable[[], progress.Arrays]) -> progress.Arrays:
@@ -337,16 +298,16 @@ def _provenance(
     )
 
 
-def _key(provenance: Provenance, file_options: Sequence[str] = (), **more: Any) -> str:
-    """Of everything that determines the content: names and places of files do not, their hashes do."""
-    description = asdict(provenance) | more | {"format": FORMAT_VERSIONS[provenance.stage]}
-    del description["input_name"], description["parent"]
-    description["parameters"] = {
-        name: _content(value) if name in file_options else value
-        for name, value in provenance.parameters.items()
-        if name not in provenance.checkpoints
+def _request(
+    provenance: Provenance, name: str, file_options: Sequence[str] = (), **more: Any
+) -> ArtifactRequest:
+    """The key depends on the content of the files that options name, never on where they are."""
+    parameters = {
+        option: _content(value) if option in file_options else value
+        for option, value in provenance.parameters.items()
+        if option not in provenance.checkpoints
     }
-    return artifact_key(description)
+    return request(provenance, name, parameters=parameters, format=FORMAT_VERSIONS[provenance.stage], **more)
 
 
 def _content(value: Any) -> Any:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from score_to_audio.artifacts import request
 from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
-from score_to_audio.stages import MEDIA_TYPES, encode
-from score_to_audio.store import ArtifactStore, artifact_key
+from score_to_audio.stages import encode
+from score_to_audio.store import ArtifactStore
 from score_to_audio.types import (
     SOFT,
     SUSTAIN,
@@ -78,7 +79,6 @@ def derived(
     stage: Literal["align", "cut", "reconstruct", "measure", "encode"],
     model: str,
     name: str,
-    media_type: str,
     make: Callable[[Path], None],
     version: str = VERSION,
     parameters: Mapping[str, Any] | None = None,
@@ -99,12 +99,7 @@ def derived(
         device_class=device,
         parent=source.key,
     )
-    description = asdict(provenance)
-    del description["input_name"], description["parent"]
-    artifact, _ = store.get_or_make(
-        artifact_key(description), name=name, media_type=media_type, provenance=provenance, make=make
-    )
-    return made(artifact, source, store)
+    return made(request(provenance, name).get_or_make(store, make).artifact, source, store)
 
 
 # ------------------------------------------------------------------------------------------ scores
@@ -138,7 +133,6 @@ def as_midi(performance: File, store: ArtifactStore) -> File:
         stage="align",
         model="match file",
         name="performance.mid",
-        media_type=MEDIA_TYPES["mid"],
         make=lambda path: write_performance(read_match(performance.path), path),
     )
 
@@ -163,7 +157,6 @@ def aligned(performance: File, score: Path, options: ScoreOptions, store: Artifa
         stage="align",
         model="parangonar",
         name="performance.mid",
-        media_type=MEDIA_TYPES["mid"],
         parameters={"score": parsed.sha256, "options": options.model_dump(mode="json")},
         make=make,
     )
@@ -191,7 +184,6 @@ def cut_performance(performance: File, start: float, end: float, store: Artifact
         stage="cut",
         model="performance",
         name="performance.mid",
-        media_type=MEDIA_TYPES["mid"],
         parameters={"start": start, "end": end},
         make=lambda path: write_performance(cut_notes(read_performance(performance.path), start, end), path),
     )
@@ -267,7 +259,6 @@ def cut_recording(recording: File, start: float, end: float, store: ArtifactStor
         stage="cut",
         model="recording",
         name="audio.wav",
-        media_type=MEDIA_TYPES["wav"],
         parameters={"start": start, "end": end},
         make=make,
     )
@@ -290,7 +281,6 @@ def reconstructed(recording: File, codec: Checkpoint, device: str, store: Artifa
         stage="reconstruct",
         model=codec.name,
         name="audio.wav",
-        media_type=MEDIA_TYPES["wav"],
         checkpoints={"codec": codec.sha256},
         device=device,
         make=make,
@@ -312,9 +302,7 @@ def compressed(audio: File, store: ArtifactStore) -> File:
             sound = resample(sound, MP3_RATE)
         write_audio(stream_of(sound), path, format="mp3")
 
-    return derived(
-        audio, store, stage="encode", model="mp3", name="audio.mp3", media_type=MEDIA_TYPES["mp3"], make=make
-    )
+    return derived(audio, store, stage="encode", model="mp3", name="audio.mp3", make=make)
 
 
 def at_rate(audio: File, rate: int, length: int, store: ArtifactStore) -> File:
@@ -333,7 +321,6 @@ def at_rate(audio: File, rate: int, length: int, store: ArtifactStore) -> File:
         stage="encode",
         model="wav",
         name="audio.wav",
-        media_type=MEDIA_TYPES["wav"],
         parameters={"rate": rate, "length": length},
         make=make,
     )

@@ -81,7 +81,6 @@ def take(measure: Measure, heard: Heard, store: ArtifactStore) -> Values:
         model=measure.name,
         version=measure.version,
         name="measures.json",
-        media_type="application/json",
         parameters=parameters,
         make=make,
     )
@@ -330,7 +329,6 @@ def embedded(audio: File, codec: Checkpoint, device: str, store: ArtifactStore) 
         stage="measure",
         model="embedding",
         name="moments.npz",
-        media_type="application/x-npz",
         checkpoints={"codec": codec.sha256},
         device=device,
         make=make,
