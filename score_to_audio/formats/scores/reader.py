@@ -55,7 +55,8 @@ def read_score(path: Path, options: ScoreOptions | None = None) -> Score:
     """
     path = Path(path)
     content = read_file(path, SUFFIXES)
-    return Score(path=path, content=content, parse=partial(parse_score, options=options or ScoreOptions()))
+    options = options or ScoreOptions()
+    return Score(path, content, partial(parse_score, options=options), options.model_dump_json())
 
 
 def parse_score(score: Score, options: ScoreOptions) -> ParsedScore:

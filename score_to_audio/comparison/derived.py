@@ -1,5 +1,5 @@
-"""Files that a comparison derives from what it was given, made once through the store: performances aligned
-with their scores, cuts of performances and recordings, reconstructions by a codec."""
+"""Files that a comparison derives from its inputs, made once through the store: performances aligned with
+their scores, cuts of performances and recordings, reconstructions by a codec."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ import numpy as np
 from score_to_audio.artifacts import request
 from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
+from score_to_audio.formats.audio import MP3_RATES, read_audio, resample, stream_of, write_audio
+from score_to_audio.formats.matches import read_match
+from score_to_audio.formats.midi import read_performance, write_performance
 from score_to_audio.stages import encode
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import (
     SOFT,
+    SOSTENUTO,
     SUSTAIN,
     Artifact,
     Controls,
@@ -32,25 +36,22 @@ if TYPE_CHECKING:
     from score_to_audio.plugins import Checkpoint
 
 VERSION = "1"
-"""Of everything here; raise it when something else is made of the same input."""
+"""Part of every key here; raise it when the same input gives another result."""
 MATCH_SUFFIX = ".match"
-PEDALS = (SUSTAIN, 66, SOFT)
-"""Controllers whose state is carried into a cut."""
-
+PEDALS = (SUSTAIN, SOSTENUTO, SOFT)
+"""Controllers whose state at the start of a cut is kept."""
 MP3_RATE = 44_100
-"""Hz that a recording is brought to where MP3 does not know its rate."""
-
-Step = Mapping[str, Any]
-"""A stage's ``Provenance``, or what is known of a file that was given, as plain JSON."""
+"""Hz: recordings at rates that MP3 does not have are resampled to this one."""
 
 
 @dataclass(frozen=True)
-class File:
-    """A file and how it came to be."""
+class TracedFile:
+    """A file and how it was made."""
 
     path: Path
-    history: tuple[Step, ...]
-    """In the order of the stages; the first one describes what was given."""
+    history: tuple[Mapping[str, Any], ...]
+    """One plain JSON object per stage, in order: of the given file its name and hash, then the fields of
+    ``Provenance``."""
     artifact: Artifact | None = None
     """Where it is one of the store's."""
 
@@ -59,34 +60,36 @@ class File:
         return self.artifact.key if self.artifact else None
 
 
-def given(path: Path, what: str) -> File:
-    """A file of the user's. Raises ``InputError`` where it is not there."""
+def input_file(path: Path, kind: str) -> TracedFile:
+    """A file of the user's. Raises ``InputError`` where it is missing; ``kind`` is the word for it there."""
     if not path.is_file():
-        raise InputError(f"{path}: no such {what}; check the path")
-    return File(path, ({"stage": "given", "input_name": path.name, "input": sha256_of(path)},))
+        raise InputError(f"{path}: no such {kind}; check the path")
+    return TracedFile(path, ({"stage": "given", "input_name": path.name, "input": sha256_of(path)},))
 
 
-def made(artifact: Artifact, source: File | None, store: ArtifactStore) -> File:
-    """An artifact of the store that was made from ``source``."""
+def stored_file(artifact: Artifact, source: TracedFile | None, store: ArtifactStore) -> TracedFile:
+    """An artifact that was made from ``source``."""
     before = source.history if source else ()
-    return File(store.path(artifact), (*before, asdict(store.provenance(artifact))), artifact)
+    return TracedFile(store.path(artifact), (*before, asdict(store.provenance(artifact))), artifact)
 
 
-def derived(
-    source: File,
+def derive(
+    source: TracedFile,
     store: ArtifactStore,
+    make: Callable[[Path], None],
     *,
     stage: Literal["align", "cut", "reconstruct", "measure", "encode"],
     model: str,
     name: str,
-    make: Callable[[Path], None],
     version: str = VERSION,
     parameters: Mapping[str, Any] | None = None,
     checkpoints: Mapping[str, str] | None = None,
     device: str = "cpu",
-) -> File:
-    """What ``make`` writes, kept under everything that is given here; ``parameters`` has to tell all else
-    that the content depends on."""
+) -> TracedFile:
+    """The file that ``make`` writes, from the store where it is there already.
+
+    ``parameters`` and ``checkpoints`` name everything beside the source that determines the content.
+    """
     provenance = Provenance(
         stage=stage,
         model=model,
@@ -99,13 +102,10 @@ def derived(
         device_class=device,
         parent=source.key,
     )
-    return made(request(provenance, name).get_or_make(store, make).artifact, source, store)
+    return stored_file(request(provenance, name).get_or_make(store, make).artifact, source, store)
 
 
-# ------------------------------------------------------------------------------------------ scores
-
-
-def read_score_once(path: Path, options: ScoreOptions) -> Score:
+def cached_score(path: Path, options: ScoreOptions) -> Score:
     """As ``read_score``, parsed once per process. Raises ``InputError``."""
     return _score(path, sha256_of(path) if path.is_file() else "", options)
 
@@ -120,45 +120,36 @@ def _score(path: Path, _content: str, options: ScoreOptions) -> Score:
 # ------------------------------------------------------------------------------------ performances
 
 
-def as_midi(performance: File, store: ArtifactStore) -> File:
-    """The same; a match file as a MIDI file that names the score's notes."""
-    from score_to_audio.formats.matches import read_match
-    from score_to_audio.formats.midi import write_performance
-
+def as_midi(performance: TracedFile, store: ArtifactStore) -> TracedFile:
+    """The same performance; a match file becomes a MIDI file that names the score's notes."""
     if performance.path.suffix.lower() != MATCH_SUFFIX:
         return performance
-    return derived(
-        performance,
-        store,
-        stage="align",
-        model="match file",
-        name="performance.mid",
-        make=lambda path: write_performance(read_match(performance.path), path),
-    )
+
+    def make(path: Path) -> None:
+        write_performance(read_match(performance.path), path)
+
+    return derive(performance, store, make, stage="align", model="match file", name="performance.mid")
 
 
-def aligned(performance: File, score: Path, options: ScoreOptions, store: ArtifactStore) -> File:
-    """The same performance with the score's notes named: its own names where it has some, else parangonar's.
+def aligned(performance: TracedFile, score: Score, store: ArtifactStore) -> TracedFile:
+    """The same performance with the score's notes named, by parangonar where it does not name them itself.
 
     Raises ``InputError`` for unreadable files, or where the extra ``align`` is not installed.
     """
-    from score_to_audio.formats.midi import read_performance, write_performance
-
     if read_performance(performance.path).score_ids is not None:
         return performance
-    parsed = read_score_once(score, options)
 
     def make(path: Path) -> None:
-        write_performance(_with_ids(read_performance(performance.path), parsed), path)
+        write_performance(_with_ids(read_performance(performance.path), score), path)
 
-    return derived(
+    return derive(
         performance,
         store,
+        make,
         stage="align",
         model="parangonar",
         name="performance.mid",
-        parameters={"score": parsed.sha256, "options": options.model_dump(mode="json")},
-        make=make,
+        parameters={"score": score.sha256, "options": score.options},
     )
 
 
@@ -174,32 +165,34 @@ def _with_ids(performance: Performance, score: Score) -> Performance:
     return replace(performance, score_ids=tuple(ids))
 
 
-def cut_performance(performance: File, start: float, end: float, store: ArtifactStore) -> File:
+def cut_performance(performance: TracedFile, start: float, end: float, store: ArtifactStore) -> TracedFile:
     """The part between two times (seconds), as a MIDI file whose time 0 is ``start``."""
-    from score_to_audio.formats.midi import read_performance, write_performance
 
-    return derived(
+    def make(path: Path) -> None:
+        write_performance(cut_notes(read_performance(performance.path), start, end), path)
+
+    return derive(
         performance,
         store,
+        make,
         stage="cut",
         model="performance",
         name="performance.mid",
         parameters={"start": start, "end": end},
-        make=lambda path: write_performance(cut_notes(read_performance(performance.path), start, end), path),
     )
 
 
 def cut_notes(performance: Performance, start: float, end: float) -> Performance:
-    """The notes struck in [start, end) seconds, held no longer than to the end, and the pedals from ``start``
-    on as they stand there. Raises ``InputError`` where no note is struck."""
+    """The notes struck in [start, end) seconds, released at the end at the latest, and the pedals from
+    ``start`` on. Raises ``InputError`` where no note is struck."""
     inside = (performance.onset >= start) & (performance.onset < end)
     if not inside.any():
         raise InputError(f"no note is struck between {start:.2f} and {end:.2f} s; choose another part")
     ids = performance.score_ids
+    onset = performance.onset[inside]
     return Performance(
-        onset=performance.onset[inside] - start,
-        offset=np.maximum(np.minimum(performance.offset[inside], end), performance.onset[inside] + 1e-3)
-        - start,
+        onset=onset - start,
+        offset=np.maximum(np.minimum(performance.offset[inside], end), onset + 1e-3) - start,
         pitch=performance.pitch[inside],
         velocity=performance.velocity[inside],
         controls=_cut_controls(performance.controls, start, end),
@@ -216,117 +209,116 @@ def _cut_controls(controls: Controls, start: float, end: float) -> Controls:
 
 
 def passage(performance: Performance, score: Score) -> tuple[float, float] | None:
-    """The least and the greatest score onset (quarter notes) that a performance plays; None if unknown."""
-    notes = score.parsed.notes
-    onset_of = dict(zip(notes.id, notes.onset.tolist(), strict=True))
-    played = [onset_of[name] for name in performance.score_ids or () if name in onset_of]
-    return (min(played), max(played)) if played else None
+    """First and last score onset (quarter notes) that a performance plays; None where it names no notes."""
+    played = _score_onsets(performance, score)
+    return (float(np.nanmin(played)), float(np.nanmax(played))) if np.isfinite(played).any() else None
 
 
-def cut_to_passage(performance: File, first: float, last: float, score: Score, store: ArtifactStore) -> File:
+def cut_to_passage(
+    performance: TracedFile, first: float, last: float, score: Score, store: ArtifactStore
+) -> TracedFile:
     """The part of a performance that plays the score's onsets ``first`` to ``last`` (quarter notes), up to
-    the next onset; the whole where its notes have no names."""
-    from score_to_audio.formats.midi import read_performance
-
+    the next onset; the whole where it names no notes."""
     whole = read_performance(performance.path)
-    notes = score.parsed.notes
-    onset_of = dict(zip(notes.id, notes.onset.tolist(), strict=True))
-    places = np.array([onset_of.get(name, np.nan) for name in whole.score_ids or ()])
+    places = _score_onsets(whole, score)
     inside = (places >= first) & (places <= last)
-    if not len(places) or not inside.any():
+    if not inside.any():
         return performance
-    start = float(whole.onset[inside].min())
     later = whole.onset[(places > last) & (whole.onset > whole.onset[inside].max())]
     end = float(later.min()) if len(later) else whole.end + 1e-3
-    return cut_performance(performance, start, end, store)
+    return cut_performance(performance, float(whole.onset[inside].min()), end, store)
+
+
+def _score_onsets(performance: Performance, score: Score) -> np.ndarray:
+    """[N] quarter notes at which the score has each note, nan for those that it does not have; empty where
+    the performance names no notes."""
+    notes = score.parsed.notes
+    onset_of = dict(zip(notes.id, notes.onset.tolist(), strict=True))
+    return np.array([onset_of.get(name, np.nan) for name in performance.score_ids or ()])
 
 
 # ---------------------------------------------------------------------------------------- recordings
 
 
-def cut_recording(recording: File, start: float, end: float, store: ArtifactStore) -> File:
+def cut_recording(recording: TracedFile, start: float, end: float, store: ArtifactStore) -> TracedFile:
     """The part between two times (seconds) as a WAV file."""
 
     def make(path: Path) -> None:
-        from score_to_audio.formats.audio import read_audio, stream_of, write_audio
+        _write(read_audio(recording.path, start=start, seconds=end - start), path, "wav")
 
-        sound = read_audio(recording.path, start=start, seconds=end - start)
-        write_audio(stream_of(sound), path, format="wav")
-
-    return derived(
+    return derive(
         recording,
         store,
+        make,
         stage="cut",
         model="recording",
         name="audio.wav",
         parameters={"start": start, "end": end},
-        make=make,
     )
 
 
-def reconstructed(recording: File, codec: Checkpoint, device: str, store: ArtifactStore) -> File:
+def reconstructed(
+    recording: TracedFile, checkpoint: Checkpoint, device: str, store: ArtifactStore
+) -> TracedFile:
     """The recording through a codec and back, as a WAV file; peaks limited as those of every synthesizer."""
 
     def make(path: Path) -> None:
         from adapters.codec import reconstruct
-        from score_to_audio.formats.audio import read_audio, write_audio
         from synthesizers.limiter import limited_stream
 
-        sound = reconstruct(codec_of(codec, device), read_audio(recording.path))
+        sound = reconstruct(loaded_codec(checkpoint, device), read_audio(recording.path))
         write_audio(limited_stream(sound), path, format="wav")
 
-    return derived(
+    return derive(
         recording,
         store,
+        make,
         stage="reconstruct",
-        model=codec.name,
+        model=checkpoint.name,
         name="audio.wav",
-        checkpoints={"codec": codec.sha256},
+        checkpoints={"codec": checkpoint.sha256},
         device=device,
-        make=make,
     )
 
 
-def compressed(audio: File, store: ArtifactStore) -> File:
-    """The sound as MP3, which is what every browser plays; an MP3 file as it is."""
+def compressed(audio: TracedFile, store: ArtifactStore) -> TracedFile:
+    """The sound as MP3, which every browser plays; an MP3 file as it is."""
     if audio.artifact is not None:
-        return made(encode(audio.artifact, "mp3", store).artifact, audio, store)
+        return stored_file(encode(audio.artifact, "mp3", store).artifact, audio, store)
     if audio.path.suffix.lower() == ".mp3":
         return audio
 
     def make(path: Path) -> None:
-        from score_to_audio.formats.audio import MP3_RATES, read_audio, resample, stream_of, write_audio
-
         sound = read_audio(audio.path)
-        if sound.sample_rate not in MP3_RATES:
-            sound = resample(sound, MP3_RATE)
-        write_audio(stream_of(sound), path, format="mp3")
+        _write(sound if sound.sample_rate in MP3_RATES else resample(sound, MP3_RATE), path, "mp3")
 
-    return derived(audio, store, stage="encode", model="mp3", name="audio.mp3", make=make)
+    return derive(audio, store, make, stage="encode", model="mp3", name="audio.mp3")
 
 
-def at_rate(audio: File, rate: int, length: int, store: ArtifactStore) -> File:
-    """The sound as a WAV file of ``rate`` Hz and ``length`` samples, silent after its end."""
+def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> TracedFile:
+    """The sound as a WAV file of ``rate`` Hz and ``length`` samples, cut or filled up with silence."""
 
     def make(path: Path) -> None:
-        from score_to_audio.formats.audio import read_audio, resample, stream_of, write_audio
-
         samples = resample(read_audio(audio.path), rate).samples[:, :length]
         padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-        write_audio(stream_of(Waveform(padded, rate)), path, format="wav")
+        _write(Waveform(padded, rate), path, "wav")
 
-    return derived(
+    return derive(
         audio,
         store,
+        make,
         stage="encode",
         model="wav",
         name="audio.wav",
         parameters={"rate": rate, "length": length},
-        make=make,
     )
 
 
-def codec_of(checkpoint: Checkpoint, device: str) -> Any:
+def _write(sound: Waveform, path: Path, form: Literal["wav", "mp3"]) -> None:
+    write_audio(stream_of(sound), path, format=form)
+
+
+def loaded_codec(checkpoint: Checkpoint, device: str) -> Any:
     """The codec, loaded once per process."""
     return _codec(checkpoint.sha256, checkpoint.name, tuple(checkpoint.files.items()), device)
 
