@@ -52,9 +52,9 @@ def main() -> None:
 def measure(name: str, piece: str) -> None:
     performance = performance_called(piece)
     start = time.process_time()
-    from score_to_audio.registry import build, prepare
+    from score_to_audio.registry import build, resolve
 
-    synthesizer = build(prepare("synthesizer", name))
+    synthesizer = build(resolve("synthesizer", name))
     synthesizer.synthesize(performance_called("0.01"), prompt=None, seed=0)
     load = time.process_time() - start
     seconds, first = play(synthesizer, performance)

@@ -22,7 +22,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from score_to_audio import jobs, stages
+from score_to_audio import jobs
+from score_to_audio.settings import PipelineSettings
 from score_to_audio.store import Store
 from tests.flows.batch_site import DEPLOYMENT, WORKER, deploy_shards
 from tests.flows.conftest import serving
@@ -68,7 +69,7 @@ def timed(work: Callable[[], object]) -> float:
 def overhead(folder: Path, count: int) -> None:
     """Per score: without Prefect, within the flow, and from command to exit."""
     scores = write_scores(folder / "scores", count)
-    pipeline = stages.prepare_pipeline(renderer="trial", synthesizer="trial")
+    pipeline = PipelineSettings(renderer="trial", synthesizer="trial").resolve()
     plan, alone = jobs.plan([scores]), Store(folder / "alone")
     jobs.run(plan[0], pipeline, Store(folder / "warm"), folder / "warm-up")  # imports
 

@@ -107,7 +107,7 @@ def _piece_rows(piece: Piece, renderers: Sequence[str], cache: Path, seed: int) 
 def _renderer(text: str, seed: int) -> Any:
     name, _, options = text.partition(":")
     given = dict(option.split("=", 1) for option in options.split(",") if option)
-    return registry.build(registry.prepare("renderer", name, given, seed=seed))
+    return registry.build(registry.resolve("renderer", name, given, seed=seed))
 
 
 def report(rows: Sequence[Row]) -> str:

@@ -21,7 +21,7 @@ from renderers.m2m import tokens
 from renderers.m2m.network import M2MNetwork, NetworkConfig
 from renderers.m2m.windows import probabilities
 from score_to_audio.formats.midi import performance_to_midi
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_score
 from score_to_audio.types import KeySignature, Measure, ParsedScore, Score, ScoreNotes, TimeSignature
 from tests.parity.golden_files import fill
@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m2m.ckpt"
         torch.save({"state_dict": network.state_dict()}, path)
-        model = build(prepare("renderer", "m2m", {"checkpoint": str(path)}, device=arguments.device))
+        model = build(resolve("renderer", "m2m", {"checkpoint": str(path)}, device=arguments.device))
     score = made_up_score(NOTES)
     encoded = tokens.encode(tick_notes(score.parsed))
     network = network.requires_grad_(False).eval().to(arguments.device)

@@ -23,6 +23,7 @@ from score_to_audio import stages
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.jobs import Job
 from score_to_audio.registry import build
+from score_to_audio.settings import PipelineSettings
 from score_to_audio.store import Store
 
 SCORES = Path(__file__).parents[1] / "examples" / "scores"
@@ -64,7 +65,7 @@ def one_score(folder: Path) -> None:
     path = SCORES / "chopin_prelude_op28_no4.musicxml"
     row("read a score (602 notes), first time", timed(lambda: read_score(path).parsed))
     row("read a score, again", timed(lambda: read_score(path).parsed))
-    pipeline = stages.prepare_pipeline(renderer="score", synthesizer="sampled-piano")
+    pipeline = PipelineSettings(renderer="score").resolve()
     row("build the models", timed(lambda: (build(pipeline.renderer), build(pipeline.synthesizer))))
     for label in ("new", "cached"):
         store = Store(folder / "store")
@@ -88,7 +89,7 @@ def flow(folder: Path, count: int) -> None:
     for index in range(count):
         (scores / f"{index:04}.musicxml").write_text(text + f"<!-- {index} -->", encoding="utf-8")
     store = Store(folder / "store")
-    pipeline = stages.prepare_pipeline(renderer="score", synthesizer="sampled-piano")
+    pipeline = PipelineSettings(renderer="score").resolve()
     alone = Store(folder / "alone")
     jobs = [Job(path, path.stem) for path in sorted(scores.iterdir())]
 

@@ -60,7 +60,7 @@ def render(score: Score, checkpoint: str, style: str) -> Performance:
     seed = 0 if style == "zero" else int(style)
     options = {"checkpoint": checkpoint, "style": "zero" if style == "zero" else "sampled"}
     performance: Performance = registry.build(
-        registry.prepare("renderer", "virtuosonet", options, seed=seed)
+        registry.resolve("renderer", "virtuosonet", options, seed=seed)
     ).render(score, seed=seed)
     return performance
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from adapters.transcription import transcribe
 from score_to_audio.comparison.evaluation.transcription import scores
 from score_to_audio.formats.midi import read_performance
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 
 TEST_PERFORMANCES = (
     "Bach/Fugue/bwv_857/Lan01M.mid",
@@ -63,7 +63,7 @@ def corpus_performances() -> list[Path]:
 def judge(synthesizer: str, path: Path) -> None:
     start = time.process_time()
     performance = read_performance(path)
-    sound = build(prepare("synthesizer", synthesizer)).synthesize(performance, prompt=None, seed=0)
+    sound = build(resolve("synthesizer", synthesizer)).synthesize(performance, prompt=None, seed=0)
     found = scores(performance, transcribe(sound))
     figures = (
         f"{value:.4f}"

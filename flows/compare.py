@@ -16,17 +16,18 @@ from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
-from flows.pipeline import RUNNER, final_state, reason
-from flows.tasks import FORESEEN, HOW, as_failure, even_if_unreachable
+from flows.pipeline import RUNNER
+from flows.server import ignore_server_outage
+from flows.tasks import TASK_OPTIONS, failed_state, final_state, reason
 from score_to_audio import logs, progress
-from score_to_audio.comparison import produce
 from score_to_audio.comparison.config import ComparisonConfig
 from score_to_audio.comparison.config_file import read_plan, with_paths
+from score_to_audio.comparison.outputs import check_output, write_outputs
 from score_to_audio.comparison.plan import make_plan
-from score_to_audio.comparison.run import Failure, carry_out
-from score_to_audio.errors import InputError, OutputError
-from score_to_audio.files import check_output_folder, writing
-from score_to_audio.registry import device_called
+from score_to_audio.comparison.run import run_comparison
+from score_to_audio.comparison.work import Failure
+from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
+from score_to_audio.registry import resolve_device
 from score_to_audio.store import default_store
 
 _computing = Lock()
@@ -72,29 +73,30 @@ def compare(
             plan = read_plan(comparison, device=device)
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
-        used = device_called(device)
-        check_output_folder(output)
+        used = resolve_device(device)
+        check_output(output)
     except InputError as error:
         return Failed(message=str(error), data=error)
     store = default_store()
-    result = carry_out(plan, store, each=_as_tasks, device=used)
+    result = run_comparison(plan, store, each=_as_tasks, device=used)
     try:
-        with writing(output):
-            made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
+        outputs = write_outputs(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
     except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
-    with even_if_unreachable():
-        create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
-        create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
+    with ignore_server_outage():
+        create_link_artifact(
+            key="listening-page", link=outputs.page.absolute().as_uri(), link_text=plan.title
+        )
+        create_markdown_artifact(key="measures", markdown=f"```\n{outputs.text}\n```")
     if result.failures:
-        return Failed(message=made.summary, data=produce.CellsFailed(made.summary))
-    return Completed(message=made.summary)
+        return Failed(message=outputs.summary)
+    return Completed(message=outputs.summary)
 
 
 def _as_tasks(
     work: Callable[[Item], Result], items: Sequence[Item], name: Callable[[Item], str]
 ) -> list[Result | Failure]:
-    """``compare.run.Each``: one task per item."""
+    """``Each``: one task per item."""
     logger = get_run_logger()
     whole = cast(Any, quote(work))  # Prefect need not search it for futures, and unwraps it
     labels = [name(item) for item in items]
@@ -116,7 +118,7 @@ def _result(future: PrefectFuture[Any]) -> Any:
     return state.result() if state.is_completed() else Failure(reason(state))
 
 
-@task(task_run_name="{name}", persist_result=False, **HOW)
+@task(task_run_name="{name}", persist_result=False, **TASK_OPTIONS)
 def piece_of_work(
     name: str,  # noqa: ARG001 (in the name of the task run)
     work: Callable[[Any], Any],
@@ -126,5 +128,5 @@ def piece_of_work(
     try:
         with _computing:
             return Completed(data=work(item))
-    except FORESEEN as error:
-        return as_failure(error)
+    except EXPECTED_ERRORS as error:
+        return failed_state(error)

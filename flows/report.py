@@ -1,4 +1,4 @@
-"""What a flow tells about scores: log, manifest and progress as they come; at the end a table and a state."""
+"""What a flow reports about scores: log, manifest and progress as they come, then a table and a state."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.tasks import even_if_unreachable, show_progress
+from flows.server import ignore_server_outage
+from flows.tasks import show_progress
 from score_to_audio import jobs, manifest, progress
 from score_to_audio.jobs import Outcome
 
 MAX_ROWS = 300
-"""Of a table artifact; it is a row of Prefect's database. The manifest has them all."""
-BETWEEN_RUN_UPDATES = 5.0
+"""Of a table artifact, which is one row of Prefect's database. The manifest has all of them."""
+PROGRESS_INTERVAL = 5.0
 """Seconds between updates of the run's progress artifact."""
 
 
 @dataclass
-class Tally:
-    """Entries of the manifest: counted, and the first of them as rows of a table."""
+class Totals:
+    """Counts of the results of a run, and the first of them as rows of a table."""
 
     counts: dict[str, int] = field(default_factory=lambda: {"made": 0, "cached": 0, "failed": 0})
     failed: list[dict[str, str]] = field(default_factory=list)
@@ -49,15 +50,12 @@ class Tally:
         made, cached, failed = (self.counts[result] for result in ("made", "cached", "failed"))
         return f"{count} {scores}: {made} made, {cached} from the store, {failed} failed"
 
-    def conclude(self, output: Path) -> State[None]:
-        """The table of what became of the scores, and the state that the run ends in.
-
-        The state carries no outcomes: whoever wants them reads the manifest (``manifest.read_manifest``).
-        """
+    def final_state(self, output: Path) -> State[None]:
+        """Create the table of results; returns the state of the run. The manifest has the outcomes."""
         rest = sum(self.counts.values()) - MAX_ROWS
         cut = f"; {rest} more in the manifest" if rest > 0 else ""
         by_score = itemgetter("score")
-        with even_if_unreachable():
+        with ignore_server_outage():
             create_table_artifact(
                 key="score-to-audio",
                 table=[*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS],
@@ -69,8 +67,7 @@ class Tally:
         return Failed(message=f"{self.summary()} ({'; '.join(self.errors[:3])}{more})")
 
 
-def tell(done: int, failed: int, total: int) -> None:
-    """Report to whoever listens how far a run is."""
+def report_progress(done: int, failed: int, total: int) -> None:
     progress.report(done, total, f"scores, {failed} failed" if failed else "scores")
 
 
@@ -89,10 +86,10 @@ def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
 
 
 class Report:
-    """Takes outcomes as they come. Within a flow only."""
+    """Records outcomes as they come, within a flow run."""
 
     def __init__(self, total: int, recorder: jobs.Recorder, output: Path) -> None:
-        self.tally = Tally()
+        self.totals = Totals()
         self._total, self._recorder, self._output = total, recorder, output
         self._logger = get_run_logger()
         self._progress: UUID | None = None
@@ -106,17 +103,17 @@ class Report:
 
     def add(self, outcome: Outcome) -> None:
         entry = self._recorder.add(outcome)
-        self.tally.add(entry, self._output)
+        self.totals.add(entry, self._output)
         if outcome.error:
             self._logger.error("%s: %s", outcome.job.name, outcome.error)
         else:
             self._logger.info("%s: %s", outcome.job.name, manifest.result(entry))
-        tell(sum(self.tally.counts.values()), self.tally.counts["failed"], self._total)
-        if time.monotonic() - self._last_time > BETWEEN_RUN_UPDATES:
+        report_progress(sum(self.totals.counts.values()), self.totals.counts["failed"], self._total)
+        if time.monotonic() - self._last_time > PROGRESS_INTERVAL:
             self._show()
 
     def _show(self) -> None:
-        done = sum(self.tally.counts.values())
+        done = sum(self.totals.counts.values())
         self._progress = show_progress(
             self._progress, done / max(self._total, 1), f"{done} of {self._total} scores"
         )

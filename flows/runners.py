@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from score_to_audio.errors import InputError
 
-RunnerName = Literal["thread", "ray", "dask"]
 THREADS = 2
 """One score computes while the next is read."""
 
 
 @contextmanager
-def task_runners(name: RunnerName, processes: int) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
-    """Gives a Prefect task runner to each shard that asks; ``processes`` at a time, or as the cluster decides
-    where 0.
+def task_runners(name: str, processes: int) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """Yields a function that gives a Prefect task runner for one shard. ``processes``: 0 for the default.
 
-    Threads are new for each shard, since their runner keeps something of every task until it ends. A cluster
-    starts when the first shard asks, and ends with the block: Ray's is the one that RAY_ADDRESS names, Dask's
-    the one of DASK_SCHEDULER_ADDRESS; without them both start one on this machine. Asking raises
-    ``InputError`` where the library is missing.
+    A thread runner is new for each shard, since it keeps data of every task until it ends. A Ray or Dask
+    cluster starts with the first shard and ends with the block: the one that RAY_ADDRESS or
+    DASK_SCHEDULER_ADDRESS names, or a local one. Raises ``InputError`` where the library is missing.
     """
     if name == "thread":
         yield lambda: ThreadPoolTaskRunner(max_workers=max(processes, THREADS))
@@ -38,7 +35,7 @@ def task_runners(name: RunnerName, processes: int) -> Iterator[Callable[[], Abst
         yield lambda: nullcontext(cluster())
 
 
-def _cluster(name: RunnerName, processes: int) -> Any:
+def _cluster(name: str, processes: int) -> Any:
     try:
         return _ray(processes) if name == "ray" else _dask(processes)
     except ImportError as error:
@@ -53,7 +50,7 @@ def _ray(processes: int) -> Any:
     from prefect_ray import RayTaskRunner
 
     here = not os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"log_to_driver": False}  # what fails, the tasks' states say
+    options: dict[str, Any] = {"log_to_driver": False}  # failures are in the task states
     if here:
         options |= {"include_dashboard": False} | ({"num_cpus": processes} if processes else {})
     return RayTaskRunner(init_kwargs=options)
@@ -65,6 +62,6 @@ def _dask(processes: int) -> Any:
 
     if address := dask.config.get("scheduler-address", None):
         return DaskTaskRunner(address=address)
-    dask.config.set({"distributed.worker.daemon": False})  # a limited score needs a child process
+    dask.config.set({"distributed.worker.daemon": False})  # worker processes with limits are children
     workers = {"n_workers": processes} if processes else {}
     return DaskTaskRunner(cluster_kwargs={"threads_per_worker": 1, "dashboard_address": None, **workers})

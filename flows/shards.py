@@ -1,17 +1,18 @@
-"""Shards of a batch as flow runs of a deployment: submitted, watched, and submitted again when lost.
+"""Shards of a batch as flow runs of a deployment: submitted, watched, submitted again when lost.
 
-A process that is killed together with its worker leaves a flow run that stays "Running" for ever. So a shard
-touches a file every few seconds for as long as it lives, and a shard whose file stands still is lost: by the
-watcher's own clock, since two machines seldom agree on the time.
+A process that is killed together with its worker leaves a flow run in the state Running. So a shard touches a
+heartbeat file every few seconds, and a shard whose file does not change is lost. The watcher measures with
+its own clock, since the clocks of two machines differ. docs/measurements.md compares this with the heartbeats
+and automations of Prefect.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -31,136 +32,146 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed
 
-from flows.report import tell
-from flows.server import is_away
+from flows.report import report_progress
+from flows.server import is_server_unavailable
 from score_to_audio import manifest
 from score_to_audio.errors import InputError
 from score_to_audio.jobs import Job
+from score_to_audio.settings import ExecutionSettings, PipelineSettings
 
-BEATS = ".shards"
-"""Folder in the output folder: a file per living shard."""
-BEAT = 2.0
-"""Seconds between two touches."""
+HEARTBEAT_FOLDER = ".shards"
+"""In the output folder: one file per running shard."""
+HEARTBEAT_SECONDS = 2.0
 LOST_AFTER = 120.0
-"""Seconds without a touch; network file systems show a change up to a minute late."""
+"""Seconds without a heartbeat; network file systems show a change up to a minute late."""
 START_TIME = 600.0
-"""Seconds that a claimed flow run may take to begin: a new machine may have to install everything."""
+"""Seconds that a claimed flow run may take to begin: a new machine may install everything first."""
 ATTEMPTS = 3
 """Flow runs per shard, lost ones included."""
-BETWEEN_POLLS = 2.0
+POLL_INTERVAL = 2.0
 """Seconds."""
-BETWEEN_LOOKS = 10.0
-"""Seconds between looks at the manifest, which may be long."""
-ANSWERS_AFTER = 600.0
-"""Seconds that the server may be away before the batch gives up."""
+MANIFEST_INTERVAL = 10.0
+"""Seconds between reads of the manifest, which may be long."""
+OUTAGE_LIMIT = 600.0
+"""Seconds that the server may be away before the batch fails."""
 RUNS_PER_REQUEST = 100
 """The server answers with at most 200."""
-WAITS_QUIETLY = 60.0
-"""Seconds; a worker that is free takes a run within some 15."""
-GONE = "the process that worked on this shard is gone"
-NOBODY_THERE = (
+NO_WORKER_AFTER = 60.0
+"""Seconds; a free worker claims a run within some 15."""
+WORKER_LOST = "the process that ran this shard is gone"
+NO_WORKER = (
     "no shard has begun for %.0f s: no worker of the work pool %r is free; start one (a batch that a worker "
-    "itself carries out keeps that worker, and needs another one for its shards)"
+    "itself runs occupies that worker, so its shards need another one)"
 )
 
 
 @dataclass
-class _Shard:
-    """A part of a batch and the flow run that carries it out."""
+class Shard:
+    """A part of a batch and the flow run that processes it."""
 
     first: int
+    """Index of its first score in the batch."""
     plan: Sequence[Job]
     run: UUID | None = None
     attempts: int = 0
-    last_sign: float = 0.0
+    signs: tuple[Any, ...] = ()
+    """State and heartbeat of the flow run when they last changed."""
+    last_change: float = 0.0
     """By ``time.monotonic``."""
-    signs: tuple[Any, ...] = field(default_factory=tuple)
 
 
-def carry_out(
-    cut: Sequence[Sequence[Job]],
+@dataclass(frozen=True)
+class End:
+    """How the flow run of a shard ended."""
+
+    error: str | None = None
+    lost: bool = False
+    """Another attempt may succeed."""
+
+
+def run_shards(
+    parts: Sequence[Sequence[Job]],
     deployment: str,
     output: Path,
     run: str,
-    choices: Mapping[str, Any],
-    means: Any,
+    settings: tuple[PipelineSettings, ExecutionSettings, str],
 ) -> list[tuple[Job, str]]:
-    """All shards, each as a flow run of ``deployment``; everything that they did is in the manifest, under
-    ``run``.
+    """Run each part as a flow run of ``deployment``; the shards record their outcomes under ``run``.
 
-    Returns the jobs of shards that failed, whole or in part, and why. Raises ``InputError`` for an unknown
-    deployment. Whoever interrupts or cancels this cancels the shards, too.
+    Returns the jobs of shards that failed, and why. Raises ``InputError`` for an unknown deployment. If this
+    is interrupted or cancelled, it cancels the shards.
     """
     pool = work_pool_of(deployment)
-    waiting = [_Shard(number * len(cut[0]), plan) for number, plan in enumerate(cut)]
+    waiting = [Shard(number * len(parts[0]), plan) for number, plan in enumerate(parts)]
+
+    def submit(shard: Shard) -> None:
+        _submit(shard, deployment, output, run, settings)
+
     try:
-        return _watch(
-            waiting, pool, output, run, lambda shard: _submit(shard, deployment, output, run, choices, means)
-        )
-    except BaseException:  # nobody would wait for them any more
+        return _watch(waiting, pool, output, run, submit)
+    except BaseException:
         _cancel(run)
         raise
 
 
 def _watch(
-    waiting: list[_Shard], pool: str | None, output: Path, run: str, submit: Callable[[_Shard], None]
+    waiting: list[Shard], pool: str | None, output: Path, run: str, submit: Callable[[Shard], None]
 ) -> list[tuple[Job, str]]:
-    """Submit shards, and again when they are lost, until each has ended; ``waiting`` holds the others."""
+    """Submit the shards, again when they are lost, until each has ended."""
     total = sum(len(shard.plan) for shard in waiting)
     failed: list[tuple[Job, str]] = []
-    last_answer = last_look = idle_since = time.monotonic()
+    last_answer = last_report = idle_since = time.monotonic()
     while waiting:
         try:
             for shard in waiting:
                 if shard.run is None:
                     submit(shard)
-            ended = _poll(waiting, output)
+            ends = _poll(waiting, output)
             last_answer = time.monotonic()
         except Exception as error:
-            if not is_away(error) or time.monotonic() - last_answer > ANSWERS_AFTER:
+            if not is_server_unavailable(error) or time.monotonic() - last_answer > OUTAGE_LIMIT:
                 raise
             get_run_logger().warning("the Prefect server does not answer (%s); trying again", error)
-            ended, idle_since = {}, time.monotonic()
-        for first, end in ended.items():
-            shard = next(shard for shard in waiting if shard.first == first)
+            ends, idle_since = {}, time.monotonic()
+        for shard in [shard for shard in waiting if shard.first in ends]:
+            end = ends[shard.first]
             if end.lost and shard.attempts < ATTEMPTS:
-                get_run_logger().warning("shard from %d: %s; submitted again", first, end.error)
+                get_run_logger().warning("shard from %d: %s; submitted again", shard.first, end.error)
                 shard.run = None
             else:
                 waiting.remove(shard)
                 failed += [(job, end.error) for job in shard.plan if end.error]
-        if ended or any(shard.signs for shard in waiting):
+        if ends or any(shard.signs for shard in waiting):
             idle_since = math.inf
-        elif time.monotonic() - idle_since > WAITS_QUIETLY:
-            get_run_logger().warning(NOBODY_THERE, WAITS_QUIETLY, pool)
-            idle_since = math.inf  # said once
-        if ended or time.monotonic() - last_look > BETWEEN_LOOKS:
-            _tell(output, run, total)
-            last_look = time.monotonic()
+        elif time.monotonic() - idle_since > NO_WORKER_AFTER:
+            get_run_logger().warning(NO_WORKER, NO_WORKER_AFTER, pool)
+            idle_since = math.inf  # warn once
+        if ends or time.monotonic() - last_report > MANIFEST_INTERVAL:
+            _report(output, run, total)
+            last_report = time.monotonic()
         if waiting:
-            time.sleep(BETWEEN_POLLS)
+            time.sleep(POLL_INTERVAL)
     return failed
 
 
-def _tell(output: Path, run: str, total: int) -> None:
-    """How far the shards are. Other machines may be writing the manifest: the next look sees more."""
+def _report(output: Path, run: str, total: int) -> None:
+    """Report progress from the manifest; other machines may be writing it, then the next look sees more."""
     with suppress(InputError, OSError):
         entries = (entry for entry in manifest.iterate(output) if entry.get("run") == run)
         errors = {entry["name"]: entry.get("error") for entry in entries}
-        tell(len(errors), sum(map(bool, errors.values())), total)
+        report_progress(len(errors), sum(map(bool, errors.values())), total)
 
 
 def _cancel(run: str) -> None:
-    """The shards of the batch ``run``, also one that was just being submitted: those that wait, at once;
-    those that run are stopped by their workers."""
-    wanted = FlowRunFilter(
+    """Cancel the shards of the batch ``run``; workers stop those that run."""
+    unfinished = FlowRunFilter(
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(run)]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=[*TERMINAL_STATES])),
     )
     found: list[FlowRun] = []
     with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
         while page := client.read_flow_runs(
-            flow_run_filter=wanted, limit=RUNS_PER_REQUEST, offset=len(found)
+            flow_run_filter=unfinished, limit=RUNS_PER_REQUEST, offset=len(found)
         ):
             found += page
         for shard in found:
@@ -169,27 +180,33 @@ def _cancel(run: str) -> None:
 
 
 def _submit(
-    shard: _Shard, deployment: str, output: Path, run: str, choices: Mapping[str, Any], means: Any
+    shard: Shard,
+    deployment: str,
+    output: Path,
+    run: str,
+    settings: tuple[PipelineSettings, ExecutionSettings, str],
 ) -> None:
-    made = run_deployment(
+    pipeline, execution, runner = settings
+    submitted = run_deployment(
         deployment,
         parameters={
             "plan": [{"score": str(job.score.absolute()), "name": job.name} for job in shard.plan],
             "output": str(output),
             "run": run,
-            "choices": dict(choices),
-            "means": asdict(means),
+            "settings": pipeline.model_dump(mode="json"),
+            "execution": execution.model_dump(mode="json"),
+            "runner": runner,
         },
         flow_run_name=f"{run[-8:]}: scores {shard.first + 1} to {shard.first + len(shard.plan)}",
         timeout=0,
     )
-    assert isinstance(made, FlowRun)
-    shard.run, shard.signs, shard.last_sign = made.id, (), time.monotonic()
+    assert isinstance(submitted, FlowRun)
+    shard.run, shard.signs, shard.last_change = submitted.id, (), time.monotonic()
     shard.attempts += 1
 
 
 def work_pool_of(deployment: str) -> str | None:
-    """Where a deployment's runs wait for workers. Raises ``InputError`` where the server does not know it."""
+    """The work pool of a deployment. Raises ``InputError`` where the server does not know the deployment."""
     with get_client(sync_client=True) as client:
         try:
             return client.read_deployment_by_name(deployment).work_pool_name
@@ -200,59 +217,48 @@ def work_pool_of(deployment: str) -> str | None:
             ) from error
 
 
-@dataclass(frozen=True)
-class _End:
-    """How a shard's flow run ended."""
-
-    error: str | None = None
-    lost: bool = False
-    """It may do better the next time."""
-
-
-def _poll(shards: Sequence[_Shard], output: Path) -> dict[int, _End]:
-    """The shards (their first scores) whose flow runs are over."""
+def _poll(shards: Sequence[Shard], output: Path) -> dict[int, End]:
+    """Index of the first score of a shard -> its end, for all shards that have ended."""
     by_run = {shard.run: shard for shard in shards if shard.run}
-    ended: dict[int, _End] = {}
+    runs, ends = list(by_run), {}
     with get_client(sync_client=True) as client:
-        runs = list(by_run)
         for start in range(0, len(runs), RUNS_PER_REQUEST):
-            some = runs[start : start + RUNS_PER_REQUEST]
-            wanted = FlowRunFilter(id=FlowRunFilterId(any_=some))
-            for found in client.read_flow_runs(flow_run_filter=wanted, limit=len(some)):
-                shard = by_run[found.id]
-                state = found.state
+            page = runs[start : start + RUNS_PER_REQUEST]
+            these = FlowRunFilter(id=FlowRunFilterId(any_=page))
+            for found in client.read_flow_runs(flow_run_filter=these, limit=len(page)):
+                shard, state = by_run[found.id], found.state
                 if state and _is_lost(shard, found, output):
-                    state = Cancelled() if state.is_cancelling() else Crashed(message=GONE)
+                    state = Cancelled() if state.is_cancelling() else Crashed(message=WORKER_LOST)
                     client.set_flow_run_state(found.id, state, force=True)
                 if state and state.is_final():
-                    ended[shard.first] = _end(state)
-    return ended
+                    ends[shard.first] = _end(state)
+    return ends
 
 
-def _end(state: State[Any]) -> _End:
+def _end(state: State[Any]) -> End:
     if state.is_completed():
-        return _End()
+        return End()
     if state.is_cancelled():
-        return _End("the flow run of its shard was cancelled")
-    return _End(state.message or f"the flow run ended as {state.name}", lost=state.is_crashed())
+        return End("the flow run of its shard was cancelled")
+    return End(state.message or f"the flow run ended as {state.name}", lost=state.is_crashed())
 
 
-def _is_lost(shard: _Shard, found: FlowRun, output: Path) -> bool:
-    """Whether a flow run that began has shown no sign of life for too long."""
+def _is_lost(shard: Shard, found: FlowRun, output: Path) -> bool:
+    """Whether a flow run that was claimed has changed neither state nor heartbeat for too long."""
     state = found.state
     if state is None or state.is_final():
         return False
     if state.is_scheduled():  # waits for a worker, however long
-        shard.last_sign = time.monotonic()
+        shard.last_change = time.monotonic()
         return False
-    signs = (state.type, _touched(output / BEATS / str(found.id)))
+    signs = (state.type, _modified(output / HEARTBEAT_FOLDER / str(found.id)))
     if signs != shard.signs:
-        shard.signs, shard.last_sign = signs, time.monotonic()
-    patience = LOST_AFTER if state.is_running() else START_TIME
-    return time.monotonic() - shard.last_sign > patience
+        shard.signs, shard.last_change = signs, time.monotonic()
+    limit = LOST_AFTER if state.is_running() else START_TIME
+    return time.monotonic() - shard.last_change > limit
 
 
-def _touched(path: Path) -> int | None:
+def _modified(path: Path) -> int | None:
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -260,18 +266,18 @@ def _touched(path: Path) -> int | None:
 
 
 @contextmanager
-def beating(output: Path, run: str) -> Iterator[None]:
-    """Show that the shard of flow run ``run`` is alive, for as long as the block lasts."""
-    path, over = output / BEATS / run, Event()
+def heartbeat(output: Path, run: str) -> Iterator[None]:
+    """Touch the heartbeat file of flow run ``run`` for as long as the block lasts."""
+    path, over = output / HEARTBEAT_FOLDER / run, Event()
     path.parent.mkdir(parents=True, exist_ok=True)
 
-    def beat() -> None:
+    def touch_until_over() -> None:
         while not over.is_set():
-            with suppress(OSError):  # a full disk is the shard's own trouble
+            with suppress(OSError):  # a full disk fails the shard elsewhere
                 path.write_text(str(time.monotonic()))
-            over.wait(BEAT)
+            over.wait(HEARTBEAT_SECONDS)
 
-    thread = Thread(target=beat, daemon=True)
+    thread = Thread(target=touch_until_over, daemon=True)
     thread.start()
     try:
         yield

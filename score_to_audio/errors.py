@@ -57,3 +57,12 @@ def is_retryable(error: object) -> bool:
     if isinstance(error, MemoryError | OSError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     return isinstance(error, BaseException) and is_retryable(error.__cause__)
+
+
+def sentence(error: BaseException) -> str:
+    """What an error tells the user, on one line."""
+    if isinstance(error, ScoreToAudioError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'system'}: {error.strerror}"
+    return str(error) or type(error).__name__

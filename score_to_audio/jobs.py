@@ -1,4 +1,4 @@
-"""Many scores: which files are meant, what their results are called, and the record of what was made."""
+"""Jobs: which scores a list of paths means, the names of their results, running one, and recording it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from score_to_audio import manifest
-from score_to_audio.errors import InputError, StoreError
+from score_to_audio.artifacts import StageResult
+from score_to_audio.errors import InputError, ScoreToAudioError, StoreError, sentence
 from score_to_audio.files import check_output_folder, sha256_of, sweep
 from score_to_audio.manifest import MANIFEST, read_manifest
+from score_to_audio.settings import Pipeline
 from score_to_audio.stages import (
-    Pipeline,
-    StageResult,
     deliver,
     encode,
     find_audio,
@@ -44,17 +44,15 @@ class Job:
 
     def __post_init__(self) -> None:
         if Path(self.name).is_absolute() or ".." in Path(self.name).parts:
-            raise InputError(
-                f"{self.score}: its results would be {self.name!r}, outside of the output folder"
-            )
+            raise InputError(f"{self.score}: its results would lie outside the output folder ({self.name!r})")
 
 
 def plan(paths: Sequence[str | Path]) -> list[Job]:
-    """The scores that ``paths`` (files, folders, glob patterns) mean, each once, in the order given.
+    """One job per score in ``paths`` (files, folders, glob patterns), in the order given.
 
-    A folder contributes its scores at any depth, sorted, and keeps its inner structure in the names; so does
-    a pattern, below its part without wildcards. Raises ``InputError`` for a path that leads to no score, and
-    for names that are not in UTF-8.
+    A folder contributes its scores at any depth, sorted; the names of their results keep the structure of the
+    folder, or of the part of a pattern that has wildcards. Raises ``InputError`` for a path without scores
+    and for file names that are not UTF-8.
     """
     found: dict[Path, str] = {}
     for path in paths:
@@ -63,13 +61,13 @@ def plan(paths: Sequence[str | Path]) -> list[Job]:
                 found.setdefault(score, name)
         except OSError as error:
             raise InputError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
-    _refuse_what_is_no_text(found)
+    _check_names_are_utf8(found)
     return _with_unique_names(found)
 
 
-def _refuse_what_is_no_text(scores: Iterable[Path]) -> None:
-    """Names of old archives may be bytes in some other encoding: no JSON and no server takes these."""
-    wrong = [score for score in scores if not _is_text(str(score))]
+def _check_names_are_utf8(scores: Iterable[Path]) -> None:
+    """Old archives hold names in other encodings; neither JSON nor the Prefect server accepts them."""
+    wrong = [score for score in scores if not _is_utf8(str(score))]
     if wrong:
         name = os.fsencode(wrong[0]).decode("utf-8", "backslashreplace")
         more = f" (nor are {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -79,7 +77,7 @@ def _refuse_what_is_no_text(scores: Iterable[Path]) -> None:
         )
 
 
-def _is_text(name: str) -> bool:
+def _is_utf8(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -105,7 +103,7 @@ def _expand(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder below which a pattern looks."""
+    """The folders of a pattern before its first wildcard."""
     return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
@@ -121,7 +119,7 @@ def _suffixes() -> list[str]:
 
 
 def _scores_in(folder: Path) -> list[Path]:
-    """All scores below a folder, except MIDI files that an earlier run wrote there."""
+    """All scores below a folder, except the MIDI files that an earlier run wrote there."""
     suffixes = _suffixes()
     files = sorted(file for file in _files_below(folder) if file.is_file())
     ours = {
@@ -131,7 +129,7 @@ def _scores_in(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Raises ``OSError`` where the folder itself cannot be read; says which below it cannot be."""
+    """Raises ``OSError`` for an unreadable folder; logs a warning for an unreadable one inside it."""
 
     def leave_out(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -143,7 +141,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _results_in(folder: Path) -> set[str]:
-    """The files that a run wrote there; none where manifest.jsonl is somebody else's."""
+    """The files that an earlier run wrote there; none if manifest.jsonl is not ours."""
     try:
         return {name for entry in read_manifest(folder) for name in entry["files"]}
     except InputError:
@@ -151,7 +149,7 @@ def _results_in(folder: Path) -> set[str]:
 
 
 def _with_unique_names(found: dict[Path, str]) -> list[Job]:
-    """Where names collide, a score keeps its suffix too, then its folder's name, then gets a number."""
+    """Names that collide get the suffix of the score, then the name of its folder, then a number."""
     names = dict(found)
     for finer in (lambda score: score.name, lambda score: f"{score.absolute().parent.name}-{score.name}"):
         counts = Counter(map(_as_file, names.values()))
@@ -168,25 +166,32 @@ def _with_unique_names(found: dict[Path, str]) -> list[Job]:
 
 
 def _as_file(name: str) -> str:
-    """The same for names that some file systems take for one: those of macOS and Windows ignore case, and how
-    accents are written."""
+    """Equal for names that are one file on macOS or Windows, which ignore case and Unicode normalisation."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job."""
+    """The result of a job, or why it failed."""
 
     job: Job
     performance: StageResult | None = None
     audio: StageResult | None = None
     files: tuple[Path, ...] = ()
     error: str | None = None
+    exit_code: int = 0
+    """Of the error; 2 for bad input."""
 
     @property
     def cached(self) -> bool:
-        """Both stages were found in the store."""
+        """Whether the store had both stages."""
         return bool(self.performance and self.audio and self.performance.cached and self.audio.cached)
+
+
+def failed(job: Job, error: BaseException) -> Outcome:
+    """The outcome of a job that raised ``error``."""
+    code = error.exit_code if isinstance(error, ScoreToAudioError) else 1
+    return Outcome(job, error=sentence(error), exit_code=code)
 
 
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
@@ -200,11 +205,11 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
         name=job.name,
         parent=performance.artifact.key,
     )
-    return finish(job, pipeline, performance, audio, store, output)
+    return deliver_results(job, pipeline, performance, audio, store, output)
 
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
-    """What ``run`` gives where everything is in the store already; None where there is work to do."""
+    """The outcome of ``run`` if the store has everything; None where there is work to do."""
     performance = find_performance(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
     if performance is None:
         return None
@@ -213,20 +218,53 @@ def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Ou
     )
     if audio is None or not all(find_encoding(audio.artifact, name, store) for name in pipeline.formats):
         return None
-    return finish(job, pipeline, performance, audio, store, output)
+    return deliver_results(job, pipeline, performance, audio, store, output)
+
+
+def deliver_results(
+    job: Job,
+    pipeline: Pipeline,
+    performance: StageResult,
+    audio: StageResult,
+    store: ArtifactStore,
+    output: Path,
+) -> Outcome:
+    """Copy the results of a job into ``output``, in all requested formats."""
+    results = {"mid": performance.artifact}
+    results |= {name: encode(audio.artifact, name, store).artifact for name in pipeline.formats}
+    files = {output / f"{job.name}.{suffix}": artifact for suffix, artifact in results.items()}
+    for file, artifact in files.items():
+        deliver(artifact, file, store)
+    return Outcome(job, performance, audio, tuple(files))
+
+
+# ----------------------------------------------------------------------------------- output folders
+
+
+def select(paths: Sequence[str | Path], output: Path, *, retry_failed: bool = False) -> list[Job]:
+    """The jobs of a run whose results go to ``output``: all of ``plan``, or those that failed last time.
+
+    Prepares the output folder. Raises ``InputError``.
+    """
+    jobs = plan(paths)
+    prepare_output(jobs, output)
+    if not retry_failed:
+        return jobs
+    names = failed_names(output)
+    return [job for job in jobs if job.name in names]
 
 
 def failed_names(output: Path) -> set[str]:
-    """What the manifest of ``output`` records as failed. Raises ``InputError`` where there is none."""
+    """The results that the manifest records as failed. Raises ``InputError`` where there is no manifest."""
     if not (output / MANIFEST).exists():
-        raise InputError(f"{output / MANIFEST}: no record of an earlier run; do without --retry-failed")
+        raise InputError(f"{output / MANIFEST}: no manifest of an earlier run; omit --retry-failed")
     return {entry["name"] for entry in read_manifest(output) if entry.get("error")}
 
 
 def prepare_output(jobs: Sequence[Job], output: Path) -> None:
-    """Delete what killed processes left unfinished among the results of these jobs.
+    """Check that results can be written, and delete temporary files that killed processes left there.
 
-    Raises ``InputError`` where results could not be written, or the record is damaged.
+    Raises ``InputError`` for a folder that is not writable and for a damaged manifest.
     """
     check_output_folder(output)
     try:
@@ -236,32 +274,14 @@ def prepare_output(jobs: Sequence[Job], output: Path) -> None:
     sweep({output, *((output / job.name).parent for job in jobs)})
 
 
-def finish(
-    job: Job,
-    pipeline: Pipeline,
-    performance: StageResult,
-    audio: StageResult,
-    store: ArtifactStore,
-    output: Path,
-) -> Outcome:
-    """Put the results of a job into ``output``, in all formats that were asked for."""
-    wanted = [("mid", performance.artifact)]
-    wanted += [(name, encode(audio.artifact, name, store).artifact) for name in pipeline.formats]
-    files = []
-    for suffix, artifact in wanted:
-        files.append(output / f"{job.name}.{suffix}")
-        deliver(artifact, files[-1], store)
-    return Outcome(job, performance, audio, tuple(files))
-
-
 # ----------------------------------------------------------------------------------------- manifest
 
 
 class Recorder:
-    """Enters outcomes into the manifest as they come; as a context manager it tidies it at the end."""
+    """Appends outcomes to the manifest; as a context manager it tidies the manifest at the end."""
 
     def __init__(self, pipeline: Pipeline, store: ArtifactStore, output: Path, *, run: str = "") -> None:
-        """``run``: what the entries say about the run that made them."""
+        """``run``: identifies the run in the entries."""
         self._pipeline, self._store, self._output, self._run = pipeline, store, output, run
 
     def __enter__(self) -> Recorder:
@@ -271,7 +291,6 @@ class Recorder:
         manifest.tidy(self._output)
 
     def add(self, outcome: Outcome) -> dict[str, Any]:
-        """The entry."""
         _log(outcome)
         entry = self._entry(outcome)
         manifest.append(self._output, [entry])
@@ -304,7 +323,7 @@ class Recorder:
     def _provenance(self, artifact: Artifact) -> dict[str, Any] | None:
         try:
             return asdict(self._store.provenance(artifact))
-        except StoreError:  # somebody emptied the store; the results are there nevertheless
+        except StoreError:  # the store was pruned meanwhile; the results are still there
             return None
 
 

@@ -26,6 +26,7 @@ COLUMNS = (
     *("sound_seconds", "render_seconds", "synthesis_seconds", "files", "error"),
 )
 
+
 def append(output: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Add entries, each with a "name". Safe beside other processes and after those that were killed."""
     lines = "".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n" for entry in entries)

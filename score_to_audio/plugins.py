@@ -1,55 +1,16 @@
-"""What a renderer or a synthesizer has to be: the protocols, their ``spec``, and checkpoint options."""
+"""What a plug-in implements: the protocols ``Renderer`` and ``Synthesizer``, and their ``Spec``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
-
+from score_to_audio.parameters import CheckpointName as CheckpointName
+from score_to_audio.parameters import InputFile as InputFile
+from score_to_audio.parameters import Parameters as Parameters
 from score_to_audio.types import AudioStream, Performance, Score, Waveform
-
-
-class Parameters(BaseModel):
-    """Base of every parameter model: unknown options are errors, values are immutable.
-
-    Give every field a default, bounds and a description; they become the options of the command line,
-    the form fields of the Prefect UI and part of the artifact's key.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class CheckpointRole:
-    """Marks a parameter whose value names a checkpoint (a name of the table, or a path to a file)."""
-
-
-CheckpointName = Annotated[str, CheckpointRole()]
-
-
-class InputFile:
-    """Marks a parameter whose value may be the path of a file that the result is made from: the file's
-    content then counts in the artifact's key, and its place does not."""
-
-
-def checkpoint_roles(parameters: type[BaseModel]) -> tuple[str, ...]:
-    """Names of the parameters that name a checkpoint."""
-    return _marked(parameters, CheckpointRole)
-
-
-def input_files(parameters: type[BaseModel]) -> tuple[str, ...]:
-    """Names of the parameters that may name a file to read."""
-    return _marked(parameters, InputFile)
-
-
-def _marked(parameters: type[BaseModel], marker: type) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name, info in parameters.model_fields.items()
-        if any(isinstance(entry, marker) for entry in info.metadata)
-    )
 
 
 @dataclass(frozen=True)

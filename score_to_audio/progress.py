@@ -1,7 +1,7 @@
-"""How a long computation tells where it is, and keeps the parts that it has finished.
+"""How a long computation reports its progress and keeps the parts that it has finished.
 
-Plug-ins call ``report`` and ``cached_part``; whoever runs them listens with ``listening`` and ``part_cache``.
-Without a listener both do nothing beyond the work itself, so that a model needs no store and no terminal.
+Plug-ins call ``report`` and ``cached_part``; callers install ``listening`` and ``part_cache`` around them.
+Without these both do nothing beyond the work itself, so a model needs neither a store nor a terminal.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from numpy.typing import NDArray
 Report = Callable[[float, float, str], None]
 """(done, total, unit), for instance (120, 880, "frames")."""
 Arrays = Mapping[str, NDArray[Any]]
-Keep = Callable[[str, Callable[[], Arrays]], Arrays]
-"""(name, make): the arrays kept under the name, made and kept where there are none yet."""
+MakeArrays = Callable[[], Arrays]
+PartCache = Callable[[str, MakeArrays], Arrays]
+"""(name, make) -> the arrays cached under the name, made where there are none yet."""
 
 _report: ContextVar[Report | None] = ContextVar("report", default=None)
-_keep: ContextVar[Keep | None] = ContextVar("keep", default=None)
+_part_cache: ContextVar[PartCache | None] = ContextVar("part_cache", default=None)
 
 
 def report(done: float, total: float, unit: str) -> None:
-    """Tell the listener how far the work is."""
+    """Report progress to the listener, if there is one."""
     if listener := _report.get():
         listener(done, total, unit)
 
 
-def cached_part(name: str, make: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
+def cached_part(name: str, make: MakeArrays) -> dict[str, NDArray[Any]]:
     """The part called ``name``: from an earlier, interrupted run of the same work, or made now.
 
-    The name needs to be unique within one ``render`` or ``synthesize``; options, input and seed are
-    already told apart by the caller.
+    The name is unique within one ``render`` or ``synthesize``; the cache tells inputs, options and seeds
+    apart.
     """
-    keeper = _keep.get()
-    kept = keeper(name, make) if keeper else make()
-    return {key: np.asarray(value) for key, value in kept.items()}
+    cache = _part_cache.get()
+    part = cache(name, make) if cache else make()
+    return {key: np.asarray(value) for key, value in part.items()}
 
 
 @contextmanager
@@ -52,10 +53,10 @@ def listening(listener: Report) -> Iterator[None]:
 
 
 @contextmanager
-def part_cache(keeper: Keep) -> Iterator[None]:
-    """Keep parts made within the block, in this thread, through ``keeper``."""
-    token = _keep.set(keeper)
+def part_cache(cache: PartCache) -> Iterator[None]:
+    """Use ``cache`` for the parts made within the block, in this thread."""
+    token = _part_cache.set(cache)
     try:
         yield
     finally:
-        _keep.reset(token)
+        _part_cache.reset(token)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
-from typing import Any, Literal
-
-from pydantic import ValidationError
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from score_to_audio import checkpoints
 from score_to_audio.errors import InputError
-from score_to_audio.plugins import Checkpoint, Parameters, Spec, checkpoint_roles
+from score_to_audio.parameters import Parameters, checkpoint_roles, validated
+from score_to_audio.plugins import Checkpoint, Renderer, Spec, Synthesizer
 
 Kind = Literal["renderer", "synthesizer"]
+Options = Mapping[str, Any] | None
+Plugin = TypeVar("Plugin", Renderer, Synthesizer)
 
 
 @cache
@@ -69,40 +69,9 @@ def parameters(kind: Kind, name: str, options: Mapping[str, Any]) -> Parameters:
     return validated(model, options, prefix=kind, owner=name)
 
 
-def validated(model: type[Parameters], options: Mapping[str, Any], *, prefix: str, owner: str) -> Parameters:
-    """``options`` as an instance of ``model``; errors call them PREFIX.OPTION and their owner by name."""
-    try:
-        return model.model_validate(_with_parsed_containers(model, options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            existing = ", ".join(model.model_fields) or "none"
-            raise InputError(
-                f"{owner!r} has no option {option!r} ({prefix}.{option}); it has: {existing}"
-            ) from error
-        raise InputError(
-            f"{prefix}.{option} of {owner!r}: {first['msg']} (got {first['input']!r})"
-        ) from error
-
-
-def _with_parsed_containers(model: type[Parameters], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists and objects written as JSON text become what they say; pydantic parses plain values itself."""
-    return {name: _parse(value) if name in model.model_fields else value for name, value in options.items()}
-
-
-def _parse(value: Any) -> Any:
-    if isinstance(value, str) and (value[:1] in "[{" or value == "null"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
 @dataclass(frozen=True)
-class ResolvedPlugin:
-    """A plug-in whose options and checkpoints are there and valid: ready to be built and run."""
+class ResolvedPlugin(Generic[Plugin]):
+    """A plug-in whose options and checkpoints are present and valid: ready to be built."""
 
     kind: Kind
     name: str
@@ -112,13 +81,21 @@ class ResolvedPlugin:
     device: str
     """"cpu" or "cuda"."""
     seed: int
-    """0 for a plug-in that does not use it, so that a seed never makes the same thing twice."""
+    """0 for a plug-in that does not use it, so that two seeds share one artifact."""
 
 
-def prepare(
-    kind: Kind, name: str, options: Mapping[str, Any] | None = None, *, seed: int = 0, device: str = "auto"
-) -> ResolvedPlugin:
-    """Check everything that a plug-in needs before any work starts. Raises ``InputError``."""
+@overload
+def resolve(
+    kind: Literal["renderer"], name: str, options: Options = None, *, seed: int = 0, device: str = "auto"
+) -> ResolvedPlugin[Renderer]: ...
+@overload
+def resolve(
+    kind: Literal["synthesizer"], name: str, options: Options = None, *, seed: int = 0, device: str = "auto"
+) -> ResolvedPlugin[Synthesizer]: ...
+def resolve(
+    kind: Kind, name: str, options: Options = None, *, seed: int = 0, device: str = "auto"
+) -> ResolvedPlugin[Any]:
+    """Check options and checkpoints of a plug-in before any work starts. Raises ``InputError``."""
     found = spec(kind, name)
     values = parameters(kind, name, options or {})
     if seed < 0:
@@ -131,46 +108,48 @@ def prepare(
         checkpoints={
             role: checkpoints.find(getattr(values, role)) for role in checkpoint_roles(found.parameters)
         },
-        device=device_called(device) if found.runs_on_gpu else "cpu",
+        device=resolve_device(device) if found.runs_on_gpu else "cpu",
         seed=seed if found.uses_seed else 0,
     )
 
 
-def device_called(wanted: str) -> str:
+def resolve_device(name: str) -> str:
     """ "cpu" or "cuda" for auto, cpu or cuda. Raises ``InputError``."""
-    if wanted == "cpu":
-        return wanted
+    if name == "cpu":
+        return name
     import torch
 
-    if wanted not in ("auto", "cuda"):
-        raise InputError(f"unknown device {wanted!r}; known: auto, cpu, cuda")
+    if name not in ("auto", "cuda"):
+        raise InputError(f"unknown device {name!r}; known: auto, cpu, cuda")
     if torch.cuda.is_available():
         return "cuda"
-    if wanted == "cuda":
+    if name == "cuda":
         raise InputError("no CUDA device was found; use --device cpu")
     return "cpu"
 
 
 _built: dict[tuple[str, ...], Any] = {}
-_building = Lock()
+_build_lock = Lock()
 MAX_BUILT = 4
-"""Models kept in a process; more than a comparison's usual conditions would only fill the memory."""
+"""Models kept in memory per process, the least recently used goes first."""
 
 
-def build(prepared: ResolvedPlugin) -> Any:
+def build(resolved: ResolvedPlugin[Plugin]) -> Plugin:
     """The plug-in itself, loaded once per process for the same options, checkpoints and device."""
     key = (
-        prepared.kind,
-        prepared.name,
-        prepared.parameters.model_dump_json(),
-        prepared.device,
-        *(checkpoint.sha256 for checkpoint in prepared.checkpoints.values()),
+        resolved.kind,
+        resolved.name,
+        resolved.parameters.model_dump_json(),
+        resolved.device,
+        *(checkpoint.sha256 for checkpoint in resolved.checkpoints.values()),
     )
-    with _building:
-        if key not in _built:
+    with _build_lock:
+        if key in _built:
+            _built[key] = _built.pop(key)  # most recently used last
+        else:
             while len(_built) >= MAX_BUILT:
                 _built.pop(next(iter(_built)))
-            make = plugin(prepared.kind, prepared.name)
-            _built[key] = make(prepared.parameters, checkpoints=prepared.checkpoints, device=prepared.device)
-        _built[key] = _built.pop(key)  # most recently used last
-        return _built[key]
+            make = plugin(resolved.kind, resolved.name)
+            _built[key] = make(resolved.parameters, checkpoints=resolved.checkpoints, device=resolved.device)
+        built: Plugin = _built[key]
+        return built

@@ -1,110 +1,52 @@
-"""The two stages and what surrounds them: each takes a file and gives an artifact in the store.
+"""The stages: score to performance, performance to audio, audio to a file format.
 
-The command line and the Prefect flows call the same functions, so they share every artifact.
+Each takes a file and gives an artifact in the store; command line, flows and comparisons share them all.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from score_to_audio import progress
 from score_to_audio.artifacts import ArtifactRequest, StageResult, request
-from score_to_audio.errors import InputError, StageError
+from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
 from score_to_audio.files import replacing, sha256_of, writing
-from score_to_audio.plugins import Prompt, input_files
-from score_to_audio.registry import ResolvedPlugin, build, prepare, validated
+from score_to_audio.parameters import input_files
+from score_to_audio.plugins import Prompt, Renderer, Synthesizer
+from score_to_audio.registry import ResolvedPlugin, build
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import Artifact, AudioStream, Performance, Provenance, Score
 from score_to_audio.wording import brief
 
 if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
-
-AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
-AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
+    from score_to_audio.settings import AudioFormat
 
 FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 2}
-"""Part of every key: raise one when its stage makes something else of the same input."""
-
-_device = {"cpu": Lock(), "cuda": Lock()}
-"""Held while a model runs: threads that compute on one device at once cost memory and gain no speed."""
-
+"""Part of every key: raise one when its stage writes other bytes for the same input."""
 SILENCE = 1e-4
-"""Full scale (-80 dBFS): a performance with notes that stays below has not been synthesized."""
-
-
+"""Full scale (-80 dBFS): below it, a performance with notes counts as not synthesized."""
 MAX_REASON = 500
-"""Characters of an error's text that are passed on: the record keeps them, and people read them."""
+"""Characters of a model's error message that end up in ours."""
 
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A renderer, a synthesizer and everything that they need: checked, ready to run on any score."""
-
-    renderer: ResolvedPlugin
-    synthesizer: ResolvedPlugin
-    score_options: ScoreOptions
-    prompt: Prompt | None = None
-    formats: tuple[AudioFormat, ...] = ("wav",)
-
-
-def prepare_pipeline(
-    *,
-    renderer: str,
-    synthesizer: str,
-    renderer_options: Mapping[str, Any] | None = None,
-    synthesizer_options: Mapping[str, Any] | None = None,
-    score_options: Mapping[str, Any] | None = None,
-    prompt: str | None = None,
-    seed: int = 0,
-    formats: Sequence[str] = ("wav",),
-    device: str = "auto",
-) -> Pipeline:
-    """Check all choices before any work starts. Raises ``InputError``."""
-    return Pipeline(
-        renderer=prepare("renderer", renderer, renderer_options, seed=seed, device=device),
-        synthesizer=prepare("synthesizer", synthesizer, synthesizer_options, seed=seed, device=device),
-        score_options=read_score_options(score_options or {}),
-        prompt=read_prompt(prompt) if prompt else None,
-        formats=tuple(audio_format(name) for name in formats),
-    )
-
-
-def read_score_options(options: Mapping[str, Any]) -> ScoreOptions:
-    from score_to_audio.formats.scores.reader import ScoreOptions
-
-    values = validated(ScoreOptions, options, prefix="score", owner="the score reader")
-    assert isinstance(values, ScoreOptions)
-    return values
-
-
-def read_prompt(name: str) -> Prompt:
-    from score_to_audio.prompts import find_prompt
-
-    return find_prompt(name)
-
-
-def audio_format(name: str) -> AudioFormat:
-    """Raises ``InputError`` that lists the known formats."""
-    for known in AUDIO_FORMATS:
-        if name == known:
-            return known
-    raise InputError(f"unknown audio format {name!r}; known: {', '.join(AUDIO_FORMATS)}")
+_device_locks = {"cpu": Lock(), "cuda": Lock()}
+"""Held while a model runs: threads that compute on one device at once cost memory and gain no speed."""
 
 
 # ------------------------------------------------------------------------------------------ stage 1
 
 
 def render(
-    path: Path, prepared: ResolvedPlugin, store: ArtifactStore, *, score_options: ScoreOptions
+    path: Path, renderer: ResolvedPlugin[Renderer], store: ArtifactStore, *, score_options: ScoreOptions
 ) -> StageResult:
     """Score file -> performance MIDI in the store.
 
@@ -112,43 +54,42 @@ def render(
     """
     from score_to_audio.formats.midi import performance_to_midi
 
-    score, wanted = _performance(path, prepared, score_options)
+    score, wanted = _performance_request(path, renderer, score_options)
 
     def make(destination: Path) -> None:
-        with _running(prepared, path, store, wanted):
-            performance = _performed(build(prepared).render(score, seed=prepared.seed), prepared, path)
+        with _running(renderer, path, store, wanted):
+            performance = build(renderer).render(score, seed=renderer.seed)
+            _check_performance(performance, renderer.name, path)
         destination.write_bytes(performance_to_midi(performance))
 
     return wanted.get_or_make(store, make)
 
 
-def _performed(performance: object, prepared: ResolvedPlugin, path: Path) -> Performance:
-    """The same performance; raises ``StageError`` for what is none, or has no notes."""
+def _check_performance(performance: object, renderer: str, path: Path) -> None:
     if not isinstance(performance, Performance):
         kind = type(performance).__name__
-        raise StageError(f"{prepared.name} gave an object of type {kind}, no performance, for {path}")
+        raise StageError(f"{renderer} gave an object of type {kind}, no performance, for {path}")
     if not len(performance):
-        raise StageError(f"{prepared.name} gave no notes for {path}")
-    return performance
+        raise StageError(f"{renderer} gave no notes for {path}")
 
 
 def find_performance(
-    path: Path, prepared: ResolvedPlugin, store: ArtifactStore, *, score_options: ScoreOptions
+    path: Path, renderer: ResolvedPlugin[Renderer], store: ArtifactStore, *, score_options: ScoreOptions
 ) -> StageResult | None:
-    """What ``render`` would find in the store; None where it would have to render."""
-    return _performance(path, prepared, score_options)[1].find(store)
+    """The result of ``render`` if the store has it."""
+    return _performance_request(path, renderer, score_options)[1].find(store)
 
 
-def _performance(
-    path: Path, prepared: ResolvedPlugin, score_options: ScoreOptions
+def _performance_request(
+    path: Path, renderer: ResolvedPlugin[Renderer], score_options: ScoreOptions
 ) -> tuple[Score, ArtifactRequest]:
     from score_to_audio.formats.scores.reader import read_score
 
     score = read_score(path, score_options)
-    provenance = _provenance("render", prepared, input_hash=score.sha256, input_name=path.name)
+    provenance = _provenance("render", renderer, score.sha256, path.name)
     options = score_options.model_dump(mode="json")
     return score, _request(
-        provenance, "performance.mid", input_files(prepared.spec.parameters), score=options
+        provenance, "performance.mid", input_files(renderer.spec.parameters), score=options
     )
 
 
@@ -157,7 +98,7 @@ def _performance(
 
 def synthesize(
     midi: Path,
-    prepared: ResolvedPlugin,
+    synthesizer: ResolvedPlugin[Synthesizer],
     store: ArtifactStore,
     *,
     prompt: Prompt | None = None,
@@ -174,80 +115,90 @@ def synthesize(
     if not midi.is_file():
         raise InputError(f"{midi}: no such MIDI file")
     name = name or midi.name
-    used_prompt = prompt if prepared.spec.uses_prompt else None
-    wanted = _sound(sha256_of(midi), prepared, used_prompt, name, parent)
+    wanted = _audio_request(sha256_of(midi), synthesizer, prompt, name, parent)
 
     def make(destination: Path) -> None:
         performance = read_performance(midi)
-        with _running(prepared, Path(name) if parent else midi, store, wanted):
-            stream = _stream(prepared, performance, used_prompt)
-            write_audio(_checked(stream, prepared, name), destination, format="wav")
+        with _running(synthesizer, Path(name) if parent else midi, store, wanted):
+            stream = _stream(synthesizer, performance, prompt)
+            write_audio(_checked(stream, synthesizer.name, name), destination, format="wav")
 
     return wanted.get_or_make(store, make)
 
 
 def find_audio(
-    performance: Artifact, prepared: ResolvedPlugin, store: ArtifactStore, *, prompt: Prompt | None, name: str
+    performance: Artifact,
+    synthesizer: ResolvedPlugin[Synthesizer],
+    store: ArtifactStore,
+    *,
+    prompt: Prompt | None,
+    name: str,
 ) -> StageResult | None:
-    """What ``synthesize`` would find in the store for a performance; None where it would have to work."""
-    used_prompt = prompt if prepared.spec.uses_prompt else None
-    return _sound(performance.sha256, prepared, used_prompt, name, performance.key).find(store)
+    """The result of ``synthesize`` for a performance of the store, if the store has it."""
+    return _audio_request(performance.sha256, synthesizer, prompt, name, performance.key).find(store)
 
 
-def _sound(
-    input_hash: str, prepared: ResolvedPlugin, prompt: Prompt | None, name: str, parent: str | None
+def _audio_request(
+    input_hash: str,
+    synthesizer: ResolvedPlugin[Synthesizer],
+    prompt: Prompt | None,
+    name: str,
+    parent: str | None,
 ) -> ArtifactRequest:
-    provenance = _provenance("synthesize", prepared, input_hash=input_hash, input_name=name, parent=parent)
-    prompt_hash = prompt.sha256 if prompt else None
-    return _request(provenance, "audio.wav", input_files(prepared.spec.parameters), prompt=prompt_hash)
+    provenance = _provenance("synthesize", synthesizer, input_hash, name, parent)
+    prompt_hash = prompt.sha256 if prompt and synthesizer.spec.uses_prompt else None
+    return _request(provenance, "audio.wav", input_files(synthesizer.spec.parameters), prompt=prompt_hash)
 
 
-def _stream(prepared: ResolvedPlugin, performance: Performance, prompt: Prompt | None) -> AudioStream:
-    synthesizer = build(prepared)
-    if hasattr(synthesizer, "stream"):
-        streamed: AudioStream = synthesizer.stream(performance, prompt=prompt, seed=prepared.seed)
-        return streamed
+def _stream(
+    resolved: ResolvedPlugin[Synthesizer], performance: Performance, prompt: Prompt | None
+) -> AudioStream:
     from score_to_audio.formats.audio import stream_of
 
-    return stream_of(synthesizer.synthesize(performance, prompt=prompt, seed=prepared.seed))
+    synthesizer: Any = build(resolved)
+    arguments: Any = {"prompt": prompt if resolved.spec.uses_prompt else None, "seed": resolved.seed}
+    if hasattr(synthesizer, "stream"):
+        stream: AudioStream = synthesizer.stream(performance, **arguments)
+        return stream
+    return stream_of(synthesizer.synthesize(performance, **arguments))
 
 
-def _checked(stream: AudioStream, prepared: ResolvedPlugin, source: str) -> AudioStream:
-    """The same stream; raises ``StageError`` for what is no sound: not finite, or silent throughout."""
+def _checked(stream: AudioStream, synthesizer: str, source: str) -> AudioStream:
+    """The same stream; raises ``StageError`` for samples that are not finite, and for silence throughout."""
 
-    def blocks() -> Iterator[Any]:
+    def blocks() -> Iterator[NDArray[np.float32]]:
         peak = 0.0
         for block in stream.blocks:
             if not np.isfinite(block).all():
-                raise StageError(f"{prepared.name} gave samples that are not numbers for {source}")
+                raise StageError(f"{synthesizer} gave samples that are not numbers for {source}")
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
             yield block
         if peak < SILENCE:
-            raise StageError(f"{prepared.name} gave nothing but silence for {source}")
+            raise StageError(f"{synthesizer} gave nothing but silence for {source}")
 
     return replace(stream, blocks=blocks())
 
 
-def encode(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> StageResult:
+def encode(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult:
     """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
     from score_to_audio.formats.audio import stream_audio, write_audio
 
-    if wanted == "wav":
+    if format == "wav":
         return StageResult(audio, True, 0.0)
-    return _encoding(audio, wanted).get_or_make(
-        store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=wanted)
+    return _encoding_request(audio, format).get_or_make(
+        store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=format)
     )
 
 
-def find_encoding(audio: Artifact, wanted: AudioFormat, store: ArtifactStore) -> StageResult | None:
-    """What ``encode`` would find in the store; None where it would have to encode."""
-    return StageResult(audio, True, 0.0) if wanted == "wav" else _encoding(audio, wanted).find(store)
+def find_encoding(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult | None:
+    """The result of ``encode`` if the store has it."""
+    return StageResult(audio, True, 0.0) if format == "wav" else _encoding_request(audio, format).find(store)
 
 
-def _encoding(audio: Artifact, wanted: AudioFormat) -> ArtifactRequest:
+def _encoding_request(audio: Artifact, format: AudioFormat) -> ArtifactRequest:
     provenance = Provenance(
         stage="encode",
-        model=wanted,
+        model=format,
         implementation="1",
         checkpoints={},
         input=audio.sha256,
@@ -257,51 +208,76 @@ def _encoding(audio: Artifact, wanted: AudioFormat) -> ArtifactRequest:
         device_class="cpu",
         parent=audio.key,
     )
-    return _request(provenance, f"audio.{wanted}")
+    return _request(provenance, f"audio.{format}")
 
 
-# ----------------------------------------------------------------------------------------- together
+def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None:
+    """Copy an artifact out of the store, unless an unchanged copy is already there.
+
+    Raises ``OutputError`` where it cannot be written.
+    """
+    source = store.path(artifact)
+    status = source.stat()
+    source.open("rb").close()  # an unreadable source is not an error of the destination
+    with writing(destination):
+        if destination.is_file():
+            existing = destination.stat()
+            if (existing.st_size, existing.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
+                return
+        with replacing(destination) as temporary:
+            shutil.copy2(source, temporary)
+
+
+# ------------------------------------------------------------------------------------ shared by both
 
 
 @contextmanager
 def _running(
-    prepared: ResolvedPlugin, path: Path, store: ArtifactStore, wanted: ArtifactRequest
+    resolved: ResolvedPlugin[Any], path: Path, store: ArtifactStore, wanted: ArtifactRequest
 ) -> Iterator[None]:
-    """A block in which a model runs on the input ``path``."""
+    """A block in which a model runs: on its own on its device, its finished parts kept in the store.
 
-    def cached_part(name: str, make: Callable[[], progress.Arrays]) -> progress.Arrays:
+    Whatever it raises becomes a ``StageError`` that names the model and the input.
+    """
+
+    def cached_part(name: str, make: progress.MakeArrays) -> progress.Arrays:
         return store.cached_part(wanted.key, name, make)
 
-    with _device[prepared.device], _named_failures(prepared, path), progress.part_cache(cached_part):
-        yield
+    try:
+        with _device_locks[resolved.device], progress.part_cache(cached_part):
+            yield
+    except EXPECTED_ERRORS:
+        raise
+    except (Exception, SystemExit) as error:  # a model that calls sys.exit must not end a batch
+        reason = brief(error, MAX_REASON) or "no message"
+        raise StageError(f"{resolved.name} failed on {path} ({type(error).__name__}: {reason})") from error
 
 
 def _provenance(
     stage: Literal["render", "synthesize"],
-    prepared: ResolvedPlugin,
-    *,
+    resolved: ResolvedPlugin[Any],
     input_hash: str,
     input_name: str,
     parent: str | None = None,
 ) -> Provenance:
     return Provenance(
         stage=stage,
-        model=prepared.name,
-        implementation=prepared.spec.version,
-        checkpoints={role: checkpoint.sha256 for role, checkpoint in prepared.checkpoints.items()},
+        model=resolved.name,
+        implementation=resolved.spec.version,
+        checkpoints={role: checkpoint.sha256 for role, checkpoint in resolved.checkpoints.items()},
         input=input_hash,
         input_name=input_name,
-        parameters=prepared.parameters.model_dump(mode="json"),
-        seed=prepared.seed,
-        device_class=prepared.device,
+        parameters=resolved.parameters.model_dump(mode="json"),
+        seed=resolved.seed,
+        device_class=resolved.device,
         parent=parent,
     )
 
 
 def _request(
-    provenance: Provenance, name: str, file_options: Sequence[str] = (), **more: Any
+    provenance: Provenance, name: str, file_options: tuple[str, ...] = (), **more: Any
 ) -> ArtifactRequest:
-    """The key depends on the content of the files that options name, never on where they are."""
+    """The key depends on the content of the files that options name, never on their paths."""
     parameters = {
         option: _content(value) if option in file_options else value
         for option, value in provenance.parameters.items()
@@ -315,32 +291,3 @@ def _content(value: Any) -> Any:
     if isinstance(value, str) and value and Path(value).expanduser().is_file():
         return f"sha256:{sha256_of(Path(value).expanduser())}"
     return value
-
-
-@contextmanager
-def _named_failures(prepared: ResolvedPlugin, path: Path) -> Iterator[None]:
-    """Turns whatever a model raises into one sentence that names the model and the input."""
-    try:
-        yield
-    except (InputError, StageError, OSError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:  # a model that calls sys.exit must not end a batch
-        reason = brief(error, MAX_REASON) or "no message"
-        raise StageError(f"{prepared.name} failed on {path} ({type(error).__name__}: {reason})") from error
-
-
-def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None:
-    """Copy an artifact out of the store; a copy that is already there and untouched is left alone.
-
-    Raises ``OutputError`` where it cannot be written.
-    """
-    source = store.path(artifact)
-    status = source.stat()
-    source.open("rb").close()  # what cannot be read is not the destination's fault
-    with writing(destination):
-        if destination.is_file():
-            there = destination.stat()
-            if (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
-                return
-        with replacing(destination) as temporary:
-            shutil.copy2(source, temporary)

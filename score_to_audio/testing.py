@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from score_to_audio.errors import InputError
-from score_to_audio.plugins import Parameters, Prompt, Spec
-from score_to_audio.registry import Kind, ResolvedPlugin, build, parameters, plugin, prepare
+from score_to_audio.parameters import Parameters
+from score_to_audio.plugins import Prompt, Spec
+from score_to_audio.registry import Kind, ResolvedPlugin, build, parameters, plugin, resolve
 from score_to_audio.types import Controls, Performance, Score, Waveform
 
 HEAVY_MODULES = ("torch", "prefect", "partitura", "scipy", "soundfile", "pretty_midi", "encodec")
@@ -158,7 +159,7 @@ def no_performance() -> Performance:
 
 
 def _prepared(kind: Kind, name: str, options: Mapping[str, Any], seed: int = 0) -> ResolvedPlugin:
-    return prepare(kind, name, options, seed=seed, device="cpu")
+    return resolve(kind, name, options, seed=seed, device="cpu")
 
 
 def _check_spec(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Processes that carry out jobs one at a time, and can be killed: for limits on time and memory.
+"""Worker processes that run one job at a time and can be killed: for parallel runs and for limits.
 
-A model may hang or eat memory in native code, where no exception reaches it. So a limited job runs in a child
-process under limits of the kernel: an alarm whose default action ends the process, whatever it is doing and
-whatever the clock on the wall does, and a limit on its data. A dead child is replaced; its locks are free.
+A model may hang or allocate without bound in native code, where no exception reaches it. The kernel enforces
+the limits instead: an interval timer whose default action kills the process, and a limit on its data segment.
+A worker that dies is replaced; the kernel frees its locks.
 """
 
 from __future__ import annotations
@@ -17,152 +17,230 @@ import pickle
 import resource
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Self
 
 from score_to_audio import jobs
-from score_to_audio.errors import StageError
+from score_to_audio.errors import EXPECTED_ERRORS, StageError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.registry import build
-from score_to_audio.stages import Pipeline
+from score_to_audio.settings import ExecutionSettings, Pipeline, PipelineSettings
 from score_to_audio.store import ArtifactStore, open_store
 
-LOADING_TIME = 600.0
-"""Seconds that the models may take to load, on top of the first deadline."""
+LOADING_SECONDS = 600.0
+"""Added to the first deadline of a worker, for loading the models."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-@dataclass(frozen=True)
-class Isolation:
-    """How jobs run apart from this process."""
+def run_jobs(
+    plan: Sequence[Job],
+    pipeline: Pipeline,
+    store: ArtifactStore,
+    output: Path,
+    execution: ExecutionSettings,
+    *,
+    around: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> Iterator[Outcome]:
+    """Run all jobs, in this process or in workers as ``execution`` says; yields outcomes as they come.
 
-    processes: int = 1
-    deadline: float | None = None
-    """Seconds for one score."""
-    memory: int | None = None
-    """Bytes of data that a process may hold, models included."""
-
-
-def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path, isolation: Isolation) -> Outcome:
-    """``jobs.run`` in a child process; raises what that raises, and ``StageError`` for a child that died.
-
-    Waits while all children are busy. They live until this process ends, each with the models it loaded.
+    A job that fails yields an outcome with its error. ``around``: a context manager around each job that
+    runs in this process, made from the path of the score.
     """
-    idle = _children(isolation)
-    child = idle.get()
+    if not needs_workers(execution):
+        for job in plan:
+            with around(str(job.score)):
+                outcome = _attempted(job, lambda job: jobs.run(job, pipeline, store, output))
+            yield outcome
+        return
+    with WorkerPool(execution) as pool, ThreadPoolExecutor(pool.size) as threads:
+
+        def run(job: Job) -> Outcome:
+            found = jobs.find(job, pipeline, store, output)
+            return found or pool.run(job, pipeline.settings, store.location, output)
+
+        waiting = iter(plan)
+        running: set[Future[Outcome]] = set()
+        try:
+            while True:
+                for job in itertools.islice(waiting, 2 * pool.size - len(running)):
+                    running.add(threads.submit(_attempted, job, run))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.close()  # the threads return at once when their workers are gone
+            raise
+
+
+def needs_workers(execution: ExecutionSettings) -> bool:
+    return bool(execution.processes or execution.deadline or execution.memory_limit)
+
+
+def _attempted(job: Job, run: Callable[[Job], Outcome]) -> Outcome:
     try:
-        return child.run(job, pipeline, store, output)
-    finally:
-        idle.put(child)
+        return run(job)
+    except EXPECTED_ERRORS as error:
+        return jobs.failed(job, error)
 
 
-@cache
-def _children(isolation: Isolation) -> SimpleQueue[_Child]:
-    idle: SimpleQueue[_Child] = SimpleQueue()
-    for _ in range(isolation.processes):
-        idle.put(_Child(isolation))
-    return idle
+class WorkerPool:
+    """A fixed number of workers; ``run`` waits while all of them are busy. Thread-safe."""
+
+    def __init__(self, execution: ExecutionSettings) -> None:
+        self.size = max(execution.processes, 1)
+        self._workers = [_Worker(execution) for _ in range(self.size)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def run(self, job: Job, settings: PipelineSettings, store: str, output: Path) -> Outcome:
+        """``jobs.run`` in a worker. Raises what that raises, and ``StageError`` for a worker that died."""
+        worker = self._idle.get()
+        try:
+            return worker.run(job, settings, store, output)
+        finally:
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers:
+            worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-@cache
+@lru_cache
+def shared_pool(execution: ExecutionSettings) -> WorkerPool:
+    """One pool per process and limits, kept until the process ends: its workers keep their models loaded."""
+    pool = WorkerPool(execution)
+    atexit.register(pool.close)
+    return pool
+
+
+@lru_cache(maxsize=1)
 def _starter() -> ThreadPoolExecutor:
-    """A thread that lives as long as this process: the kernel takes the thread that started a child for its
-    parent (see ``_die_with``), and those that run tasks come and go."""
+    """The thread that starts all workers. It lives as long as this process: PR_SET_PDEATHSIG kills a worker
+    when the thread that started it ends, and threads of task runners come and go."""
     return ThreadPoolExecutor(max_workers=1)
 
 
-class _Child:
-    """A process, started when it is first needed and again when it died."""
+class _Worker:
+    """A process, started on first use and again after it died."""
 
-    def __init__(self, isolation: Isolation) -> None:
-        self.isolation = isolation
-        self.process: Any = None
-        self.connection: Connection | None = None
-        atexit.register(self.stop)
+    def __init__(self, execution: ExecutionSettings) -> None:
+        self._execution = execution
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+        self._closed = False
 
-    def run(self, job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
+    def run(self, job: Job, settings: PipelineSettings, store: str, output: Path) -> Outcome:
         connection = self._connected()
         try:
-            connection.send((job, pipeline, store.location, output))
+            connection.send((job, settings, store, output))
             answer = connection.recv()
-        except (EOFError, ConnectionError):
-            raise StageError(f"{job.score}: {self._death()}") from None
+        except (EOFError, OSError):
+            raise StageError(f"{job.score}: {self._cause_of_death()}") from None
         if isinstance(answer, Outcome):
             return answer
-        raise _linked(answer)
+        raise _chained(answer)
 
     def _connected(self) -> Connection:
-        if self.process is not None and not self.process.is_alive():  # killed while it had nothing to do
-            self.stop()
-        if self.connection is None:
+        if self._process is not None and not self._process.is_alive():  # killed while idle
+            self._stop()
+        if self._connection is None:
             context = multiprocessing.get_context("spawn")  # threads and CUDA do not survive a fork
-            self.connection, theirs = context.Pipe()
-            self.process = context.Process(
-                target=_serve, args=(theirs, self.isolation, os.getpid()), daemon=True
-            )
-            _starter().submit(self.process.start).result()
+            self._connection, theirs = context.Pipe()
+            arguments = (theirs, self._execution, os.getpid())
+            self._process = context.Process(target=_serve, args=arguments, daemon=True)
+            _starter().submit(self._process.start).result()
             theirs.close()
-        return self.connection
+        return self._connection
 
-    def _death(self) -> str:
+    def _cause_of_death(self) -> str:
         """Why the process died; the next job gets a new one."""
-        self.process.join()
-        code = self.process.exitcode
-        self.stop()
+        process = self._process
+        if self._closed or process is None:
+            return "cancelled"
+        process.join()
+        code = process.exitcode
+        self._stop()
         if code == -signal.SIGALRM:
-            return f"not done within the deadline of {self.isolation.deadline:g} s"
+            return f"not done within the deadline of {self._execution.deadline:g} s"
         if code is not None and code < 0:
             return f"the process that worked on it was killed ({signal.Signals(-code).name})"
         return f"the process that worked on it ended (exit code {code})"
 
-    def stop(self) -> None:
-        if self.connection is not None:
-            self.process.kill()
-            self.process.join()
-            self.connection.close()
-        self.process = self.connection = None
+    def close(self) -> None:
+        self._closed = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _stop(self) -> None:
+        if self._process is not None and self._connection is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+        self._process = self._connection = None
 
 
-def _linked(chain: list[BaseException]) -> BaseException:
-    """An error with its causes: pickle keeps each, but not what links them."""
-    for error, cause in itertools.pairwise(chain):
+def _chained(errors: list[BaseException]) -> BaseException:
+    """An error with its causes: pickle keeps each error, but not the links."""
+    for error, cause in itertools.pairwise(errors):
         error.__cause__ = cause
-    return chain[0]
+    return errors[0]
 
 
-# ------------------------------------------------------------------------------------------- the child
+# ----------------------------------------------------------------------------------- in the worker
 
 
-def _serve(connection: Connection, isolation: Isolation, parent: int) -> None:
+def _serve(connection: Connection, execution: ExecutionSettings, parent: int) -> None:
     _die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and is interrupted as well
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    if isolation.memory is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (isolation.memory, isolation.memory))
-    first = True
+    if execution.memory_limit is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (execution.memory_limit, execution.memory_limit))
+    resolved: Pipeline | None = None
     while True:
         try:
-            job, pipeline, store, output = connection.recv()
+            job, settings, store, output = connection.recv()
         except EOFError:
             return
-        if first and isolation.deadline is not None:
-            signal.setitimer(signal.ITIMER_REAL, isolation.deadline + LOADING_TIME)
-            _load(pipeline)
-        first = False
-        if isolation.deadline is not None:
-            signal.setitimer(signal.ITIMER_REAL, isolation.deadline)
-        answer = _attempt(job, pipeline, open_store(store), output, isolation)
+        answer: Outcome | list[BaseException]
+        try:
+            if resolved is None or resolved.settings != settings:
+                _set_alarm(execution.deadline, LOADING_SECONDS)
+                resolved = settings.resolve()
+                _load(resolved)
+            _set_alarm(execution.deadline)
+            answer = jobs.run(job, resolved, open_store(store), output)
+        except MemoryError as error:
+            answer = [_out_of_memory(error, job, execution)]
+        except Exception as error:
+            answer = _picklable_chain(error)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(answer)
 
 
+def _set_alarm(deadline: float | None, extra: float = 0.0) -> None:
+    if deadline is not None:
+        signal.setitimer(signal.ITIMER_REAL, deadline + extra)
+
+
 def _die_with(parent: int) -> None:
-    """Leave no child that hangs for ever behind a parent that was killed."""
+    """Let the kernel kill this process when its parent dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -170,27 +248,21 @@ def _die_with(parent: int) -> None:
 
 
 def _load(pipeline: Pipeline) -> None:
-    for prepared in (pipeline.renderer, pipeline.synthesizer):
-        with contextlib.suppress(Exception):  # the job itself will meet it and say so
-            build(prepared)
+    with contextlib.suppress(Exception):  # the job meets the same error and reports it
+        build(pipeline.renderer)
+        build(pipeline.synthesizer)
 
 
-def _attempt(
-    job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path, isolation: Isolation
-) -> Outcome | list[BaseException]:
-    try:
-        return jobs.run(job, pipeline, store, output)
-    except MemoryError as error:
-        if isolation.memory is None:
-            return [MemoryError(*error.args)]
-        limit = f"the memory limit of {isolation.memory / 1e6:.0f} MB"
-        return [StageError(f"{job.score}: needs more than {limit}")]
-    except Exception as error:
-        return _chain(error)
+def _out_of_memory(error: MemoryError, job: Job, execution: ExecutionSettings) -> BaseException:
+    if execution.memory_limit is None:
+        return MemoryError(*error.args)
+    return StageError(
+        f"{job.score}: needs more than the memory limit of {execution.memory_limit / 1e6:.0f} MB"
+    )
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """An error and its causes, as far as they can be sent."""
+def _picklable_chain(error: BaseException | None) -> list[BaseException]:
+    """An error and its causes; those that cannot be pickled become a ``RuntimeError`` with their text."""
     chain: list[BaseException] = []
     while error is not None:
         try:

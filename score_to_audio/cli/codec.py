@@ -68,12 +68,12 @@ def _codec(name: str, device: str) -> Any:
     from adapters.codec import load_codec
     from score_to_audio import checkpoints, registry
 
-    return load_codec(checkpoints.find(name), device=registry.device_called(device))
+    return load_codec(checkpoints.find(name), device=registry.resolve_device(device))
 
 
 def _write_sound(sound: Waveform, output: Path) -> None:
     from score_to_audio.formats.audio import write_audio
-    from score_to_audio.stages import audio_format
+    from score_to_audio.settings import audio_format
     from synthesizers.limiter import limited_stream
 
     write_audio(limited_stream(sound), output, format=audio_format(output.suffix.removeprefix(".")))

@@ -52,7 +52,7 @@ def _described_plugins(kind: Kind) -> list[dict[str, Any]]:
 
 def _described(found: Spec) -> dict[str, Any]:
     from score_to_audio import checkpoints
-    from score_to_audio.plugins import checkpoint_roles
+    from score_to_audio.parameters import checkpoint_roles
 
     fields = (found.parameters.model_fields[role] for role in checkpoint_roles(found.parameters))
     needed = [field.get_default(call_default_factory=True) for field in fields]

@@ -1,42 +1,101 @@
-"""What several commands share: annotated options, exit codes, how `--set` is read."""
+"""Options that several commands share, built on the settings models, and exit codes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-EXIT_FAILED = 1
-"""Some items failed."""
-EXIT_BAD_INPUT = 2
-"""Nothing could be done with what was given."""
-EXIT_INTERRUPTED = 130
-"""By Ctrl-C, as shells have it: 128 and the number of the signal."""
-INTERRUPTED = "interrupted; finished work is kept, run the same command again to go on"
+from score_to_audio.errors import InputError
+from score_to_audio.parameters import Parameters, validated
+from score_to_audio.settings import ExecutionSettings, PipelineSettings
 
-Renderer = Annotated[str, typer.Option("--renderer", "-r", help="Stage 1; see `models list`.")]
-Synthesizer = Annotated[str, typer.Option("--synthesizer", "-s", help="Stage 2; see `models list`.")]
+EXIT_FAILED = 1
+"""Some scores failed."""
+EXIT_BAD_INPUT = 2
+"""The input cannot be used."""
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells report it."""
+
+
+def option(model: type[Parameters], field: str, *names: str, **more: Any) -> Any:
+    """A typer option with the description that the settings model gives the field."""
+    return typer.Option(*names, help=model.model_fields[field].description, **more)
+
+
+def _pipeline_option(field: str, *names: str, **more: Any) -> Any:
+    return option(PipelineSettings, field, *names, **more)
+
+
+Renderer = Annotated[str, _pipeline_option("renderer", "--renderer", "-r")]
+Synthesizer = Annotated[str, _pipeline_option("synthesizer", "--synthesizer", "-s")]
 Options = Annotated[
     list[str] | None,
     typer.Option("--set", help="renderer.KEY=VALUE, synthesizer.KEY=VALUE or score.KEY=VALUE; repeatable."),
 ]
-Seed = Annotated[int, typer.Option(help="For models that draw; the same seed gives the same bytes.", min=0)]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-PromptName = Annotated[
-    str | None,
-    typer.Option("--prompt", help="A prompt of the library, or an audio file with its .mid beside."),
-]
-Formats = Annotated[
-    list[str] | None, typer.Option("--format", "-f", help="wav (default), flac, mp3, ogg; repeatable.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per result, for machines.")]
+Seed = Annotated[int, _pipeline_option("seed", min=0)]
+Device = Annotated[str, _pipeline_option("device")]
+Prompt = Annotated[str | None, _pipeline_option("prompt")]
+Formats = Annotated[list[str] | None, _pipeline_option("format", "--format", "-f")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per result.")]
+
+RENDERER: str = PipelineSettings.model_fields["renderer"].default
+SYNTHESIZER: str = PipelineSettings.model_fields["synthesizer"].default
+
+
+def pipeline_settings(
+    renderer: Renderer = RENDERER,
+    synthesizer: Synthesizer = SYNTHESIZER,
+    options: Options = None,
+    prompt: Prompt = None,
+    seed: Seed = 0,
+    formats: Formats = None,
+    device: Device = "auto",
+) -> PipelineSettings:
+    """What a command's options ask for. Raises ``InputError``."""
+    values: dict[str, Any] = {"renderer": renderer, "synthesizer": synthesizer, "prompt": prompt}
+    values |= {"seed": seed, "device": device, "format": formats or ("wav",)}
+    values |= {f"{stage}_options": chosen for stage, chosen in split_options(options).items()}
+    return validated(PipelineSettings, values)
+
+
+def renderer_settings(
+    renderer: Renderer = RENDERER, options: Options = None, seed: Seed = 0, device: Device = "auto"
+) -> PipelineSettings:
+    """As ``pipeline_settings``, for commands of stage 1 alone."""
+    return pipeline_settings(renderer=renderer, options=options, seed=seed, device=device)
+
+
+def synthesizer_settings(
+    synthesizer: Synthesizer = SYNTHESIZER,
+    options: Options = None,
+    prompt: Prompt = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> PipelineSettings:
+    """As ``pipeline_settings``, for commands of stage 2 alone."""
+    return pipeline_settings(
+        synthesizer=synthesizer, options=options, prompt=prompt, seed=seed, device=device
+    )
+
+
+def execution_settings(
+    processes: Annotated[int, option(ExecutionSettings, "processes", min=0, max=256)] = 0,
+    deadline: Annotated[float | None, option(ExecutionSettings, "deadline")] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Memory that one process may use, for instance 8GB.")
+    ] = None,
+    retry_failed: Annotated[bool, option(ExecutionSettings, "retry_failed", "--retry-failed")] = False,
+) -> ExecutionSettings:
+    """What a command's options ask for. Raises ``InputError``."""
+    values = {"processes": processes, "deadline": deadline, "retry_failed": retry_failed}
+    memory = number_of_bytes(memory_limit) if memory_limit else None
+    return validated(ExecutionSettings, values | {"memory_limit": memory})
 
 
 def split_options(settings: Iterable[str] | None) -> dict[str, dict[str, str]]:
     """["renderer.tempo=80"] -> {"renderer": {"tempo": "80"}, "synthesizer": {}, "score": {}}."""
-    from score_to_audio.errors import InputError
-
     options: dict[str, dict[str, str]] = {"renderer": {}, "synthesizer": {}, "score": {}}
     for setting in settings or ():
         name, equals, value = setting.partition("=")
@@ -50,9 +109,7 @@ def split_options(settings: Iterable[str] | None) -> dict[str, dict[str, str]]:
 
 
 def number_of_bytes(size: str) -> int:
-    """20GB -> 20_000_000_000; K, M, G, T as powers of 1000, with or without B. Raises ``InputError``."""
-    from score_to_audio.errors import InputError
-
+    """20GB -> 20_000_000_000; K, M, G, T are powers of 1000, "B" is optional. Raises ``InputError``."""
     number = size.rstrip("KMGTBkmgtb ")
     unit = size[len(number) :].strip().upper().removesuffix("B")
     try:

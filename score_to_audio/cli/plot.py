@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from score_to_audio import defaults
-from score_to_audio.cli.options import Device, Options, Renderer, Seed, split_options
+from score_to_audio.cli.options import renderer_settings
+from score_to_audio.settings import PipelineSettings, flatten_parameters
 
 if TYPE_CHECKING:
     from score_to_audio.types import ParsedScore, Performance
 
 
+@flatten_parameters(settings=renderer_settings)
 def plot(
     source: Annotated[Path, typer.Argument(help="A score, which is rendered, or a performance MIDI file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="SVG file to write.")],
@@ -29,33 +30,28 @@ def plot(
         ),
     ] = None,
     measures: Annotated[str, typer.Option(help="With --humans: which measures, for instance 1-16.")] = "",
-    renderer: Renderer = defaults.RENDERER,
-    options: Options = None,
-    seed: Seed = 0,
-    device: Device = "auto",
+    *,
+    settings: PipelineSettings,
 ) -> None:
     """Draw a performance: piano roll, pedal, dynamics, tempo; or its curves beside those of humans."""
     from score_to_audio import stages
     from score_to_audio.comparison.listening.piano_roll import piano_roll
     from score_to_audio.formats.midi import read_performance
     from score_to_audio.formats.scores.reader import read_score
-    from score_to_audio.registry import prepare
     from score_to_audio.store import default_store
 
-    chosen = split_options(options)
-    score_options = stages.read_score_options(chosen["score"])
+    pipeline = settings.resolve()
     midi = source
     if source.suffix.lower() != ".mid":
-        prepared = prepare("renderer", renderer, chosen["renderer"], seed=seed, device=device)
         store = default_store()
-        made = stages.render(source, prepared, store, score_options=score_options)
-        midi, score = store.path(made.artifact), source
+        result = stages.render(source, pipeline.renderer, store, score_options=pipeline.score_options)
+        midi, score = store.path(result.artifact), source
     performance = read_performance(midi)
-    parsed = read_score(score, score_options).parsed if score else None
+    parsed = read_score(score, pipeline.score_options).parsed if score else None
     title = (parsed.title if parsed else "") or source.stem
     if humans:
         first, last = _measures(measures)
-        picture = _beside_humans(source, title, {renderer: performance}, parsed, humans, first, last)
+        picture = _beside_humans(source, title, {settings.renderer: performance}, parsed, humans, first, last)
     else:
         picture = piano_roll(performance, parsed, title=title)
     output.parent.mkdir(parents=True, exist_ok=True)

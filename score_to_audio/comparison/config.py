@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from score_to_audio import defaults
+from score_to_audio.settings import PipelineSettings
 
 MetricName = Literal["levels", "distance", "transcription", "expression", "frechet"]
 DatasetName = Literal["maestro", "atepp", "pijama", "asap"]
@@ -91,7 +91,7 @@ class Synthesis(_Column):
 
     renderer: str | None = Field(None, description="Stage 1; null: the row's own performance is synthesized.")
     renderer_options: dict[str, Any] = Field(default_factory=dict)
-    synthesizer: str = Field(defaults.SYNTHESIZER, description="Stage 2.")
+    synthesizer: str = Field(PipelineSettings.model_fields["synthesizer"].default, description="Stage 2.")
     synthesizer_options: dict[str, Any] = Field(default_factory=dict)
     prompt: str | FirstSeconds | None = Field(
         None, description="A prompt of the library, an audio file with its .mid, or {first_seconds: 3}."

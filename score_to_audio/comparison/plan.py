@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from score_to_audio import checkpoints, registry, stages
+from score_to_audio import checkpoints, registry
 from score_to_audio.comparison.config import (
     ColumnConfig,
     ComparisonConfig,
@@ -23,8 +23,10 @@ from score_to_audio.comparison.config import (
     Synthesis,
 )
 from score_to_audio.errors import InputError
-from score_to_audio.plugins import Checkpoint, Prompt
+from score_to_audio.plugins import Checkpoint, Prompt, Renderer, Synthesizer
+from score_to_audio.prompts import find_prompt
 from score_to_audio.registry import ResolvedPlugin
+from score_to_audio.settings import read_score_options
 
 if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
@@ -63,8 +65,8 @@ class Row:
 class ResolvedSynthesis:
     """A renderer, if any, and a synthesizer, ready to run."""
 
-    renderer: ResolvedPlugin | None
-    synthesizer: ResolvedPlugin
+    renderer: ResolvedPlugin[Renderer] | None
+    synthesizer: ResolvedPlugin[Synthesizer]
     prompt: Prompt | FirstSeconds | None = None
 
 
@@ -138,7 +140,7 @@ def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
             _section(section, ("sections", number), config, device)
             for number, section in enumerate(config.sections)
         ),
-        score_options=stages.read_score_options(config.score_options),
+        score_options=read_score_options(config.score_options),
         metrics=config.measures,
         embedding=config.embedding,
     )
@@ -256,14 +258,14 @@ def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
     key = _slug("-".join([*names, *_differences(column)]) or label)
     try:
         renderer = (
-            registry.prepare("renderer", column.renderer, column.renderer_options, seed=seed, device=device)
+            registry.resolve("renderer", column.renderer, column.renderer_options, seed=seed, device=device)
             if column.renderer
             else None
         )
-        synthesizer = registry.prepare(
+        synthesizer = registry.resolve(
             "synthesizer", column.synthesizer, column.synthesizer_options, seed=seed, device=device
         )
-        prompt = stages.read_prompt(column.prompt) if isinstance(column.prompt, str) else column.prompt
+        prompt = find_prompt(column.prompt) if isinstance(column.prompt, str) else column.prompt
     except InputError as error:
         return Condition(key, label, column.description, failure=str(error))
     licences = {
@@ -292,7 +294,7 @@ def _reconstruction(column: Reconstruction, device: str) -> Condition:
     key = _slug(f"codec-{Path(column.codec).stem}")
     known = checkpoints.table().get(column.codec)
     try:
-        codec = ResolvedCodec(checkpoints.find(column.codec), registry.device_called(device))
+        codec = ResolvedCodec(checkpoints.find(column.codec), registry.resolve_device(device))
     except InputError as error:
         if not known:
             raise

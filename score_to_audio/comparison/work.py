@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from score_to_audio.errors import EXPECTED_ERRORS
+from score_to_audio.errors import EXPECTED_ERRORS, sentence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,4 +41,4 @@ def attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
     try:
         return work(item)
     except EXPECTED_ERRORS as error:
-        return Failure(str(error))
+        return Failure(sentence(error))

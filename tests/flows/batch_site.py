@@ -23,7 +23,7 @@ PAUSE = 0.1
 """Seconds that a stage takes."""
 DRIVER = """
 from flows import shards
-shards.LOST_AFTER = 5 * shards.BEAT
+shards.LOST_AFTER = 5 * shards.HEARTBEAT_SECONDS
 shards.START_TIME = 60.0
 from score_to_audio.cli.main import main
 main()

@@ -67,7 +67,7 @@ def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
     from flows import shards
     from flows.batch import batch
 
-    monkeypatch.setattr(shards, "LOST_AFTER", 3 * shards.BEAT)
+    monkeypatch.setattr(shards, "LOST_AFTER", 3 * shards.HEARTBEAT_SECONDS)
     monkeypatch.setattr(shards, "START_TIME", 30.0)  # the kill may come before its flow run begins
     scores = write_scores(tmp_path / "scores", 6)
     (scores / "broken.xml").write_text("no score")

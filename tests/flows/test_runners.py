@@ -16,5 +16,5 @@ def test_a_missing_extra_is_one_sentence(runner: str, monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(sys.modules, f"prefect_{runner}", None)
     message = rf"needs the extra `{runner}`: pip install 'score-to-audio\[{runner}\]'"
-    with task_runners(runner, 2) as new_runner, pytest.raises(InputError, match=message):  # type: ignore[arg-type]
+    with task_runners(runner, 2) as new_runner, pytest.raises(InputError, match=message):
         new_runner()

@@ -19,7 +19,7 @@ from renderers.dexter.score_codec import beats, score_columns
 from score_to_audio import Performance, TimeSignature
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import performance_to_midi, write_performance
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_score, renderer_checks, shortest_score
 from tests.parity.golden_files import REPOSITORY, fill
 
@@ -38,7 +38,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def render(score: Any, checkpoint: str, seed: int = 0, **options: Any) -> Performance:
-    model = build(prepare("renderer", "dexter", {"checkpoint": checkpoint, **options}, device="cpu"))
+    model = build(resolve("renderer", "dexter", {"checkpoint": checkpoint, **options}, device="cpu"))
     performance: Performance = model.render(score, seed=seed)
     return performance
 
@@ -95,7 +95,7 @@ def test_base_tempo_sets_the_mean_tempo(checkpoint: str) -> None:
 
 def test_transfer_starts_from_the_source(checkpoint: str, tmp_path: Path) -> None:
     written = render(example_score(), checkpoint)
-    plain = build(prepare("renderer", "score")).render(example_score(), seed=0)
+    plain = build(resolve("renderer", "score")).render(example_score(), seed=0)
     write_performance(plain, tmp_path / "source.mid")
     # A small change stays close to the source; a complete one does not.
     near, far = (

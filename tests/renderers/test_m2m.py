@@ -20,7 +20,7 @@ from score_to_audio import Performance
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import performance_to_midi
 from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_score, renderer_checks
 from tests.parity.golden_files import REPOSITORY, fill
 
@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def render(score: Any, checkpoint: str, seed: int = 0, **options: Any) -> Performance:
-    model = build(prepare("renderer", "m2m", {"checkpoint": checkpoint, **options}, device="cpu"))
+    model = build(resolve("renderer", "m2m", {"checkpoint": checkpoint, **options}, device="cpu"))
     performance: Performance = model.render(score, seed=seed)
     return performance
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,14 +39,14 @@ def test_an_artifact_is_made_once_and_found_afterwards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"input_name": "other.mid"}, {"parent": "f" * 64}])
-def test_names_and_parents_do_not_change_the_key(change: dict[str, Any]) -> None:
+def test_names_and_parents_do_not_change_the_key(change: dict[str, str]) -> None:
     assert request(replace(PROVENANCE, **change), "a.mid").key == request(PROVENANCE, "a.mid").key
 
 
 @pytest.mark.parametrize(
     "change", [{"input": "1" * 64}, {"seed": 1}, {"implementation": "2"}, {"parameters": {"start": 0.25}}]
 )
-def test_everything_else_changes_the_key(change: dict[str, Any]) -> None:
+def test_everything_else_changes_the_key(change: dict[str, object]) -> None:
     assert request(replace(PROVENANCE, **change), "a.mid").key != request(PROVENANCE, "a.mid").key
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from score_to_audio import CheckpointName, Parameters, Spec, registry
 from score_to_audio.errors import InputError
-from score_to_audio.plugins import checkpoint_roles
+from score_to_audio.parameters import checkpoint_roles
 
 
 class ToyParameters(Parameters):
@@ -75,7 +75,7 @@ def test_checkpoints_are_missed_before_any_work(
     monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(tmp_path))
     assert checkpoint_roles(ToyParameters) == ("weights",)
     with pytest.raises(InputError, match="models pull midi-valle"):
-        registry.prepare("renderer", "toy")
+        registry.resolve("renderer", "toy")
 
 
 def test_a_model_is_built_once_for_the_same_choice(
@@ -86,7 +86,7 @@ def test_a_model_is_built_once_for_the_same_choice(
     weights = tmp_path / "w.pt"
     weights.write_bytes(b"1")
     prepared = [
-        registry.prepare("renderer", "toy", {"weights": str(weights), "tempo": tempo}, seed=seed)
+        registry.resolve("renderer", "toy", {"weights": str(weights), "tempo": tempo}, seed=seed)
         for tempo, seed in ((80, 1), (80, 2), (90, 1), (80, 3))
     ]
     assert [one.seed for one in prepared] == [0, 0, 0, 0]  # the toy does not use it
@@ -95,7 +95,7 @@ def test_a_model_is_built_once_for_the_same_choice(
     assert models[2] is not models[0]
     assert Toy.built == 2
     weights.write_bytes(b"22")
-    registry.build(registry.prepare("renderer", "toy", {"weights": str(weights), "tempo": 80}))
+    registry.build(registry.resolve("renderer", "toy", {"weights": str(weights), "tempo": 80}))
     assert Toy.built == 3
 
 

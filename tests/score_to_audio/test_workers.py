@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: models that raise, hang, eat memory or die, and what becomes of others."""
+"""Jobs in worker processes: models that raise, hang, exhaust memory or die, and the jobs beside them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from score_to_audio import jobs, registry, workers
-from score_to_audio.errors import InputError, StageError
-from score_to_audio.stages import Pipeline, prepare_pipeline
+from score_to_audio import jobs, registry
+from score_to_audio.settings import ExecutionSettings, Pipeline, PipelineSettings
 from score_to_audio.store import Store
-from score_to_audio.workers import Isolation
+from score_to_audio.workers import run_jobs
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
 pytestmark = pytest.mark.slow
 
 TROUBLE = "score-001=hang,score-002=eat,score-003=die,score-004=raise"
-LIMITS = Isolation(processes=1, deadline=2.0, memory=4_000_000_000)
 
 
 @pytest.fixture
@@ -31,29 +29,25 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
     registry.entries.cache_clear()
     monkeypatch.setattr(registry, "_built", {})
     trial = {"log": str(tmp_path / "log"), "trouble": TROUBLE}
-    yield prepare_pipeline(renderer="trial", synthesizer="trial", renderer_options=trial)
+    yield PipelineSettings(renderer="trial", synthesizer="trial", renderer_options=trial).resolve()
     registry.entries.cache_clear()
 
 
 def test_one_bad_score_stops_nothing_and_leaves_no_trace(tmp_path: Path, pipeline: Pipeline) -> None:
-    plan = jobs.plan([write_scores(tmp_path / "scores", 6)])
-    (tmp_path / "scores" / "score-005.musicxml").write_text("<score-partwise>")
-    store, errors = Store(tmp_path / "store"), {}
-    for job in plan:
-        try:
-            outcome = workers.run(job, pipeline, store, tmp_path / "out", LIMITS)
-            assert outcome == jobs.find(job, pipeline, store, tmp_path / "out") or not outcome.cached
-        except (StageError, InputError) as error:
-            errors[job.name] = error
-    scores = tmp_path / "scores"
-    assert {name: str(error) for name, error in errors.items() if name != "score-005"} == {
+    scores = write_scores(tmp_path / "scores", 6)
+    plan = jobs.plan([scores])
+    (scores / "score-005.musicxml").write_text("<score-partwise>")
+    store = Store(tmp_path / "store")
+    limits = ExecutionSettings(deadline=2.0, memory_limit=4_000_000_000)
+    outcomes = {one.job.name: one for one in run_jobs(plan, pipeline, store, tmp_path / "out", limits)}
+    assert {name: one.error for name, one in outcomes.items() if name != "score-005"} == {
+        "score-000": None,
         "score-001": f"{scores}/score-001.musicxml: not done within the deadline of 2 s",
         "score-002": f"{scores}/score-002.musicxml: needs more than the memory limit of 4000 MB",
         "score-003": f"{scores}/score-003.musicxml: the process that worked on it was killed (SIGSEGV)",
         "score-004": f"trial failed on {scores}/score-004.musicxml (KeyError: 'a defect')",
     }
-    assert isinstance(errors["score-005"], InputError)
-    assert isinstance(errors["score-004"].__cause__, KeyError)
+    assert [outcomes[name].exit_code for name in sorted(outcomes)] == [0, 1, 1, 1, 1, 2]
     assert not list((tmp_path / "out").glob(".score-to-audio-*"))
     alone = jobs.run(plan[0], pipeline, Store(tmp_path / "other"), tmp_path / "alone")
     for file in alone.files:
@@ -62,48 +56,57 @@ def test_one_bad_score_stops_nothing_and_leaves_no_trace(tmp_path: Path, pipelin
     assert (tmp_path / "log").read_text().splitlines().count("loaded") == 3 + 1
 
 
+def test_processes_give_the_same_bytes_and_the_store_answers_without_them(
+    tmp_path: Path, pipeline: Pipeline
+) -> None:
+    plan = jobs.plan([write_scores(tmp_path / "scores", 1)])
+    plan += [jobs.Job(score, f"copy-{n}") for n, score in enumerate([plan[0].score] * 5)]
+    store, output = Store(tmp_path / "store"), tmp_path / "out"
+    two = ExecutionSettings(processes=2)
+    first = list(run_jobs(plan, pipeline, store, output, two))
+    assert len(first) == 6
+    assert not any(one.error for one in first)
+    assert len({one.files[1].read_bytes() for one in first}) == 1
+    done = (tmp_path / "log").read_text()
+    assert all(one.cached for one in run_jobs(plan, pipeline, store, output, two))
+    assert (tmp_path / "log").read_text() == done
+
+
 PARENT = """
 import sys
 from pathlib import Path
-from score_to_audio import jobs, workers
-from score_to_audio.stages import prepare_pipeline
+from score_to_audio import jobs
+from score_to_audio.settings import ExecutionSettings, PipelineSettings
 from score_to_audio.store import Store
+from score_to_audio.workers import run_jobs
 
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     trial = {"log": str(root / "log"), "trouble": "score-000=hang"}
-    pipeline = prepare_pipeline(renderer="trial", synthesizer="trial", renderer_options=trial)
-    job = jobs.plan([root / "scores"])[0]
-    child = workers._children(workers.Isolation())
-    one = child.get()
-    one._connected()
-    print(one.process.pid, flush=True)
-    child.put(one)
-    workers.run(job, pipeline, Store(root / "store"), root / "out", workers.Isolation())
+    pipeline = PipelineSettings(renderer="trial", synthesizer="trial", renderer_options=trial).resolve()
+    plan = jobs.plan([root / "scores"])
+    list(run_jobs(plan, pipeline, Store(root / "store"), root / "out", ExecutionSettings(processes=1)))
 """
 
 
-def test_a_child_that_hangs_dies_with_its_parent(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_dies_with_its_parent(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores", 1)
     plugins = install_trial_plugins(tmp_path / "plugins")
     (tmp_path / "parent.py").write_text(PARENT)
     path = os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")]))
-    parent = subprocess.Popen(
-        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": path},
-    )
-    assert parent.stdout
-    child = int(parent.stdout.readline())
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
+    parent = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "store").rglob(".lock")):  # the job is under way
+    while not list((tmp_path / "store").rglob(".lock")):  # the job runs
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    children = Path(f"/proc/{parent.pid}/task").glob("*/children")
+    workers = [int(child) for tasks in children for child in tasks.read_text().split()]
+    assert workers
     parent.kill()
     parent.wait()
-    while _is_alive(child):
-        assert time.monotonic() < deadline, "the child outlived its parent"
+    while any(map(_is_alive, workers)):
+        assert time.monotonic() < deadline, "the worker outlived its parent"
         time.sleep(0.05)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adapters.fluidsynth import FluidSynth, FluidSynthParameters, bundled_soundfont
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_performance
 from score_to_audio.types import SOFT, SUSTAIN, Controls, Performance
 from synthesizers.fluidsynth import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_RATE, events_of
@@ -36,7 +36,7 @@ def sustain(*events: tuple[float, int]) -> Controls:
 
 
 def sound(performance: Performance) -> NDArray[np.float32]:
-    piano = build(prepare("synthesizer", "fluidsynth"))
+    piano = build(resolve("synthesizer", "fluidsynth"))
     samples: NDArray[np.float32] = piano.synthesize(performance, prompt=None, seed=0).samples
     return samples
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_soundfont_is_one_sentence(
 ) -> None:
     fake = tmp_path / "fake.sf2"
     fake.write_bytes(b"RIFF" + bytes(100))
-    piano = build(prepare("synthesizer", "fluidsynth", {"soundfont": str(fake)}))
+    piano = build(resolve("synthesizer", "fluidsynth", {"soundfont": str(fake)}))
     with pytest.raises(InputError, match=r"fake\.sf2: not a SoundFont"):
         piano.synthesize(example_performance(), prompt=None, seed=0)
     capfd.readouterr()
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_soundfont_is_one_sentence(
 
 def test_missing_soundfont_says_which_option_to_set() -> None:
     with pytest.raises(InputError, match=r"no SoundFont at '/none\.sf2'; use --set synthesizer\.soundfont"):
-        prepare("synthesizer", "fluidsynth", {"soundfont": "/none.sf2"})
+        resolve("synthesizer", "fluidsynth", {"soundfont": "/none.sf2"})
 
 
 def _checkpoints() -> dict[str, Checkpoint]:

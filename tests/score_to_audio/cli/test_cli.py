@@ -84,7 +84,10 @@ def test_the_three_verbs(place: Path) -> None:
         (("run", "good.musicxml", "-o", "out", "-r", "skore"), "did you mean 'score'?"),
         (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'kth-rules'"),
         (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
-        (("run", "good.musicxml", "-o", "out", "-f", "aiff"), "known: wav, flac, mp3, ogg"),
+        (
+            ("run", "good.musicxml", "-o", "out", "-f", "aiff"),
+            "format: Input should be 'wav', 'flac', 'mp3' or 'ogg'",
+        ),
         (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "no prompt 'hall'"),
         (("run", "good.musicxml", "-o", "bad.musicxml/out"), "is not a folder that you may write to"),
         (("synthesize", "bad.musicxml", "-o", "x.wav"), "not a readable MIDI file"),
@@ -120,12 +123,12 @@ def test_bad_input_is_one_line_exit_2_and_nothing_left(
     [
         (("missing/*.musicxml",), "missing/*.musicxml: the pattern matches no file"),
         (("good.musicxml", "-r", "rachmaninov"), "unknown renderer 'rachmaninov'; known: "),
-        (("good.musicxml", "--runner", "walker"), "unknown runner 'walker'; known: thread, ray, dask"),
-        (("good.musicxml", "--deadline", "-1"), "--deadline -1: a number of seconds above 0 is needed"),
+        (("good.musicxml", "--runner", "walker"), "runner: Input should be 'thread', 'ray' or 'dask'"),
+        (("good.musicxml", "--deadline", "-1"), "deadline: Input should be greater than 0 (got -1.0)"),
         (("good.musicxml", "--memory-limit", "much"), "'much' is no size: write 500MB or 20GB"),
     ],
 )
-def test_a_batch_that_cannot_start_is_one_sentence_without_prefect(
+def test_a_batch_with_wrong_options_is_one_sentence(
     place: Path, inside: InProcess, arguments: tuple[str, ...], message: str
 ) -> None:
     code, printed, error = inside("batch", *arguments, "-o", "out")
@@ -150,21 +153,22 @@ def test_a_damaged_record_is_found_before_any_work(place: Path, inside: InProces
     assert not (place / "store").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "batch"])
 @pytest.mark.parametrize(
     ("failed", "said", "missing"),
     [
-        (None, "", "out/manifest.jsonl: no record of an earlier run; do without --retry-failed\n"),
-        ("good", "nothing to try again: none of these scores is recorded as failed\n", ""),
-        ("gone", "nothing to try again: none", "gone failed before, but not among the scores given now\n"),
+        (None, "", "out/manifest.jsonl: no manifest of an earlier run; omit --retry-failed\n"),
+        ("good", "nothing to retry: none of these scores is recorded as failed\n", ""),
+        ("gone", "nothing to retry: none", "gone failed before, but not among the scores given now\n"),
     ],
 )
-def test_nothing_to_try_again_is_said_without_prefect(
-    place: Path, inside: InProcess, failed: str | None, said: str, missing: str
+def test_nothing_to_retry(
+    place: Path, inside: InProcess, command: str, failed: str | None, said: str, missing: str
 ) -> None:
     if failed:
         entry = {"files": [], "error": "no"}
         manifest.append(place / "out", [{"name": failed} | entry, {"name": "good", "files": []}])
-    code, printed, error = inside("batch", "good.musicxml", "-o", "out", "--retry-failed")
+    code, printed, error = inside(command, "good.musicxml", "-o", "out", "--retry-failed")
     assert code == (0 if failed else 2)
     assert printed.startswith(said)
     assert error.endswith(missing)

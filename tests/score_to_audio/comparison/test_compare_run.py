@@ -143,7 +143,7 @@ def test_expression_is_held_to_humans(place: Path, store: Store) -> None:
     minuet = PROJECT / "examples" / "scores" / "petzold_minuet_bwv_anh114.musicxml"
     references = []
     for palette in ("baroque", "romantic"):  # who stand for humans here
-        prepared = registry.prepare("renderer", "kth-rules", {"palette": palette})
+        prepared = registry.resolve("renderer", "kth-rules", {"palette": palette})
         made = stages.render(minuet, prepared, store, score_options=ScoreOptions())
         references.append(str(store.path(made.artifact)))
     row = {"score": str(minuet), "references": references}

@@ -120,11 +120,11 @@ def test_the_transcriber_hears_what_the_piano_plays() -> None:
     pytest.importorskip("transkun")
     pytest.importorskip("mir_eval")
     from adapters.transcription import transcribe
-    from score_to_audio.registry import build, prepare
+    from score_to_audio.registry import build, resolve
 
     torchaudio_before = {name for name in sys.modules if name.startswith("torchaudio")}
     played = example_performance(start=0.5)
-    sound = build(prepare("synthesizer", "sampled-piano")).synthesize(played, prompt=None, seed=0)
+    sound = build(resolve("synthesizer", "sampled-piano")).synthesize(played, prompt=None, seed=0)
     found = scores(played, transcribe(sound))
     assert found.onset_f1 == 1.0
     assert found.velocity_correlation > 0.9

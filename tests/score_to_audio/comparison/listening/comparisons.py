@@ -20,7 +20,7 @@ from score_to_audio.comparison.listening.comparison import (
 from score_to_audio.comparison.listening.timeline import timeline
 from score_to_audio.formats.audio import stream_of, write_audio
 from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 from score_to_audio.types import Performance
 from tests.paths import EXAMPLE_SCORES
 
@@ -35,7 +35,7 @@ MEASURES = (Measured("f1", "onset F1", "", "higher", "Share of onsets found.", 3
 
 @lru_cache
 def performance(score: str, renderer: str) -> Performance:
-    made: Performance = build(prepare("renderer", renderer)).render(read_score(SCORES / score), seed=0)
+    made: Performance = build(resolve("renderer", renderer)).render(read_score(SCORES / score), seed=0)
     return made
 
 
@@ -43,7 +43,7 @@ def cell(folder: Path, score: str, condition: str, renderer: str, loudness: floa
     played = performance(score, renderer)
     audio = folder / f"{condition}-{score}.mp3"
     if not audio.exists():
-        synthesizer = build(prepare("synthesizer", "sampled-piano"))
+        synthesizer = build(resolve("synthesizer", "sampled-piano"))
         sound = synthesizer.synthesize(played, prompt=None, seed=0)
         write_audio(stream_of(sound), audio, format="mp3")
     return Cell(

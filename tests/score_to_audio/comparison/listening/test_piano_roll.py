@@ -7,14 +7,14 @@ import pytest
 
 from score_to_audio import Performance
 from score_to_audio.comparison.listening.piano_roll import piano_roll, tempo_curve
-from score_to_audio.registry import build, prepare
+from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_performance, example_score, no_performance
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def played() -> Performance:
-    performance: Performance = build(prepare("renderer", "score")).render(example_score(), seed=0)
+    performance: Performance = build(resolve("renderer", "score")).render(example_score(), seed=0)
     return performance
 
 

@@ -1,10 +1,12 @@
-"""Which failures are worth a second attempt."""
+"""Which errors are worth another attempt, and what the user reads."""
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from score_to_audio.errors import InputError, OutputError, StageError, StoreError
+from score_to_audio.errors import InputError, OutputError, StageError, StoreError, is_retryable, sentence
 
 
 class OutOfMemoryError(RuntimeError):
@@ -17,11 +19,10 @@ def caused_by(cause: Exception) -> StageError:
     return error
 
 
-@pytest.mark.slow  # imports Prefect
 @pytest.mark.parametrize(
-    ("error", "worth"),
+    ("error", "retryable"),
     [
-        (OSError("the disk hiccuped"), True),
+        (OSError("a disk error"), True),
         (TimeoutError(), True),
         (MemoryError(), True),
         (OutOfMemoryError(), True),
@@ -35,7 +36,11 @@ def caused_by(cause: Exception) -> StageError:
         (None, False),
     ],
 )
-def test_only_what_can_pass_the_second_time_is_retried(error: Exception | None, worth: bool) -> None:
-    from flows.tasks import may_pass_next_time
+def test_out_of_memory_and_io_errors_are_retryable(error: Exception | None, retryable: bool) -> None:
+    assert is_retryable(error) is retryable
 
-    assert may_pass_next_time(error) is worth
+
+def test_system_errors_name_the_file() -> None:
+    assert sentence(PermissionError(errno.EACCES, "Permission denied", "out")) == "out: Permission denied"
+    assert sentence(StoreError("the store is full")) == "the store is full"
+    assert sentence(KeyError()) == "KeyError"

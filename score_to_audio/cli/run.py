@@ -1,0 +1,165 @@
+"""Both stages, or one of them, on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from score_to_audio.cli.display import Display
+from score_to_audio.cli.options import (
+    EXIT_FAILED,
+    Json,
+    execution_settings,
+    pipeline_settings,
+    renderer_settings,
+    synthesizer_settings,
+)
+from score_to_audio.settings import (
+    ExecutionSettings,
+    Pipeline,
+    PipelineSettings,
+    audio_format,
+    flatten_parameters,
+)
+
+if TYPE_CHECKING:
+    from score_to_audio.artifacts import StageResult
+    from score_to_audio.jobs import Job, Outcome
+
+Scores = Annotated[list[str], typer.Argument(help="Score files, folders or glob patterns.")]
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+
+
+@flatten_parameters(settings=pipeline_settings, execution=execution_settings)
+def run(
+    scores: Scores,
+    output: OutputFolder,
+    settings: PipelineSettings,
+    execution: ExecutionSettings,
+    as_json: Json = False,
+) -> None:
+    """Scores to performance MIDI and audio.
+
+    Run the same command again to resume, and to retry what failed.
+    """
+    pipeline = settings.resolve()
+    selected = select(scores, output, execution)
+    if selected:
+        run_here(selected, pipeline, output, execution, as_json)
+    else:
+        print_nothing_to_retry(as_json)
+
+
+def select(scores: Sequence[str], output: Path, execution: ExecutionSettings) -> list[Job]:
+    """The jobs of this run; names on stderr what ``--retry-failed`` does not find. Raises ``InputError``."""
+    from score_to_audio import jobs
+
+    selected = jobs.select(scores, output, retry_failed=execution.retry_failed)
+    missing = (
+        sorted(jobs.failed_names(output) - {job.name for job in selected}) if execution.retry_failed else []
+    )
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        print(f"{missing[0]}{more} failed before, but not among the scores given now", file=sys.stderr)
+    return selected
+
+
+def print_nothing_to_retry(as_json: bool) -> None:
+    message = "nothing to retry: none of these scores is recorded as failed"
+    print(json.dumps({"failed": False, "message": message}) if as_json else message)
+
+
+def run_here(
+    selected: Sequence[Job], pipeline: Pipeline, output: Path, execution: ExecutionSettings, as_json: bool
+) -> None:
+    """Process the jobs on this machine. Raises ``typer.Exit`` where some fail."""
+    from score_to_audio import jobs
+    from score_to_audio.store import default_store
+    from score_to_audio.workers import run_jobs
+
+    store = default_store()
+    exit_codes = []
+    with (
+        Display(total=len(selected), quiet=as_json) as display,
+        jobs.Recorder(pipeline, store, output) as recorder,
+    ):
+        outcomes = run_jobs(selected, pipeline, store, output, execution, around=display.item)
+        for done, outcome in enumerate(outcomes, start=1):
+            exit_codes.append(outcome.exit_code)
+            if outcome.error is None or len(selected) > 1:
+                recorder.add(outcome)
+            if as_json:
+                print(json.dumps(_outcome_json(outcome)), flush=True)
+            else:
+                display.line(_outcome_line(outcome))
+            display.overall(done, len(selected), "scores")
+    if any(exit_codes):
+        raise typer.Exit(max(exit_codes) if all(exit_codes) else EXIT_FAILED)
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    if outcome.error:
+        return f"error: {outcome.error}"
+    seconds = sum(stage.seconds for stage in (outcome.performance, outcome.audio) if stage)
+    took = "from the store" if outcome.cached else f"{seconds:.1f} s"
+    return f"{'  '.join(str(file) for file in outcome.files)}  ({took})"
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "score": str(outcome.job.score),
+        "name": outcome.job.name,
+        "files": [str(file) for file in outcome.files],
+        "cached": outcome.cached,
+        "error": outcome.error,
+    }
+
+
+@flatten_parameters(settings=renderer_settings)
+def render(
+    score: Annotated[Path, typer.Argument(help="Score file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="MIDI file to write.")],
+    settings: PipelineSettings,
+    as_json: Json = False,
+) -> None:
+    """Score to performance MIDI: stage 1."""
+    from score_to_audio import stages
+    from score_to_audio.store import default_store
+
+    pipeline, store = settings.resolve(), default_store()
+    with Display(total=1, quiet=as_json) as display, display.item(str(score)):
+        result = stages.render(score, pipeline.renderer, store, score_options=pipeline.score_options)
+    stages.deliver(result.artifact, output, store)
+    _print_result(result, output, as_json)
+
+
+@flatten_parameters(settings=synthesizer_settings)
+def synthesize(
+    performance: Annotated[Path, typer.Argument(help="Performance MIDI file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file to write; its suffix decides.")],
+    settings: PipelineSettings,
+    as_json: Json = False,
+) -> None:
+    """Performance MIDI to audio: stage 2."""
+    from score_to_audio import stages
+    from score_to_audio.store import default_store
+
+    format = audio_format(output.suffix.removeprefix("."))
+    pipeline, store = settings.resolve(), default_store()
+    with Display(total=1, quiet=as_json) as display, display.item(str(performance)):
+        result = stages.synthesize(performance, pipeline.synthesizer, store, prompt=pipeline.prompt)
+    stages.deliver(stages.encode(result.artifact, format, store).artifact, output, store)
+    _print_result(result, output, as_json)
+
+
+def _print_result(result: StageResult, output: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"file": str(output), "cached": result.cached, "artifact": asdict(result.artifact)}))
+    else:
+        print(f"{output}  ({'from the store' if result.cached else f'{result.seconds:.1f} s'})")
