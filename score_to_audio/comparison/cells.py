@@ -60,7 +60,7 @@ def _synthesized(row: Row, method: ResolvedSynthesis, options: ScoreOptions, sto
         performance.path,
         method.synthesizer,
         store,
-        prompt=_first_seconds(row, prompt, options, store) if isinstance(prompt, FirstSeconds) else prompt,
+        prompt=first_seconds(row, prompt, options, store) if isinstance(prompt, FirstSeconds) else prompt,
         name=row.name,
         parent=performance.key,
     )
@@ -117,7 +117,7 @@ def own_recording(row: Row, store: ArtifactStore) -> TracedFile | None:
     return recording
 
 
-def _first_seconds(row: Row, wanted: FirstSeconds, options: ScoreOptions, store: ArtifactStore) -> Prompt:
+def first_seconds(row: Row, wanted: FirstSeconds, options: ScoreOptions, store: ArtifactStore) -> Prompt:
     """The beginning of the row's own recording, with its notes."""
     recording, performance = own_recording(row, store), own_performance(row, options, store)
     if recording is None:

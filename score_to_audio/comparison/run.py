@@ -59,8 +59,7 @@ def run_comparison(
     made = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, Cell)}
 
     computed, missing = _metrics(plan)
-    references = {one: _reference(one, made, store) for one in made}
-    measure = partial(_measure, plan=plan, store=store, computed=computed, made=made, references=references)
+    measure = partial(_measure, plan=plan, store=store, computed=computed, made=made)
     measured = dict(zip(made, each(measure, list(made), _measuring), strict=True))
 
     results = {one: _result(one, outcome, measured.get(one)) for one, outcome in outcomes.items()}
@@ -147,7 +146,6 @@ def _measure(
     store: ArtifactStore,
     computed: Sequence[Metric],
     made: Mapping[PlannedCell, Cell],
-    references: Mapping[PlannedCell, TracedFile | None],
 ) -> Measurement:
     cell, row = made[planned], planned.row
     values: dict[str, float] = {}
@@ -158,7 +156,7 @@ def _measure(
     except InputError as error:
         score, humans = None, ()
         problems.append(str(error))
-    inputs = MetricInputs(cell.audio, cell.performance, references[planned], score, humans)
+    inputs = MetricInputs(cell.audio, cell.performance, _reference(planned, made, store), score, humans)
     for metric in computed:
         try:
             values |= metrics.values_of(metric, inputs, store)

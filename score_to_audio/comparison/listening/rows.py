@@ -108,7 +108,7 @@ def _page_cell(result: CellResult, of_score: Grid | None, store: ArtifactStore) 
         performance=played,
         timeline=timeline(of_score, played) if of_score and played else (),
         values=result.values,
-        history=audio.history,
+        history=result.cell.audio.history,
         licences=dict(result.condition.licences) | licences,
     )
 
