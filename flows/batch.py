@@ -50,9 +50,10 @@ def batch(
         logs.configure_flow_logging()
         pipeline = settings.resolve()
         paths = [path.expanduser().absolute() for path in scores]
-        plan = jobs.select(paths, output, retry_failed=execution.retry_failed)
-        parts = [plan[start : start + submission.shard] for start in range(0, len(plan), submission.shard)]
         store = default_store()
+        manifest.check_summary(output)
+        plan = jobs.select(paths, pipeline, store, output, retry_failed=execution.retry_failed)
+        parts = [plan[start : start + submission.shard] for start in range(0, len(plan), submission.shard)]
         recorder = jobs.Recorder(pipeline, store, output, run=run)
         if submission.deployment:
             lost = shards.run_shards(

@@ -68,7 +68,8 @@ def score_to_audio(
     try:
         logs.configure_flow_logging()
         pipeline = settings.resolve()
-        return _perform_all(jobs.select(scores, output), pipeline, output)
+        plan = jobs.select(scores, pipeline, default_store(), output)
+        return _perform_all(plan, pipeline, output)
     except (InputError, OutputError) as error:
         return failed_state(error)
 

@@ -81,6 +81,7 @@ def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
         "synthesizer": entry["synthesizer"],
         "duration": "" if seconds is None else f"{round(seconds) // 60}:{round(seconds) % 60:02}",
         "result": manifest.result(entry),
+        "notices": " ".join(entry.get("notices", ())),
         "link": entry["error"] or links,
     }
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from score_to_audio.store import ArtifactStore, artifact_key
+from score_to_audio.store.local import MakeFile
 from score_to_audio.types import Artifact, Provenance
 
 MEDIA_TYPES = {
@@ -45,7 +44,7 @@ class ArtifactRequest:
         artifact = store.get(self.key)
         return StageResult(artifact, True, time.perf_counter() - started) if artifact else None
 
-    def get_or_make(self, store: ArtifactStore, make: Callable[[Path], None]) -> StageResult:
+    def get_or_make(self, store: ArtifactStore, make: MakeFile) -> StageResult:
         """``make`` writes the file at the path that it is given; it is called only if the store has none."""
         started = time.perf_counter()
         artifact, cached = store.get_or_make(

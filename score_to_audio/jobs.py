@@ -15,9 +15,10 @@ from typing import Any
 
 from score_to_audio import manifest
 from score_to_audio.artifacts import StageResult
-from score_to_audio.errors import InputError, ScoreToAudioError, StoreError, sentence
+from score_to_audio.errors import EXPECTED_ERRORS, InputError, ScoreToAudioError, StoreError, sentence
 from score_to_audio.files import check_output_folder, sha256_of, sweep
 from score_to_audio.manifest import MANIFEST, read_manifest
+from score_to_audio.outputs import check_output_files
 from score_to_audio.settings import Pipeline
 from score_to_audio.stages import (
     deliver,
@@ -121,11 +122,20 @@ def _suffixes() -> list[str]:
 def _scores_in(folder: Path) -> list[Path]:
     """All scores below a folder, except the MIDI files that an earlier run wrote there."""
     suffixes = _suffixes()
-    files = sorted(file for file in _files_below(folder) if file.is_file())
+    files = [file for file in sorted(_files_below(folder)) if _is_present(file, suffixes)]
     ours = {
         file.parent / name for file in files if file.name == MANIFEST for name in _results_in(file.parent)
     }
     return [file for file in files if file.suffix.lower() in suffixes and file not in ours]
+
+
+def _is_present(file: Path, suffixes: Iterable[str]) -> bool:
+    """Whether it is a file; logs a warning for a link of a score's name that leads nowhere."""
+    if file.is_file():
+        return True
+    if file.is_symlink() and file.suffix.lower() in suffixes:
+        log.warning("%s: left out, since the link leads nowhere", file)
+    return False
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -136,7 +146,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
             raise error
         log.warning("%s: left out, since this folder cannot be read (%s)", error.filename, error.strerror)
 
-    for parent, _, names in os.walk(folder, onerror=leave_out):
+    for parent, folders, names in os.walk(folder, onerror=leave_out):
+        for link in filter(Path.is_symlink, (Path(parent, name) for name in folders)):
+            log.warning("%s: left out, since it is a link to a folder; name it too to include it", link)
         yield from (Path(parent, name) for name in names)
 
 
@@ -187,6 +199,11 @@ class Outcome:
         """Whether the store had both stages."""
         return bool(self.performance and self.audio and self.performance.cached and self.audio.cached)
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the reader decided on its own, a sentence each."""
+        return self.performance.artifact.notices if self.performance else ()
+
 
 def failed(job: Job, error: BaseException) -> Outcome:
     """The outcome of a job that raised ``error``."""
@@ -210,15 +227,27 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
     """The outcome of ``run`` if the store has everything; None where there is work to do."""
+    found = find_results(job, pipeline, store)
+    if set(found) != {"mid", "wav", *pipeline.formats}:
+        return None
+    return deliver_results(job, pipeline, found["mid"], found["wav"], store, output)
+
+
+def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
+    """File suffix -> result, for those that the store has."""
     performance = find_performance(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
     if performance is None:
-        return None
+        return {}
     audio = find_audio(
         performance.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=job.name
     )
-    if audio is None or not all(find_encoding(audio.artifact, name, store) for name in pipeline.formats):
-        return None
-    return deliver_results(job, pipeline, performance, audio, store, output)
+    if audio is None:
+        return {"mid": performance}
+    encodings = {str(format): find_encoding(audio.artifact, format, store) for format in pipeline.formats}
+    found = {format: result for format, result in encodings.items() if result}
+    results: dict[str, StageResult] = {"mid": performance, "wav": audio}
+    results.update(found)
+    return results
 
 
 def deliver_results(
@@ -230,10 +259,9 @@ def deliver_results(
     output: Path,
 ) -> Outcome:
     """Copy the results of a job into ``output``, in all requested formats."""
-    results = {"mid": performance.artifact}
-    results |= {name: encode(audio.artifact, name, store).artifact for name in pipeline.formats}
-    files = {output / f"{job.name}.{suffix}": artifact for suffix, artifact in results.items()}
-    for file, artifact in files.items():
+    encodings = [encode(audio.artifact, format, store).artifact for format in pipeline.formats]
+    files = result_files(job, pipeline, output)
+    for file, artifact in zip(files, [performance.artifact, *encodings], strict=True):
         deliver(artifact, file, store)
     return Outcome(job, performance, audio, tuple(files))
 
@@ -241,17 +269,46 @@ def deliver_results(
 # ----------------------------------------------------------------------------------- output folders
 
 
-def select(paths: Sequence[str | Path], output: Path, *, retry_failed: bool = False) -> list[Job]:
+def select(
+    paths: Sequence[str | Path],
+    pipeline: Pipeline,
+    store: ArtifactStore,
+    output: Path,
+    *,
+    retry_failed: bool = False,
+) -> list[Job]:
     """The jobs of a run whose results go to ``output``: all of ``plan``, or those that failed last time.
 
-    Prepares the output folder. Raises ``InputError``.
+    Prepares the output folder. Raises ``InputError``, also where a result would replace an input or a file
+    that is not ours.
     """
     jobs = plan(paths)
     prepare_output(jobs, output)
-    if not retry_failed:
-        return jobs
-    names = failed_names(output)
-    return [job for job in jobs if job.name in names]
+    if retry_failed:
+        names = failed_names(output)
+        jobs = [job for job in jobs if job.name in names]
+    job_of = {file: job for job in jobs for file in result_files(job, pipeline, output)}
+    listed = {output / name for name in _results_in(output)} if job_of else set()
+
+    def is_ours(file: Path) -> bool:
+        return file in listed or sha256_of(file) in _known_hashes(job_of[file], pipeline, store)
+
+    check_output_files(job_of, [job.score for job in jobs], is_ours)
+    return jobs
+
+
+def result_files(job: Job, pipeline: Pipeline, output: Path) -> list[Path]:
+    """The performance, then the audio in each requested format."""
+    return [output / f"{job.name}.{suffix}" for suffix in ("mid", *pipeline.formats)]
+
+
+def _known_hashes(job: Job, pipeline: Pipeline, store: ArtifactStore) -> set[str]:
+    """Of the results of a job that the store has: a killed run delivers files that no manifest lists yet."""
+    try:
+        found = find_results(job, pipeline, store)
+    except EXPECTED_ERRORS:
+        return set()
+    return {result.artifact.sha256 for result in found.values()}
 
 
 def failed_names(output: Path) -> set[str]:
@@ -307,6 +364,7 @@ class Recorder:
             "synthesizer": self._pipeline.synthesizer.name,
             "files": [str(file.relative_to(self._output)) for file in outcome.files],
             "sound_seconds": sound_seconds(outcome),
+            "notices": list(outcome.notices),
             "error": outcome.error,
             **{
                 stage: {

@@ -53,6 +53,15 @@ def check(output: Path) -> None:
         pass
 
 
+def check_summary(output: Path) -> None:
+    """Raises ``InputError`` for a summary.csv that is not ours: one without a manifest beside it."""
+    if (output / SUMMARY).exists() and not (output / MANIFEST).exists():
+        raise InputError(
+            f"{output / SUMMARY}: this file exists and was not written by score-to-audio; "
+            "choose another output folder, or move the file away"
+        )
+
+
 def read_manifest(output: Path) -> list[dict[str, Any]]:
     """The entries of an output folder's manifest, one per result; none where there is no manifest."""
     entries = {entry["name"]: entry for entry in iterate(output)}

@@ -74,7 +74,8 @@ def _sentence(error: ValidationError, model: type[Parameters], prefix: str, owne
     full_name = f"{prefix}.{option}" if prefix else option
     if first["type"] == "extra_forbidden":
         existing = ", ".join(model.model_fields) or "none"
-        return f"{owner!r} has no option {option!r} ({full_name}); it has: {existing}"
+        name = f"{option!r} ({full_name})" if prefix else f"{option!r}"
+        return f"{owner!r} has no option {name}; it has: {existing}"
     of_owner = f" of {owner!r}" if owner else ""
     return f"{full_name}{of_owner}: {first['msg']} (got {first['input']!r})"
 

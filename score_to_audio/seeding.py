@@ -15,6 +15,9 @@ def numpy_generator(seed: int, *path: int) -> np.random.Generator:
 
     ``path`` names the part, for instance (window index, head index); different paths give independent
     generators. All numbers are non-negative.
+
+    >>> numpy_generator(7, 0).integers(100, size=3).tolist()
+    [94, 62, 68]
     """
     return np.random.default_rng(np.random.SeedSequence((seed, *path)))
 

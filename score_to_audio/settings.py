@@ -35,7 +35,14 @@ AudioFormats = Annotated[
 
 
 class PipelineSettings(Parameters):
-    """A renderer, a synthesizer and their options: everything that determines the results of a score."""
+    """A renderer, a synthesizer and their options: everything that determines the results of a score.
+
+    >>> settings = PipelineSettings(renderer="score", renderer_options={"speed": 1.2}, format="ogg")
+    >>> settings.format
+    ('ogg',)
+    >>> settings.resolve().renderer.parameters.speed
+    1.2
+    """
 
     renderer: str = Field(
         "kth-rules", description="Stage 1, score to performance; see `score-to-audio models list`."
@@ -63,9 +70,13 @@ class PipelineSettings(Parameters):
         from score_to_audio.registry import resolve
 
         common: Any = {"seed": self.seed, "device": self.device}
+        renderer = resolve("renderer", self.renderer, self.renderer_options, **common)
+        synthesizer = resolve("synthesizer", self.synthesizer, self.synthesizer_options, **common)
+        if self.prompt and not synthesizer.spec.uses_prompt:
+            raise InputError(f"{self.synthesizer} takes no prompt; omit it, or choose another synthesizer")
         return Pipeline(
-            renderer=resolve("renderer", self.renderer, self.renderer_options, **common),
-            synthesizer=resolve("synthesizer", self.synthesizer, self.synthesizer_options, **common),
+            renderer=renderer,
+            synthesizer=synthesizer,
             score_options=read_score_options(self.score_options),
             prompt=find_prompt(self.prompt) if self.prompt else None,
             formats=self.format,

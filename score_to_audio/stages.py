@@ -56,11 +56,12 @@ def render(
 
     score, wanted = _performance_request(path, renderer, score_options)
 
-    def make(destination: Path) -> None:
+    def make(destination: Path) -> tuple[str, ...]:
         with _running(renderer, path, store, wanted):
             performance = build(renderer).render(score, seed=renderer.seed)
             _check_performance(performance, renderer.name, path)
         destination.write_bytes(performance_to_midi(performance))
+        return score.parsed.notices
 
     return wanted.get_or_make(store, make)
 

@@ -318,3 +318,5 @@ class Artifact:
     """Bytes."""
     sha256: str
     """Of the content."""
+    notices: tuple[str, ...] = ()
+    """What the reader decided on its own when the artifact was made, a sentence each."""

@@ -53,7 +53,8 @@ def batch(
     from score_to_audio import manifest
 
     pipeline = settings.resolve()  # wrong options fail before Prefect is imported
-    selected = select(scores, output, execution)
+    manifest.check_summary(output)
+    selected = select(scores, pipeline, output, execution)
     if not selected:
         print_nothing_to_retry(as_json)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,9 +33,8 @@ def encode(
     from adapters import codec as codecs
     from score_to_audio.formats.audio import read_audio
 
-    codes = codecs.encode(_codec(codec, device), read_audio(audio))
-    codecs.write_codes(codes, output)
-    print(output)
+    with _written(output, audio):
+        codecs.write_codes(codecs.encode(_codec(codec, device), read_audio(audio)), output)
 
 
 @app.command("decode")
@@ -46,8 +47,9 @@ def decode(
     """Codes to sound."""
     from adapters import codec as codecs
 
-    loaded = _codec(codec, device)
-    _write_sound(codecs.decode(loaded, codecs.read_codes(codes, loaded)), output)
+    with _written(output, codes):
+        loaded = _codec(codec, device)
+        _write_sound(codecs.decode(loaded, codecs.read_codes(codes, loaded)), output)
 
 
 @app.command("reconstruct")
@@ -61,7 +63,21 @@ def reconstruct(
     from adapters import codec as codecs
     from score_to_audio.formats.audio import read_audio
 
-    _write_sound(codecs.reconstruct(_codec(codec, device), read_audio(audio)), output)
+    with _written(output, audio):
+        _write_sound(codecs.reconstruct(_codec(codec, device), read_audio(audio)), output)
+
+
+@contextmanager
+def _written(output: Path, source: Path) -> Iterator[None]:
+    """A block that writes ``output``, which replaces neither the input nor a file that is not ours."""
+    from score_to_audio.outputs import check_output_file, record_delivery
+    from score_to_audio.store import default_store
+
+    store = default_store()
+    check_output_file(output, [source], store)
+    yield
+    record_delivery(output, store)
+    print(output)
 
 
 def _codec(name: str, device: str) -> Any:
@@ -77,4 +93,3 @@ def _write_sound(sound: Waveform, output: Path) -> None:
     from synthesizers.limiter import limited_stream
 
     write_audio(limited_stream(sound), output, format=audio_format(output.suffix.removeprefix(".")))
-    print(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -87,6 +88,7 @@ def main() -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     """Ctrl-C: unwind, and end at the latest after ``GRACE_SECONDS`` or at the second Ctrl-C."""
+    logging.disable()  # libraries report the interrupt too, at length
     signal.signal(signal.SIGINT, lambda *_: _end_now())
     watchdog = threading.Timer(GRACE_SECONDS, _end_now)
     watchdog.daemon = True

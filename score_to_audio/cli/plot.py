@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from score_to_audio.cli.options import renderer_settings
+from score_to_audio.errors import InputError
+from score_to_audio.files import replacing
 from score_to_audio.settings import PipelineSettings, flatten_parameters
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 @flatten_parameters(settings=renderer_settings)
 def plot(
     source: Annotated[Path, typer.Argument(help="A score, which is rendered, or a performance MIDI file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="SVG file to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="SVG or PNG file to write.")],
     score: Annotated[
         Path | None, typer.Option(help="The score of a performance that `render` made: adds the tempo.")
     ] = None,
@@ -38,25 +40,45 @@ def plot(
     from score_to_audio.comparison.listening.piano_roll import piano_roll
     from score_to_audio.formats.midi import read_performance
     from score_to_audio.formats.scores.reader import read_score
+    from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
-    pipeline = settings.resolve()
+    if output.suffix.lower() not in (".svg", ".png"):
+        raise InputError(f"{output}: `plot` writes SVG or PNG; name a .svg or .png file")
+    pipeline, store = settings.resolve(), default_store()
+    check_output_file(output, [source, *([score] if score else []), *_match_files(humans or ())], store)
     midi = source
     if source.suffix.lower() != ".mid":
-        store = default_store()
         result = stages.render(source, pipeline.renderer, store, score_options=pipeline.score_options)
         midi, score = store.path(result.artifact), source
     performance = read_performance(midi)
     parsed = read_score(score, pipeline.score_options).parsed if score else None
+    if parsed and not _is_performance_of(parsed, performance):
+        raise InputError(f"{source} is no performance of {score}; give its own score, or omit --score")
     title = (parsed.title if parsed else "") or source.stem
     if humans:
         first, last = _measures(measures)
         picture = _beside_humans(source, title, {settings.renderer: performance}, parsed, humans, first, last)
     else:
         picture = piano_roll(performance, parsed, title=title)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(picture, encoding="utf-8")
+    with replacing(output) as temporary:
+        temporary.write_bytes(_as_png(picture) if output.suffix.lower() == ".png" else picture.encode())
+    record_delivery(output, store)
     print(output)
+
+
+def _is_performance_of(score: ParsedScore, performance: Performance) -> bool:
+    """Whether at least half of the notes have the id and the pitch of a note of the score."""
+    pitch_of = dict(zip(score.notes.id, score.notes.pitch.tolist(), strict=True))
+    ids = performance.score_ids or ()
+    same = sum(pitch_of.get(id) == pitch for id, pitch in zip(ids, performance.pitch.tolist(), strict=False))
+    return 2 * same >= len(performance)
+
+
+def _as_png(svg: str) -> bytes:
+    from resvg_py import svg_to_bytes
+
+    return bytes(svg_to_bytes(svg_string=svg, zoom=2))
 
 
 def _beside_humans(
@@ -70,7 +92,6 @@ def _beside_humans(
 ) -> str:
     """The curves over the score. Raises ``InputError`` where the performances do not belong to it."""
     from score_to_audio.comparison.listening.curves import expression_curves
-    from score_to_audio.errors import InputError
     from score_to_audio.formats.matches import read_match
 
     if score is None:
@@ -89,7 +110,6 @@ def _beside_humans(
 
 
 def _match_files(paths: Sequence[Path]) -> list[Path]:
-    from score_to_audio.errors import InputError
 
     files: list[Path] = []
     for path in paths:
@@ -102,7 +122,6 @@ def _match_files(paths: Sequence[Path]) -> list[Path]:
 
 def _measures(text: str) -> tuple[int, int | None]:
     """ "5-12", counted from 1 in playing order -> indices of the first and the last measure."""
-    from score_to_audio.errors import InputError
 
     if not text:
         return 0, None

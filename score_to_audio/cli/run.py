@@ -20,6 +20,7 @@ from score_to_audio.cli.options import (
     renderer_settings,
     synthesizer_settings,
 )
+from score_to_audio.errors import InputError
 from score_to_audio.settings import (
     ExecutionSettings,
     Pipeline,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from score_to_audio.artifacts import StageResult
     from score_to_audio.jobs import Job, Outcome
 
+MIDI_SUFFIXES = (".mid", ".midi")
 Scores = Annotated[list[str], typer.Argument(help="Score files, folders or glob patterns.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 
@@ -49,18 +51,21 @@ def run(
     Run the same command again to resume, and to retry what failed.
     """
     pipeline = settings.resolve()
-    selected = select(scores, output, execution)
+    selected = select(scores, pipeline, output, execution)
     if selected:
         run_here(selected, pipeline, output, execution, as_json)
     else:
         print_nothing_to_retry(as_json)
 
 
-def select(scores: Sequence[str], output: Path, execution: ExecutionSettings) -> list[Job]:
+def select(
+    scores: Sequence[str], pipeline: Pipeline, output: Path, execution: ExecutionSettings
+) -> list[Job]:
     """The jobs of this run; names on stderr what ``--retry-failed`` does not find. Raises ``InputError``."""
     from score_to_audio import jobs
+    from score_to_audio.store import default_store
 
-    selected = jobs.select(scores, output, retry_failed=execution.retry_failed)
+    selected = jobs.select(scores, pipeline, default_store(), output, retry_failed=execution.retry_failed)
     missing = (
         sorted(jobs.failed_names(output) - {job.name for job in selected}) if execution.retry_failed else []
     )
@@ -106,9 +111,10 @@ def run_here(
 def _outcome_line(outcome: Outcome) -> str:
     if outcome.error:
         return f"error: {outcome.error}"
+    notices = "".join(f"\n  {notice}" for notice in outcome.notices)
     seconds = sum(stage.seconds for stage in (outcome.performance, outcome.audio) if stage)
     took = "from the store" if outcome.cached else f"{seconds:.1f} s"
-    return f"{'  '.join(str(file) for file in outcome.files)}  ({took})"
+    return f"{'  '.join(str(file) for file in outcome.files)}  ({took}){notices}"
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -117,6 +123,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "name": outcome.job.name,
         "files": [str(file) for file in outcome.files],
         "cached": outcome.cached,
+        "notices": list(outcome.notices),
         "error": outcome.error,
     }
 
@@ -130,12 +137,17 @@ def render(
 ) -> None:
     """Score to performance MIDI: stage 1."""
     from score_to_audio import stages
+    from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
+    if output.suffix.lower() not in MIDI_SUFFIXES:
+        raise InputError(f"{output}: `render` writes MIDI; name a .mid file, or use `run` for audio")
     pipeline, store = settings.resolve(), default_store()
+    check_output_file(output, [score], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(score)):
         result = stages.render(score, pipeline.renderer, store, score_options=pipeline.score_options)
     stages.deliver(result.artifact, output, store)
+    record_delivery(output, store)
     _print_result(result, output, as_json)
 
 
@@ -148,13 +160,16 @@ def synthesize(
 ) -> None:
     """Performance MIDI to audio: stage 2."""
     from score_to_audio import stages
+    from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
     format = audio_format(output.suffix.removeprefix("."))
     pipeline, store = settings.resolve(), default_store()
+    check_output_file(output, [performance], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(performance)):
         result = stages.synthesize(performance, pipeline.synthesizer, store, prompt=pipeline.prompt)
     stages.deliver(stages.encode(result.artifact, format, store).artifact, output, store)
+    record_delivery(output, store)
     _print_result(result, output, as_json)
 
 
@@ -163,3 +178,5 @@ def _print_result(result: StageResult, output: Path, as_json: bool) -> None:
         print(json.dumps({"file": str(output), "cached": result.cached, "artifact": asdict(result.artifact)}))
     else:
         print(f"{output}  ({'from the store' if result.cached else f'{result.seconds:.1f} s'})")
+        for notice in result.artifact.notices:
+            print(f"  {notice}")

@@ -28,7 +28,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,6 +51,8 @@ PARTS = "parts"
 TEMPORARY = ".tmp-"
 CLAIMS = ".in-use"
 
+MakeFile = Callable[[Path], Iterable[str] | None]
+"""Writes an artifact to the path; may return notices for ``Artifact.notices``."""
 MAX_MANIFEST_SIZE = 1 << 20
 """Bytes; a larger one is not ours."""
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -197,7 +199,7 @@ class Store:
         name: str,
         media_type: str,
         provenance: Provenance,
-        make: Callable[[Path], None],
+        make: MakeFile,
     ) -> tuple[Artifact, bool]:
         """The artifact, and whether it was there already.
 
@@ -223,12 +225,12 @@ class Store:
         name: str,
         media_type: str,
         provenance: Provenance,
-        make: Callable[[Path], None],
+        make: MakeFile,
     ) -> Artifact:
         folder = self._folder(key)
         _sweep(folder)  # of a maker who died: the lock is ours, so nobody else is writing here
         temporary = _temporary(folder, name)
-        make(temporary)
+        notices = tuple(make(temporary) or ())
         status = _date(temporary)
         artifact = Artifact(
             key=key,
@@ -236,6 +238,7 @@ class Store:
             path=f"{key[:2]}/{key}/{name}",
             size=status.st_size,
             sha256=sha256_of(temporary),
+            notices=notices,
         )
         manifest = Entry(artifact, provenance, status.st_mtime_ns).to_json()
         replace_atomically(temporary, folder / name)
@@ -402,7 +405,7 @@ class ArtifactStore(Protocol):
         name: str,
         media_type: str,
         provenance: Provenance,
-        make: Callable[[Path], None],
+        make: MakeFile,
     ) -> tuple[Artifact, bool]: ...
 
     def cached_part(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays: ...
@@ -488,7 +491,9 @@ def parse_manifest(content: bytes, key: str) -> Entry | None:
         body = json.loads(content)
         if body.pop("check") != artifact_key(body) or body["format"] != MANIFEST_FORMAT:
             return None
-        artifact, provenance = Artifact(**body["artifact"]), Provenance(**body["provenance"])
+        notices = tuple(map(str, body["artifact"].pop("notices", ())))
+        artifact = Artifact(**body["artifact"], notices=notices)
+        provenance = Provenance(**body["provenance"])
         mtime_ns = int(body["mtime_ns"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

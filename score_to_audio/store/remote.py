@@ -32,6 +32,7 @@ from score_to_audio.store.local import (
     KEY,
     MANIFEST,
     Entry,
+    MakeFile,
     PruneReport,
     Store,
     StoreInfo,
@@ -123,7 +124,7 @@ class RemoteStore:
         name: str,
         media_type: str,
         provenance: Provenance,
-        make: Callable[[Path], None],
+        make: MakeFile,
     ) -> tuple[Artifact, bool]:
         """As ``Store.get_or_make``: found on this machine or in the shared folder, else made and shared."""
         if artifact := self.get(key):
@@ -146,14 +147,14 @@ class RemoteStore:
         content = self._asked("read", lambda: self._files.cat_file(self._at(key, MANIFEST)))
         return parse_manifest(content, key) if content else None
 
-    def _download(self, entry: Entry, destination: Path) -> None:
+    def _download(self, entry: Entry, destination: Path) -> tuple[str, ...]:
         artifact, source = entry.artifact, self._file(entry.artifact)
         fits = self._asked("read", lambda: self._holds(artifact))
         if fits:
             self._asked("read", lambda: self._files.get_file(source, str(destination)))
             fits = destination.is_file() and sha256_of(destination) == artifact.sha256
         if fits:
-            return
+            return artifact.notices
         if fits is not None:
             log.warning("%s: %s is damaged there and is made again", self.location, artifact.path)
             self._asked("write", lambda: self._delete([self._at(artifact.key, MANIFEST), source]))

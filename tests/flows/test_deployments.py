@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from score_to_audio.errors import InputError
 from score_to_audio.manifest import read_manifest
 from tests.flows.conftest import PATIENCE, PROJECT, Server, kill_with_children
+from tests.terminal import terminal
 from tests.trial.trial_kit import write_scores
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
@@ -113,41 +114,24 @@ def _has_flow_run(worker: int) -> bool:
 
 
 @pytest.mark.usefixtures("settings")
-def test_whoever_interrupts_a_batch_cancels_its_shards(
-    deployed: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No worker is there: the batch says so while it waits, then somebody presses Ctrl-C."""
+def test_ctrl_c_in_a_terminal_cancels_the_shards(deployed: Server, tmp_path: Path) -> None:
+    """No worker runs: the batch waits for its shards, says so, and is interrupted."""
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-    from flows import shards
-    from flows.batch import batch
-
-    said: list[tuple[str, object]] = []
-
-    class Log:
-        def warning(self, message: str, *values: object) -> None:
-            said.append((message, values))
-
-    def interrupt(_: float) -> None:
-        if said:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(shards, "WAITS_QUIETLY", -1.0)
-    monkeypatch.setattr(shards, "get_run_logger", Log)
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
-    monkeypatch.setattr(shards, "time", clock)
-    scores = write_scores(tmp_path / "scores", 3)
-    with pytest.raises(KeyboardInterrupt):
-        batch(
-            [scores],
-            tmp_path / "out",
-            renderer="trial",
-            synthesizer="trial",
-            shard=2,
-            deployment="batch-shard/batch-shard",
-        )
-    assert said == [(shards.NOBODY_THERE, (-1.0, "local"))]
+    (tmp_path / "sitecustomize.py").write_text("from flows import shards\nshards.NO_WORKER_AFTER = 1.0\n")
+    path = os.pathsep.join([str(tmp_path), str(PROJECT), deployed.environment["PYTHONPATH"]])
+    options = ("-r", "trial", "-s", "trial", "--shard", "2", "--deployment", "batch-shard/batch-shard")
+    arguments = ("batch", str(write_scores(tmp_path / "scores", 3)), "-o", str(tmp_path / "out"), *options)
+    with terminal(*arguments, environment=deployed.environment | {"PYTHONPATH": path}) as command:
+        deadline = time.monotonic() + PATIENCE
+        while "no worker of the work pool 'local' is free" not in " ".join(command.output.split()):
+            assert command.read(0.1), command.output
+            assert time.monotonic() < deadline, command.output
+        command.press_ctrl_c()
+        assert command.exit_code(PATIENCE) == 130, command.output
+    assert command.output.count("interrupted: finished work is kept") == 1
+    assert "Traceback" not in command.output
     named = FlowRunFilter(name=FlowRunFilterName(like_=": scores "))
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=named)

@@ -106,7 +106,7 @@ def test_one_bad_score_stops_nothing_and_a_second_run_finds_everything(place: Pa
     table = json.loads(artifacts["table"])
     assert [row["result"] for row in table] == ["cached"] * 4
     link = (place / "out" / "score-000.wav").as_uri()
-    assert {"score", "renderer", "synthesizer", "duration", "result", "link"} == set(table[0])
+    assert {"score", "renderer", "synthesizer", "duration", "result", "notices", "link"} == set(table[0])
     assert table[0]["duration"] == "0:02"
     assert f"[wav]({link})" in table[0]["link"]
     assert artifacts["progress"] == 100
@@ -136,8 +136,8 @@ def test_a_fault_of_the_disk_is_tried_again_and_a_bad_score_is_not(
     from flows.pipeline import score_to_audio
 
     attempts: list[object] = []
-    original = tasks.may_pass_next_time
-    monkeypatch.setattr(tasks, "may_pass_next_time", lambda e: attempts.append(e) or original(e))
+    original = tasks.is_retryable
+    monkeypatch.setattr(tasks, "is_retryable", lambda e: attempts.append(e) or original(e))
     (place / "stumble").touch()
     scores = [place / "scores" / "score-000.musicxml", place / "scores" / "score-002b.musicxml"]
     chosen = options(place, stumble=str(place / "stumble"))
@@ -186,7 +186,7 @@ def test_a_server_that_shows_nothing_does_not_end_a_run(place: Path, monkeypatch
         tried.append(key)
         raise httpx.ConnectError("connection refused")
 
-    monkeypatch.setattr(report, "BETWEEN_RUN_UPDATES", 0.0)
+    monkeypatch.setattr(report, "PROGRESS_INTERVAL", 0.0)
     monkeypatch.setattr(report, "create_table_artifact", away)
     monkeypatch.setattr(tasks, "create_progress_artifact", away)
     state = score_to_audio([place / "scores"], place / "out", **options(place), return_state=True)

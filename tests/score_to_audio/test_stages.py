@@ -283,6 +283,22 @@ def test_the_manifest_has_one_line_per_result(
 # ---------------------------------------------------------------------------------------------- plan
 
 
+def test_links_that_a_folder_leaves_out_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("scores/a.mxl", "elsewhere/b.mxl"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "scores" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "scores" / "gone.mid").symlink_to(tmp_path / "nowhere.mid")
+    (tmp_path / "scores" / "linked.mxl").symlink_to(tmp_path / "elsewhere" / "b.mxl")
+    assert [job.name for job in jobs.plan([tmp_path / "scores"])] == ["a", "linked"]
+    assert [message.partition("scores/")[2] for message in caplog.messages] == [
+        "more: left out, since it is a link to a folder; name it too to include it",
+        "gone.mid: left out, since the link leads nowhere",
+    ]
+
+
 def test_a_plan_expands_folders_and_patterns_and_keeps_names_apart(tmp_path: Path) -> None:
     files = ("a/x.musicxml", "a/x.mxl", "a/deep/y.mid", "b/x.musicxml", "a/readme.txt")
     for name in files:

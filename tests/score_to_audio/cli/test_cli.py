@@ -88,7 +88,7 @@ def test_the_three_verbs(place: Path) -> None:
             ("run", "good.musicxml", "-o", "out", "-f", "aiff"),
             "format: Input should be 'wav', 'flac', 'mp3' or 'ogg'",
         ),
-        (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "no prompt 'hall'"),
+        (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "sampled-piano takes no prompt"),
         (("run", "good.musicxml", "-o", "bad.musicxml/out"), "is not a folder that you may write to"),
         (("synthesize", "bad.musicxml", "-o", "x.wav"), "not a readable MIDI file"),
         (("synthesize", "nowhere.mid", "-o", "x.wav"), "no such MIDI file"),
