@@ -74,10 +74,10 @@ def compare(
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
         used = resolve_device(device)
-        check_output(output)
+        store = default_store()
+        check_output(output, plan, store)
     except InputError as error:
         return Failed(message=str(error), data=error)
-    store = default_store()
     result = run_comparison(plan, store, each=_as_tasks, device=used)
     try:
         outputs = write_outputs(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)

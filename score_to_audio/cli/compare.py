@@ -84,8 +84,8 @@ def compare(
         )
         plan = make_plan(config, device=device)
     resolved_device = resolve_device(device)
-    check_output(output)
     store = default_store()
+    check_output(output, plan, store)
     steps = 2 * plan.cell_count
     with Display(total=steps, quiet=as_json) as display:
         result = run_comparison(plan, store, each=_displayed(display, steps), device=resolved_device)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from score_to_audio.comparison.listening import page
-from score_to_audio.comparison.report import text, write_report
+from score_to_audio.comparison.plan import Plan
+from score_to_audio.comparison.report import REPORT_FILES, text, write_report
 from score_to_audio.comparison.results import ComparisonResult
 from score_to_audio.comparison.votes import BlindTestKind
 from score_to_audio.comparison.webmushra import write_webmushra
 from score_to_audio.files import check_output_folder, writing
+from score_to_audio.outputs import check_output_file, record_delivery
 from score_to_audio.store import ArtifactStore
 
 PAGE, BLIND_KEY, WEBMUSHRA = "page", "blind-key.json", "webmushra"
@@ -26,10 +28,13 @@ class Outputs:
     """One line."""
 
 
-def check_output(folder: Path) -> None:
-    """To be called before any work. Raises ``InputError`` where the outputs could not be written."""
+def check_output(folder: Path, plan: Plan, store: ArtifactStore) -> None:
+    """To be called before any work. Raises ``InputError`` where the outputs could not be written, or would
+    replace inputs or files that we did not write."""
     check_output_folder(folder)
     page.check_folder(folder / PAGE)
+    for name in (*REPORT_FILES, BLIND_KEY):
+        check_output_file(folder / name, plan.input_files, store)
 
 
 def write_outputs(
@@ -56,6 +61,8 @@ def write_outputs(
                 result, folder / PAGE, store, kind=blind, seed=seed, key_file=folder / BLIND_KEY
             )
         write_report(result, folder)
+        for name in (*REPORT_FILES, *([BLIND_KEY] if blind else [])):
+            record_delivery(folder / name, store)
         if webmushra:
             write_webmushra(result, folder / WEBMUSHRA, store)
     failed = len(result.failures)

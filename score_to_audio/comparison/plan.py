@@ -121,6 +121,14 @@ class Plan:
     def cell_count(self) -> int:
         return sum(len(section.rows) * len(section.conditions) for section in self.sections)
 
+    @property
+    def input_files(self) -> list[Path]:
+        rows = [row for section in self.sections for row in section.rows]
+        files = (
+            path for row in rows for path in (row.score, row.performance, row.recording, *row.references)
+        )
+        return [path for path in files if path]
+
 
 class PlanError(InputError):
     """A name or an option that cannot be resolved, with its place in the configuration."""

@@ -22,6 +22,7 @@ from score_to_audio.files import replacing
 from score_to_audio.tables import write_csv
 
 CELLS, SUMMARY, WHOLE, TEXT = "cells.csv", "summary.csv", "results.json", "summary.txt"
+REPORT_FILES = (CELLS, SUMMARY, TEXT, WHOLE)
 CELL_COLUMNS = ("section", "row", "condition", "measure", "value", "unit", "failure")
 SUMMARY_COLUMNS = ("section", "condition", "measure", "mean", "low", "high", "rows", "unit", "better")
 

@@ -81,7 +81,7 @@ def run_comparison(
             SectionResult(*section, summary) for section, summary in zip(sections, summaries, strict=True)
         ),
         quantities=tuple(quantities),
-        notices=(*missing, *frechet_problems, *_problems(measured)),
+        notices=(*missing, *frechet_problems, *_problems(measured), *_reader_notices(plan)),
     )
 
 
@@ -180,6 +180,18 @@ def _problems(measured: Mapping[PlannedCell, Measurement | Failure]) -> list[str
         for planned, found in measured.items()
         for problem in ([found.reason] if isinstance(found, Failure) else found.problems)
     ]
+
+
+def _reader_notices(plan: Plan) -> list[str]:
+    """What the score reader decided on its own."""
+    notices: dict[str, None] = {}
+    for row in (row for section in plan.sections for row in section.rows if row.score):
+        try:
+            found = derived.cached_score(row.score, plan.score_options).parsed.notices if row.score else ()
+        except InputError:
+            continue
+        notices |= dict.fromkeys(f"{row.name}: {notice}" for notice in found)
+    return list(notices)
 
 
 def _result(

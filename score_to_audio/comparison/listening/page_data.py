@@ -78,7 +78,7 @@ class ShownScore:
     """Layout -> pages."""
     font: bytes
     notice: str
-    """Why there are none."""
+    """Why there are none, or what the reader decided on its own."""
 
 
 def shown_score(row: PageRow, cells: Sequence[PageCell]) -> ShownScore:
@@ -88,7 +88,8 @@ def shown_score(row: PageRow, cells: Sequence[PageCell]) -> ShownScore:
     try:
         engraving = engrave(row.score)
     except InputError as error:
-        return ShownScore([""] * len(parsed.notes), {}, b"", f"The score is not shown: {error}.")
+        notice = f"The score is not shown: {error}. {row.notice}".rstrip()
+        return ShownScore([""] * len(parsed.notes), {}, b"", notice)
     names = drawn_notes(parsed, engraving)
     places = [place for cell in cells for place, _ in cell.timeline]
     low, high = (min(places), max(places)) if places else (0.0, parsed.end)
@@ -97,7 +98,7 @@ def shown_score(row: PageRow, cells: Sequence[PageCell]) -> ShownScore:
     pages = {
         layout: [page for page in pages if page.notes & drawn] for layout, pages in engraving.layouts.items()
     }
-    return ShownScore(names, pages, engraving.font, "")
+    return ShownScore(names, pages, engraving.font, row.notice)
 
 
 def drawn_notes(parsed: ParsedScore, engraving: Engraving) -> list[str]:

@@ -58,7 +58,7 @@ class PageRow:
     """None where the row has none or it cannot be read."""
     grid: Grid | None
     notice: str
-    """Why the score is not shown."""
+    """Why the score is not shown, or what the reader decided on its own."""
     cells: tuple[PageCell, ...]
     """In the order of the columns."""
 
@@ -84,10 +84,10 @@ def _readable_score(row: Row, result: ComparisonResult) -> tuple[Score | None, s
         return None, ""
     try:
         score = derived.cached_score(row.score, result.plan.score_options)
-        _ = score.parsed
+        notices = score.parsed.notices
     except InputError as error:
         return None, f"The score is not shown: {error}."
-    return score, ""
+    return score, f"Reading the score: {'; '.join(notices)}." if notices else ""
 
 
 def _page_cell(result: CellResult, of_score: Grid | None, store: ArtifactStore) -> PageCell:

@@ -11,9 +11,10 @@ import soundfile
 import yaml
 
 from score_to_audio.comparison.outputs import check_output, write_outputs
+from score_to_audio.comparison.run import run_comparison
 from score_to_audio.errors import InputError
 from score_to_audio.store import Store
-from tests.score_to_audio.comparison.trial_comparisons import TRIAL, run, scores
+from tests.score_to_audio.comparison.trial_comparisons import TRIAL, plan_of, run, scores
 
 
 def test_numbers_page_and_listening_tests(place: Path, store: Store) -> None:
@@ -51,9 +52,16 @@ def test_titles_cannot_be_formulas(place: Path, store: Store) -> None:
         assert {row["row"] for row in csv.DictReader(lines)} == {"'=HYPERLINK(1)", "'-1+cmd"}
 
 
-def test_a_folder_of_the_users_is_refused_before_any_work(tmp_path: Path) -> None:
-    (tmp_path / "page").mkdir()
-    check_output(tmp_path)
-    (tmp_path / "page" / "diary.txt").write_text("precious")
+def test_the_users_files_are_refused_before_any_work(place: Path, store: Store) -> None:
+    plan = plan_of(scores(place)[:1], [TRIAL])
+    out = place / "out"
+    check_output(out, plan, store)
+    write_outputs(run_comparison(plan, store), out, store)
+    check_output(out, plan, store)  # ours
+    (out / "cells.csv").write_text("my own notes")
+    with pytest.raises(InputError, match=r"cells\.csv: this file exists and was not written by"):
+        check_output(out, plan, store)
+    (place / "mine" / "page").mkdir(parents=True)
+    (place / "mine" / "page" / "diary.txt").write_text("precious")
     with pytest.raises(InputError, match="holds something else"):
-        check_output(tmp_path)
+        check_output(place / "mine", plan, store)
