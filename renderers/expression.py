@@ -1,9 +1,9 @@
-"""How a performance shapes its score, and how well one performance's shape agrees with that of others.
+"""Expressive attributes of a performance over its score, and their agreement between performances.
 
-The four attributes are those of partitura's performance codec and of the literature on expressive performance
-(Cancino-Chacón et al., "Computational models of expressive music performance", Frontiers in Digital
-Humanities 5, 2018): velocity, beat period, articulation and pedal. The measure of agreement is Pearson's
-correlation, within a piece, of a performance with the mean of several human ones.
+The attributes are those of partitura's performance codec and of the literature (Cancino-Chacón et al.,
+"Computational models of expressive music performance", Frontiers in Digital Humanities 5, 2018): velocity,
+beat period, articulation and pedal. Agreement is Pearson's correlation, within a piece, of a performance with
+the mean of several human ones.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 Floats = NDArray[np.float64]
 
 PEDAL_PLACES = 8
-"""Places in a beat at which the pedal is read."""
+"""Points per beat at which the pedal is read."""
 
 NEIGHBOURHOOD = 4
 """Chords of the voice before and after a note that count as its neighbours."""
 
 LOCAL_BEATS = 4
-"""Beats before and after a beat that make up its surroundings."""
+"""Beats before and after a beat that count as local."""
 
 FEWEST = 5
-"""Values that a correlation needs at least; with fewer it is not defined (nan)."""
+"""Values that a correlation needs at least; with fewer it is nan."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What of a score the measures need; made once per score."""
+    """What ``measure`` needs of a score; made once per score."""
 
     index: Mapping[str, int]
     """Id of a score note -> its place among the N notes."""
@@ -45,37 +45,37 @@ class Grid:
     duration: Floats
     """[N] quarter notes."""
     plain: NDArray[np.bool_]
-    """[N] True for the notes whose onsets carry the time: no grace notes, arpeggios or ornaments."""
+    """[N] True for notes whose onsets define the beat: no grace notes, arpeggios or ornaments."""
     chord: NDArray[np.int64]
-    """[N] number of the chord (notes of one voice and onset); in order of (voice, onset)."""
+    """[N] index of the chord (notes of one voice and onset), sorted by (voice, onset)."""
     chord_voice: NDArray[np.int64]
-    """[K] voice of each chord."""
+    """[K] voice number of each chord."""
     beats: Floats
     """[B + 1] quarter notes; the last one ends the score."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """The shape of a performance; nan where it says nothing, such as for notes that were not played."""
+    """The expressive attributes of a performance; nan where unknown, as for notes that were not played."""
 
     velocity: Floats
     """[N] MIDI velocity of each score note."""
     relative_velocity: Floats
-    """[N] velocity less the mean of its neighbours in the voice."""
+    """[N] velocity minus the mean of its neighbours in the voice."""
     beat_period: Floats
-    """[B] log2 of seconds per quarter note in each beat."""
+    """[B] log2 of seconds per quarter note."""
     local_beat_period: Floats
-    """[B] the same less its mean over the surrounding beats."""
+    """[B] the same minus its mean over the local beats."""
     articulation: Floats
     """[N] log2 of the played to the notated length."""
     pedal: Floats
     """[B, ``PEDAL_PLACES``] sustain pedal, 0..1."""
     pedal_within_beat: Floats
-    """[B, ``PEDAL_PLACES``] the same less its mean over the beat."""
+    """[B, ``PEDAL_PLACES``] the same minus its mean over the beat."""
 
 
 MEASURES = tuple(Expression.__dataclass_fields__)
-"""Names of the measures, in the order of the tables."""
+"""Names of the attributes, in the order of the tables."""
 
 
 _ORNAMENTS = frozenset(
@@ -106,19 +106,19 @@ def grid(score: ParsedScore) -> Grid:
 
 
 def measure(score: Grid, performance: Performance) -> Expression:
-    """The shape of a performance. It needs ``score_ids``; raises ``ValueError`` without.
+    """The attributes of a performance. Raises ``ValueError`` without ``score_ids``.
 
-    - velocity: of the note (of an ornament's first).
-    - relative velocity: less the mean of the mean velocities of the chords before and after in the voice
-      (``NEIGHBOURHOOD`` chords on either side).
-    - beat period: the beats' times are read off a line through the performed onsets of the score's onsets
-      (median of the notes struck there; partitura's codec takes the mean); onsets out of order are left
-      out, as few as possible. log2, as tempo is heard in proportions.
-    - local beat period: less the mean over ``LOCAL_BEATS`` beats on either side and itself.
+    - velocity: of the note (of an ornament's first note).
+    - relative velocity: minus the mean of the mean velocities of ``NEIGHBOURHOOD`` chords on either side in
+      the voice.
+    - beat period: beat times are interpolated between the performed onsets (median of the notes struck
+      together; partitura's codec takes the mean); onsets out of order are left out, as few as possible. log2,
+      since tempo is perceived in proportions.
+    - local beat period: minus the mean over the beat and ``LOCAL_BEATS`` beats on either side.
     - articulation: log2(key-down time / (notated duration x seconds per quarter at the onset)), as
       ``articulation_log`` of partitura's ``encode_performance``. Grace notes have none.
-    - pedal: CC64 / 127 at ``PEDAL_PLACES`` equidistant places of each beat; within the beat: less its
-      mean over the beat, so that it says when in a beat the pedal moves and not how much there is.
+    - pedal: CC64 / 127 at ``PEDAL_PLACES`` equidistant points of each beat; within the beat: minus its mean
+      over the beat, which shows when the pedal moves, not how much it is used.
     """
     played = _by_score_note(score, performance)
     quarters, seconds = _performed_onsets(score, played)
@@ -142,33 +142,30 @@ def measure(score: Grid, performance: Performance) -> Expression:
 
 
 def performed_onsets(score: Grid, performance: Performance) -> tuple[Floats, Floats]:
-    """Onsets of the score (quarters) and when they were played (seconds): the line that beats are read off.
+    """Score onsets (quarters) and when they were played (seconds), both strictly increasing, possibly empty.
 
-    Both strictly increasing, possibly empty. Raises ``ValueError`` for a performance without ``score_ids``.
+    Raises ``ValueError`` for a performance without ``score_ids``.
     """
     return _performed_onsets(score, _by_score_note(score, performance))
 
 
 def mean_expression(expressions: Sequence[Expression]) -> Expression:
-    """Of several performances, value by value; nan where none of them has one."""
+    """Mean over performances, value by value; nan where none has one."""
     return _combined(expressions, _nanmean)
 
 
 def spread(expressions: Sequence[Expression]) -> Expression:
-    """The standard deviation over performances, value by value."""
+    """Standard deviation over performances, value by value."""
     return _combined(expressions, lambda stack: np.sqrt(_nanmean((stack - _nanmean(stack)) ** 2)))
 
 
 def agreement(one: Expression, other: Expression) -> dict[str, float]:
-    """Pearson's correlation for every measure, over the values that both have."""
+    """Pearson's correlation of every attribute, over the values that both have."""
     return {name: correlation(getattr(one, name), getattr(other, name)) for name in MEASURES}
 
 
 def ceiling(humans: Sequence[Expression]) -> dict[str, float]:
-    """How far humans agree: the mean over humans of each one's agreement with the mean of the others.
-
-    nan for fewer than two.
-    """
+    """The mean over humans of each one's agreement with the mean of the others; nan for fewer than two."""
     if len(humans) < 2:
         return dict.fromkeys(MEASURES, float("nan"))
     each = [
@@ -178,9 +175,9 @@ def ceiling(humans: Sequence[Expression]) -> dict[str, float]:
 
 
 def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """Standard deviation within the piece relative to the mean of the humans' own; 1 is as lively as a human.
+    """Standard deviation within the piece, relative to the mean of the humans' own.
 
-    nan where no human varies, such as the pedal where nobody used it.
+    1 varies as much as a human; nan where no human varies, such as the pedal where nobody used it.
     """
     ratios = {}
     for name in MEASURES:
@@ -190,11 +187,11 @@ def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, 
 
 
 def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """How far the values of a measure, taken as a set, are from those of humans.
+    """The distance of an attribute's distribution from that of all humans together.
 
-    The 1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) between the values of the one
-    and those of all humans together, in standard deviations of the latter: 0 is the same distribution,
-    wherever in the piece the values occur. nan where humans do not vary or either has fewer than ``FEWEST``.
+    1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) in standard deviations of the
+    humans' values: 0 is the same distribution, wherever in the piece the values occur. nan where humans do
+    not vary or either has fewer than ``FEWEST`` values.
     """
     from scipy.stats import wasserstein_distance
 
@@ -208,10 +205,10 @@ def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict
 
 
 def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """The share of values that lie between the least and the greatest of the humans' at the same place.
+    """The share of values between the least and the greatest of the humans' at the same place.
 
-    Of n humans who play alike, another's would do so with probability (n - 1) / (n + 1). nan for fewer than
-    two humans, or where nothing can be compared.
+    A further human who plays like n others reaches (n - 1) / (n + 1) on average. nan for fewer than two
+    humans, or where nothing can be compared.
     """
     shares = {}
     for name in MEASURES:
@@ -226,8 +223,8 @@ def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, flo
 
 
 def correlation(a: Floats, b: Floats) -> float:
-    """Pearson's r of the entries that are finite in both; 0 where one is constant, for it then says nothing
-    about the other; nan for fewer than ``FEWEST`` entries."""
+    """Pearson's r of the entries that are finite in both; 0 where one is constant, since it then predicts
+    nothing; nan for fewer than ``FEWEST`` entries."""
     both = np.isfinite(a) & np.isfinite(b)
     if both.sum() < FEWEST:
         return float("nan")
@@ -242,7 +239,7 @@ def nan_average(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-# --------------------------------------------------------------------------------------------- the parts
+# ------------------------------------------------------------------------------------------ attributes
 
 
 def _by_score_note(score: Grid, performance: Performance) -> Floats:
@@ -255,7 +252,7 @@ def _by_score_note(score: Grid, performance: Performance) -> Floats:
     place = np.array([score.index.get(name, -1) for name in performance.score_ids], np.int64)
     known = np.flatnonzero(place >= 0)[::-1]
     played = np.full((len(score.onset), 3), np.nan)
-    # Assigned from the last to the first, so that the first note of an ornament stays.
+    # Assigned from last to first, so the first note of an ornament wins.
     played[place[known], 0] = performance.onset[known]
     played[place[known], 2] = performance.velocity[known]
     last = np.full(len(score.onset), -np.inf)
@@ -271,7 +268,7 @@ def _performed_onsets(score: Grid, played: Floats) -> tuple[Floats, Floats]:
     quarters, seconds = score.onset[usable][order], played[usable, 0][order]
     first = np.flatnonzero(np.r_[True, np.diff(quarters) > 1e-9]) if len(quarters) else np.zeros(0, np.int64)
     after = np.r_[first[1:], len(quarters)]
-    # The median: one hand's wrong note must not move the beat.
+    # The median, since a wrong note in one hand must not move the beat.
     median = (seconds[(first + after - 1) // 2] + seconds[(first + after) // 2]) / 2
     kept = _longest_increasing(median)
     return quarters[first][kept], median[kept]

@@ -40,8 +40,7 @@ def config_from_choices(
     ``settings``: "TARGET.KEY=VALUE"; the target is one of ``KINDS`` or the name of a plug-in in the lists.
     ``prompts``: names, audio files, "none" or "first-seconds". Raises ``InputError``.
     """
-    _check_names([*renderers, *synthesizers])
-    options = _options(settings, [*renderers, *synthesizers])
+    options = parse_settings(settings, [*renderers, *synthesizers])
     sounds = [(name, prompt) for name in synthesizers for prompt in _prompts(name, prompts)]
     played = [path for row in rows if (path := Path(row).expanduser()).suffix.lower() in PLAYED_SUFFIXES]
     scores = [row for row in rows if Path(row).suffix.lower() not in PLAYED_SUFFIXES]
@@ -62,15 +61,13 @@ def config_from_choices(
     return validated(content, "the command line")
 
 
-def _check_names(names: Iterable[str]) -> None:
+def parse_settings(settings: Iterable[str], names: Sequence[str]) -> Options:
+    """Raises ``InputError`` for other targets than ``KINDS`` and ``names``, and for names with options."""
     for choice in names:
-        name, colon, options = choice.partition(":")
+        name, colon, rest = choice.partition(":")
         if colon:
-            setting = options.split(":")[0] or "KEY=VALUE"
+            setting = rest.split(":")[0] or "KEY=VALUE"
             raise InputError(f"{choice!r}: options follow --set; write {name} and --set {name}.{setting}")
-
-
-def _options(settings: Iterable[str], names: Iterable[str]) -> Options:
     options: Options = {target: {} for target in (*KINDS, *names)}
     for setting in settings:
         option, equals, value = setting.partition("=")
@@ -83,6 +80,11 @@ def _options(settings: Iterable[str], names: Iterable[str]) -> Options:
             )
         options[target][key] = value
     return options
+
+
+def options_of(kind: str, name: str, options: Options) -> dict[str, str]:
+    """Of a plug-in. "score" is the target of the score reader, though a renderer has this name too."""
+    return options[kind] | ({} if name in KINDS else options[name])
 
 
 def _prompts(synthesizer: str, prompts: Sequence[str]) -> Sequence[str]:
@@ -103,8 +105,7 @@ def _column(renderer: str | None, synthesizer: str, prompt: str, options: Option
     labels = []
     for kind, name in (("renderer", renderer), ("synthesizer", synthesizer)):
         if name:
-            # "score" is the score reader's, though a renderer has this name too.
-            chosen = options[kind] | ({} if name in KINDS else options[name])
+            chosen = options_of(kind, name, options)
             column |= {kind: name, f"{kind}_options": chosen}
             labels.append(" ".join([name, *chosen.values()]))
     label = " + ".join(labels)

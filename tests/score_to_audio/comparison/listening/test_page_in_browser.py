@@ -45,7 +45,6 @@ SOUNDING = "return listening.open().stage.player.sounds.filter((one) => one && !
 DRAWN = "return document.querySelectorAll('.score g.note').length"
 CLICK = "document.getElementById(arguments[0]).dispatchEvent(new MouseEvent('click', {bubbles: true}))"
 OPEN = "return listening.open()?.stage ? listening.open().number : -1"
-SPOKEN = "return document.getElementById('spoken').textContent"
 REPEATED = """
 const {score} = listening.open().stage;
 const [id, notes] = [...score.passes].find(([, notes]) => notes.length === 2);
