@@ -1,6 +1,6 @@
 """Compares renderers with the human performances of the (n)ASAP corpus, piece by piece.
 
-    python -m benchmarks.expression_report CORPUS [--split test] [--renderer NAME]... [--set NAME.KEY=VALUE]...
+    python -m benchmarks.expression_report CORPUS [--renderer NAME]... [--set NAME.KEY=VALUE]...
 
 For every piece: correlation with the mean of the human performances, how far humans agree among themselves
 (the ceiling), and the spread within the piece relative to a human's. Only robust alignments count; pieces

@@ -27,7 +27,6 @@ from score_to_audio.comparison.plan import make_plan
 from score_to_audio.comparison.run import run_comparison
 from score_to_audio.comparison.work import Failure
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
-from score_to_audio.registry import resolve_device
 from score_to_audio.store import default_store
 
 _computing = Lock()
@@ -73,12 +72,11 @@ def compare(
             plan = read_plan(comparison, device=device)
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
-        used = resolve_device(device)
         store = default_store()
         check_output(output, plan, store)
     except InputError as error:
         return Failed(message=str(error), data=error)
-    result = run_comparison(plan, store, each=_as_tasks, device=used)
+    result = run_comparison(plan, store, each=_as_tasks, device=device)
     try:
         outputs = write_outputs(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
     except (InputError, OutputError) as error:

@@ -61,7 +61,6 @@ def compare(
     from score_to_audio.comparison import report
     from score_to_audio.comparison.outputs import check_output, write_outputs
     from score_to_audio.comparison.run import run_comparison
-    from score_to_audio.registry import resolve_device
     from score_to_audio.store import default_store
 
     if blind not in (None, "pairs", "mushra"):
@@ -83,12 +82,11 @@ def compare(
             seed=seed,
         )
         plan = make_plan(config, device=device)
-    resolved_device = resolve_device(device)
     store = default_store()
     check_output(output, plan, store)
     steps = 2 * plan.cell_count
     with Display(total=steps, quiet=as_json) as display:
-        result = run_comparison(plan, store, each=_displayed(display, steps), device=resolved_device)
+        result = run_comparison(plan, store, each=_displayed(display, steps), device=device)
         with display.item("page"):
             outputs = write_outputs(
                 result,

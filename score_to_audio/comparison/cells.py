@@ -14,7 +14,6 @@ from score_to_audio.comparison.config import FirstSeconds
 from score_to_audio.comparison.derived import TracedFile
 from score_to_audio.comparison.plan import Condition, ResolvedCodec, ResolvedSynthesis, Row
 from score_to_audio.errors import InputError
-from score_to_audio.files import sha256_of
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.plugins import Prompt
@@ -124,7 +123,7 @@ def first_seconds(row: Row, wanted: FirstSeconds, options: ScoreOptions, store: 
         raise InputError("this row has no recording, whose first seconds are to be the prompt")
     seconds = wanted.first_seconds
     notes = derived.cut_performance(performance, 0.0, seconds, store) if performance else None
-    content = ":".join(sha256_of(file.path) for file in (recording, notes) if file)
+    content = ":".join(file.sha256 for file in (recording, notes) if file)
     return Prompt(
         audio=read_audio(recording.path, seconds=seconds),
         performance=read_performance(notes.path) if notes else None,

@@ -59,6 +59,10 @@ class TracedFile:
     def key(self) -> str | None:
         return self.artifact.key if self.artifact else None
 
+    @property
+    def sha256(self) -> str:
+        return self.artifact.sha256 if self.artifact else sha256_of(self.path)
+
 
 def input_file(path: Path, kind: str) -> TracedFile:
     """A file of the user's. Raises ``InputError`` where it is missing; ``kind`` is the word for it there."""
@@ -95,7 +99,7 @@ def derive(
         model=model,
         implementation=version,
         checkpoints=dict(checkpoints or {}),
-        input=sha256_of(source.path),
+        input=source.sha256,
         input_name=source.path.name,
         parameters=dict(parameters or {}),
         seed=0,

@@ -13,12 +13,8 @@ from typing import Any
 from renderers import expression
 from score_to_audio.comparison.config import MetricName
 from score_to_audio.comparison.derived import TracedFile, derive
-from score_to_audio.comparison.evaluation import spectral
-from score_to_audio.comparison.evaluation.levels import levels
-from score_to_audio.comparison.evaluation.transcription import scores
 from score_to_audio.comparison.results import Quantity
 from score_to_audio.errors import InputError
-from score_to_audio.files import sha256_of
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.store import ArtifactStore
@@ -87,7 +83,7 @@ def values_of(metric: Metric, cell: MetricInputs, store: ArtifactStore) -> dict[
 
 def _hashes(*files: TracedFile | None) -> dict[str, Any] | None:
     """For ``Metric.depends_on``: None where one of the files is missing."""
-    found = [sha256_of(file.path) for file in files if file]
+    found = [file.sha256 for file in files if file]
     return {"inputs": found} if len(found) == len(files) else None
 
 
@@ -95,6 +91,8 @@ def _hashes(*files: TracedFile | None) -> dict[str, Any] | None:
 
 
 def _levels(cell: MetricInputs) -> Mapping[str, float]:
+    from score_to_audio.comparison.evaluation.levels import levels
+
     found = levels(read_audio(cell.audio.path))
     return asdict(found) | {"silence": 100 * found.silence}
 
@@ -117,6 +115,8 @@ LEVELS = Metric(
 
 
 def _distance(cell: MetricInputs) -> Mapping[str, float]:
+    from score_to_audio.comparison.evaluation import spectral
+
     assert cell.reference is not None
     target, other = (spectral.prepared(read_audio(file.path)) for file in (cell.audio, cell.reference))
     return {
@@ -159,6 +159,7 @@ DISTANCE = Metric(
 
 def _transcription(cell: MetricInputs) -> Mapping[str, float]:
     from adapters.transcription import transcribe
+    from score_to_audio.comparison.evaluation.transcription import scores
 
     assert cell.performance is not None
     found = asdict(scores(read_performance(cell.performance.path), transcribe(read_audio(cell.audio.path))))
@@ -198,8 +199,8 @@ ATTRIBUTES = {
 def _expression(cell: MetricInputs) -> Mapping[str, float]:
     assert cell.performance is not None
     assert cell.score is not None
-    paths = [file.path for file in (cell.performance, *cell.humans)]
-    own, *humans = (_shape(cell.score, path, sha256_of(path)) for path in paths)
+    files = (cell.performance, *cell.humans)
+    own, *humans = (_shape(cell.score, file.path, file.sha256) for file in files)
     agreement = expression.agreement(own, expression.mean_expression(humans))
     distance = expression.distribution_distance(own, humans)
     within = expression.share_within(own, humans)

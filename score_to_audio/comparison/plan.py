@@ -139,8 +139,11 @@ class PlanError(InputError):
 
 
 def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
-    """Raises ``PlanError`` for unknown names and wrong options. Missing checkpoints, datasets and files fail
+    """Raises ``InputError`` for unknown names and wrong options (``PlanError``, where they have a place in
+    the configuration) and for an unknown or missing device. Missing checkpoints, datasets and files fail
     only the cells that need them."""
+    if device != "auto":  # which never fails, and would import torch
+        registry.resolve_device(device)
     return Plan(
         title=config.title,
         description=config.description,

@@ -43,11 +43,11 @@ class Measurement:
 
 
 def run_comparison(
-    plan: Plan, store: ArtifactStore, *, each: Each = one_by_one, device: str = "cpu"
+    plan: Plan, store: ArtifactStore, *, each: Each = one_by_one, device: str = "auto"
 ) -> ComparisonResult:
     """Make and measure everything. Failures of single cells are part of the result.
 
-    ``device``: "cpu" or "cuda", for the embedding of the Fréchet audio distance.
+    ``device``: auto, cpu or cuda, for the embedding of the Fréchet audio distance.
     """
     planned = [
         PlannedCell(section, row, condition)

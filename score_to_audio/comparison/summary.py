@@ -19,6 +19,7 @@ from score_to_audio.comparison.work import Each, Failure, one_by_one
 from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.plugins import Checkpoint
+from score_to_audio.registry import resolve_device
 from score_to_audio.store import ArtifactStore
 
 FRECHET = "frechet_distance"
@@ -83,7 +84,7 @@ def frechet_distances(
         for group in (references, *sounds.values())
         for file in group
     }
-    embed = partial(_embedded, codec=codec, device=device, store=store)
+    embed = partial(_embedded, codec=codec, device=resolve_device(device), store=store)
     found = dict(zip(files, each(embed, list(files.values()), _embedding), strict=True))
     embedded = {path: _read(file) for path, file in found.items() if isinstance(file, TracedFile)}
     problems = [f"left out: frechet: {one.reason}" for one in found.values() if isinstance(one, Failure)]
