@@ -2,8 +2,8 @@
 
     python -m benchmarks.compare FOLDER [--again]
 
-FOLDER keeps the scores, the store and the page; give a new one to time the first run. With ``--again`` only the
-second run is timed, in the folder of an earlier call. Without the extra ``listening``, engraving is left out.
+FOLDER keeps the scores, the store and the page; name a new one to time the first run. ``--again`` times the
+second run alone, in the folder of an earlier call. Without the extra ``listening``, engraving is left out.
 """
 
 from __future__ import annotations

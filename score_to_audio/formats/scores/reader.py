@@ -161,7 +161,23 @@ def notation(score: Score) -> tuple[str, dict[str, str]]:
     names = root.findall("part-list/score-part/part-name")
     if len(names) == 1:
         names[0].set("print-object", "no")
+    for part in root.iter("part"):
+        _declare_staves(part)
     return etree.tostring(root, encoding="unicode"), new_ids
+
+
+def _declare_staves(part: Any) -> None:
+    """Adds a missing ``staves``: verovio draws notes of undeclared staves on the first one, anywhere."""
+    from lxml import etree
+
+    attributes = part.find("measure/attributes")
+    named = {(staff.text or "").strip() for staff in part.iterfind("measure/note/staff")} & set("23456789")
+    if named and attributes is not None and attributes.find("staves") is None:
+        before = [child for child in attributes if child.tag in ("divisions", "key", "time")]
+        place = attributes.index(before[-1]) + 1 if before else 0
+        staves = etree.Element("staves")
+        staves.text = max(named)
+        attributes.insert(place, staves)
 
 
 def _why_silent(root: Any) -> str:
