@@ -81,27 +81,27 @@ def derive(
     source: TracedFile,
     store: ArtifactStore,
     make: Callable[[Path], None],
-    *,
+    name: str,
     stage: Literal["align", "cut", "reconstruct", "measure", "encode"],
     model: str,
-    name: str,
+    *,
     version: str = VERSION,
-    parameters: Mapping[str, Any] | None = None,
-    checkpoints: Mapping[str, str] | None = None,
+    codec: Checkpoint | None = None,
     device: str = "cpu",
+    **parameters: Any,
 ) -> TracedFile:
-    """The file that ``make`` writes, from the store where it is there already.
+    """The file called ``name`` that ``make`` writes, from the store where it is there already.
 
-    ``parameters`` and ``checkpoints`` name everything beside the source that determines the content.
+    ``codec`` and ``parameters``: everything beside the source that determines the content.
     """
     provenance = Provenance(
         stage=stage,
         model=model,
         implementation=version,
-        checkpoints=dict(checkpoints or {}),
+        checkpoints={"codec": codec.sha256} if codec else {},
         input=source.sha256,
         input_name=source.path.name,
-        parameters=dict(parameters or {}),
+        parameters=parameters,
         seed=0,
         device_class=device,
         parent=source.key,
@@ -132,7 +132,7 @@ def as_midi(performance: TracedFile, store: ArtifactStore) -> TracedFile:
     def make(path: Path) -> None:
         write_performance(read_match(performance.path), path)
 
-    return derive(performance, store, make, stage="align", model="match file", name="performance.mid")
+    return derive(performance, store, make, "performance.mid", "align", "match file")
 
 
 def aligned(performance: TracedFile, score: Score, store: ArtifactStore) -> TracedFile:
@@ -150,10 +150,11 @@ def aligned(performance: TracedFile, score: Score, store: ArtifactStore) -> Trac
         performance,
         store,
         make,
-        stage="align",
-        model="parangonar",
-        name="performance.mid",
-        parameters={"score": score.sha256, "options": score.options},
+        "performance.mid",
+        "align",
+        "parangonar",
+        score=score.sha256,
+        options=score.options,
     )
 
 
@@ -175,15 +176,7 @@ def cut_performance(performance: TracedFile, start: float, end: float, store: Ar
     def make(path: Path) -> None:
         write_performance(cut_notes(read_performance(performance.path), start, end), path)
 
-    return derive(
-        performance,
-        store,
-        make,
-        stage="cut",
-        model="performance",
-        name="performance.mid",
-        parameters={"start": start, "end": end},
-    )
+    return derive(performance, store, make, "performance.mid", "cut", "performance", start=start, end=end)
 
 
 def cut_notes(performance: Performance, start: float, end: float) -> Performance:
@@ -250,15 +243,7 @@ def cut_recording(recording: TracedFile, start: float, end: float, store: Artifa
     def make(path: Path) -> None:
         _write(read_audio(recording.path, start=start, seconds=end - start), path, "wav")
 
-    return derive(
-        recording,
-        store,
-        make,
-        stage="cut",
-        model="recording",
-        name="audio.wav",
-        parameters={"start": start, "end": end},
-    )
+    return derive(recording, store, make, "audio.wav", "cut", "recording", start=start, end=end)
 
 
 def reconstructed(
@@ -274,14 +259,7 @@ def reconstructed(
         write_audio(limited_stream(sound), path, format="wav")
 
     return derive(
-        recording,
-        store,
-        make,
-        stage="reconstruct",
-        model=checkpoint.name,
-        name="audio.wav",
-        checkpoints={"codec": checkpoint.sha256},
-        device=device,
+        recording, store, make, "audio.wav", "reconstruct", checkpoint.name, codec=checkpoint, device=device
     )
 
 
@@ -296,7 +274,7 @@ def compressed(audio: TracedFile, store: ArtifactStore) -> TracedFile:
         sound = read_audio(audio.path)
         _write(sound if sound.sample_rate in MP3_RATES else resample(sound, MP3_RATE), path, "mp3")
 
-    return derive(audio, store, make, stage="encode", model="mp3", name="audio.mp3")
+    return derive(audio, store, make, "audio.mp3", "encode", "mp3")
 
 
 def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> TracedFile:
@@ -307,15 +285,7 @@ def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> 
         padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
         _write(Waveform(padded, rate), path, "wav")
 
-    return derive(
-        audio,
-        store,
-        make,
-        stage="encode",
-        model="wav",
-        name="audio.wav",
-        parameters={"rate": rate, "length": length},
-    )
+    return derive(audio, store, make, "audio.wav", "encode", "wav", rate=rate, length=length)
 
 
 def _write(sound: Waveform, path: Path, form: Literal["wav", "mp3"]) -> None:

@@ -69,14 +69,7 @@ def values_of(metric: Metric, cell: MetricInputs, store: ArtifactStore) -> dict[
         path.write_text(json.dumps({name: str(float(value)) for name, value in metric.compute(cell).items()}))
 
     kept = derive(
-        cell.audio,
-        store,
-        make,
-        stage="measure",
-        model=metric.name,
-        version=metric.version,
-        name="measures.json",
-        parameters=parameters,
+        cell.audio, store, make, "measures.json", "measure", metric.name, version=metric.version, **parameters
     )
     return {name: float(value) for name, value in json.loads(kept.path.read_text()).items()}
 

@@ -117,6 +117,9 @@ class Plan:
     embedding: str
     """Codec of the Fréchet audio distance."""
 
+    def wants(self, metric: MetricName) -> bool:
+        return self.metrics is None or metric in self.metrics
+
     @property
     def cell_count(self) -> int:
         return sum(len(section.rows) * len(section.conditions) for section in self.sections)

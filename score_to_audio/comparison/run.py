@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from score_to_audio.comparison import cells, derived, metrics
+from score_to_audio.comparison import cells, metrics
 from score_to_audio.comparison.cells import Cell
-from score_to_audio.comparison.derived import TracedFile
+from score_to_audio.comparison.derived import TracedFile, cached_score
 from score_to_audio.comparison.metrics import Metric, MetricInputs
 from score_to_audio.comparison.plan import Condition, Plan, Row, Section
-from score_to_audio.comparison.results import CellResult, ComparisonResult, Quantity, SectionResult
+from score_to_audio.comparison.results import CellResult, ComparisonResult, SectionResult
 from score_to_audio.comparison.summary import frechet_distances, frechet_quantity, summarize
 from score_to_audio.comparison.work import Each, Failure, attempt, one_by_one
 from score_to_audio.errors import InputError
@@ -55,61 +54,76 @@ def run_comparison(
         for row in section.rows
         for condition in section.conditions
     ]
-    outcomes = dict(zip(planned, each(partial(_make, plan=plan, store=store), planned, _name), strict=True))
-    made = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, Cell)}
-
+    made = each(
+        lambda one: cells.make_cell(one.row, one.condition, plan.score_options, store),
+        planned,
+        lambda one: one.name,
+    )
+    outcomes = dict(zip(planned, made, strict=True))
+    found = {one: cell for one, cell in outcomes.items() if isinstance(cell, Cell)}
     computed, missing = _metrics(plan)
-    measure = partial(_measure, plan=plan, store=store, computed=computed, made=made)
-    measured = dict(zip(made, each(measure, list(made), _measuring), strict=True))
-
-    results = {one: _result(one, outcome, measured.get(one)) for one, outcome in outcomes.items()}
+    measured = each(
+        lambda one: _measure(one, found, computed, plan, store),
+        list(found),
+        lambda one: f"measure {one.name}",
+    )
+    measurements = dict(zip(found, measured, strict=True))
+    results = {one: _result(one, outcome, measurements.get(one)) for one, outcome in outcomes.items()}
     sections = [
         (section, tuple(result for one, result in results.items() if one.section is section))
         for section in plan.sections
     ]
     distances, frechet_problems = frechet_distances(plan, sections, store, each, device)
-    quantities = [one for metric in computed if _is_wanted(metric, plan) for one in metric.quantities]
-    quantities = [one for one in quantities if _occurs(one, results.values())]
-    summaries = [
-        summarize(*section, quantities, distances[number]) for number, section in enumerate(sections)
+    occurring = {key for one in results.values() for key, value in one.values.items() if np.isfinite(value)}
+    quantities = [
+        quantity
+        for metric in computed
+        if plan.wants(metric.name)
+        for quantity in metric.quantities
+        if quantity.key in occurring
     ]
-    if any(distances):
-        quantities.append(frechet_quantity(plan.embedding))
     return ComparisonResult(
         plan=plan,
         sections=tuple(
-            SectionResult(*section, summary) for section, summary in zip(sections, summaries, strict=True)
+            SectionResult(section, found_cells, summarize(section, found_cells, quantities, of_sets))
+            for (section, found_cells), of_sets in zip(sections, distances, strict=True)
         ),
-        quantities=tuple(quantities),
-        notices=(*missing, *frechet_problems, *_problems(measured), *_reader_notices(plan)),
+        quantities=(*quantities, *([frechet_quantity(plan.embedding)] if any(distances) else ())),
+        notices=(*missing, *frechet_problems, *_problems(measurements), *_reader_notices(plan)),
     )
-
-
-def _name(planned: PlannedCell) -> str:
-    return planned.name
-
-
-def _measuring(planned: PlannedCell) -> str:
-    return f"measure {planned.name}"
-
-
-def _make(planned: PlannedCell, *, plan: Plan, store: ArtifactStore) -> Cell:
-    return cells.make_cell(planned.row, planned.condition, plan.score_options, store)
-
-
-# ---------------------------------------------------------------------------------------- measuring
 
 
 def _metrics(plan: Plan) -> tuple[list[Metric], list[str]]:
     """The metrics to compute, and why others cannot be. Levels always are: sounds are played equally loud."""
-    wanted = [metric for metric in metrics.METRICS if _is_wanted(metric, plan)]
+    wanted = [metric for metric in metrics.METRICS if plan.wants(metric.name)]
     missing = [f"left out: {metric.name}: {reason}" for metric in wanted if (reason := metric.missing())]
     computed = [metric for metric in wanted if not metric.missing()]
     return computed if metrics.LEVELS in computed else [metrics.LEVELS, *computed], missing
 
 
-def _is_wanted(metric: Metric, plan: Plan) -> bool:
-    return plan.metrics is None or metric.name in plan.metrics
+def _measure(
+    planned: PlannedCell,
+    made: Mapping[PlannedCell, Cell],
+    computed: Sequence[Metric],
+    plan: Plan,
+    store: ArtifactStore,
+) -> Measurement:
+    cell, row = made[planned], planned.row
+    values: dict[str, float] = {}
+    problems = []
+    try:
+        score = cached_score(row.score, plan.score_options) if row.score else None
+        humans = _other_humans(row, cell, plan, store) if metrics.EXPRESSION in computed else ()
+    except InputError as error:
+        score, humans = None, ()
+        problems.append(str(error))
+    inputs = MetricInputs(cell.audio, cell.performance, _reference(planned, made, store), score, humans)
+    for metric in computed:
+        try:
+            values |= metrics.values_of(metric, inputs, store)
+        except InputError as error:
+            problems.append(f"{metric.name}: {error}")
+    return Measurement(values, tuple(problems))
 
 
 def _reference(
@@ -120,7 +134,7 @@ def _reference(
     if section.reference is None:
         if planned.condition.method is None or _is_rendered(made[planned]):
             return None
-        recording = attempt(partial(cells.own_recording, store=store), row)
+        recording = attempt(lambda row: cells.own_recording(row, store), row)
         return recording if isinstance(recording, TracedFile) else None
     same_row = (one for one in made if one.section is section and one.row is row)
     other = next((one for one in same_row if one.condition.key == section.reference), planned)
@@ -139,32 +153,6 @@ def _is_rendered(cell: Cell) -> bool:
     return any(step["stage"] == "render" for step in history)
 
 
-def _measure(
-    planned: PlannedCell,
-    *,
-    plan: Plan,
-    store: ArtifactStore,
-    computed: Sequence[Metric],
-    made: Mapping[PlannedCell, Cell],
-) -> Measurement:
-    cell, row = made[planned], planned.row
-    values: dict[str, float] = {}
-    problems = []
-    try:
-        score = derived.cached_score(row.score, plan.score_options) if row.score else None
-        humans = _other_humans(row, cell, plan, store) if metrics.EXPRESSION in computed else ()
-    except InputError as error:
-        score, humans = None, ()
-        problems.append(str(error))
-    inputs = MetricInputs(cell.audio, cell.performance, _reference(planned, made, store), score, humans)
-    for metric in computed:
-        try:
-            values |= metrics.values_of(metric, inputs, store)
-        except InputError as error:
-            problems.append(f"{metric.name}: {error}")
-    return Measurement(values, tuple(problems))
-
-
 def _other_humans(row: Row, cell: Cell, plan: Plan, store: ArtifactStore) -> tuple[TracedFile, ...]:
     """Human performances of the row's score, without the one in the cell."""
     if cell.performance is None:
@@ -172,26 +160,6 @@ def _other_humans(row: Row, cell: Cell, plan: Plan, store: ArtifactStore) -> tup
     own = cell.performance.history[0].get("input")
     humans = cells.human_performances(row, plan.score_options, store)
     return tuple(human for human in humans if human.history[0].get("input") != own)
-
-
-def _problems(measured: Mapping[PlannedCell, Measurement | Failure]) -> list[str]:
-    return [
-        f"not measured: {planned.name}: {problem}"
-        for planned, found in measured.items()
-        for problem in ([found.reason] if isinstance(found, Failure) else found.problems)
-    ]
-
-
-def _reader_notices(plan: Plan) -> list[str]:
-    """What the score reader decided on its own."""
-    notices: dict[str, None] = {}
-    for row in (row for section in plan.sections for row in section.rows if row.score):
-        try:
-            found = derived.cached_score(row.score, plan.score_options).parsed.notices if row.score else ()
-        except InputError:
-            continue
-        notices |= dict.fromkeys(f"{row.name}: {notice}" for notice in found)
-    return list(notices)
 
 
 def _result(
@@ -203,5 +171,21 @@ def _result(
     return CellResult(planned.row, planned.condition, outcome, values=values)
 
 
-def _occurs(quantity: Quantity, results: Iterable[CellResult]) -> bool:
-    return any(np.isfinite(result.values.get(quantity.key, np.nan)) for result in results)
+def _problems(measurements: Mapping[PlannedCell, Measurement | Failure]) -> list[str]:
+    return [
+        f"not measured: {planned.name}: {problem}"
+        for planned, found in measurements.items()
+        for problem in ([found.reason] if isinstance(found, Failure) else found.problems)
+    ]
+
+
+def _reader_notices(plan: Plan) -> list[str]:
+    """What the score reader decided on its own."""
+    notices: dict[str, None] = {}
+    for row in (row for section in plan.sections for row in section.rows if row.score):
+        try:
+            found = cached_score(row.score, plan.score_options).parsed.notices if row.score else ()
+        except InputError:
+            continue
+        notices |= dict.fromkeys(f"{row.name}: {notice}" for notice in found)
+    return list(notices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +71,7 @@ def frechet_distances(
     """One mapping per section, and what was left out."""
     nothing: list[SetDistances] = [{} for _ in sections]
     sets = [_sets(section, results, store) for section, results in sections]
-    if not (plan.metrics is None or "frechet" in plan.metrics) or not any(sounds for _, sounds in sets):
+    if not plan.wants("frechet") or not any(sounds for _, sounds in sets):
         return nothing, []
     try:
         codec = checkpoints.find(plan.embedding)
@@ -84,8 +83,13 @@ def frechet_distances(
         for group in (references, *sounds.values())
         for file in group
     }
-    embed = partial(_embedded, codec=codec, device=resolve_device(device), store=store)
-    found = dict(zip(files, each(embed, list(files.values()), _embedding), strict=True))
+    used = resolve_device(device)
+    embeddings = each(
+        lambda file: _embedding(file, codec, used, store),
+        list(files.values()),
+        lambda file: f"embed {file.path.name}",
+    )
+    found = dict(zip(files, embeddings, strict=True))
     embedded = {path: _read(file) for path, file in found.items() if isinstance(file, TracedFile)}
     problems = [f"left out: frechet: {one.reason}" for one in found.values() if isinstance(one, Failure)]
 
@@ -119,12 +123,12 @@ def _sets(
         elif section.reference is not None or result.condition.method is not None:
             sounds.setdefault(result.condition.key, []).append(result.cell.audio)
     if section.reference is None:
-        recordings = one_by_one(partial(cells.own_recording, store=store), section.rows, str)
+        recordings = one_by_one(lambda row: cells.own_recording(row, store), section.rows, str)
         references = [recording for recording in recordings if isinstance(recording, TracedFile)]
     return references, sounds if references else {}
 
 
-def _embedded(audio: TracedFile, *, codec: Checkpoint, device: str, store: ArtifactStore) -> TracedFile:
+def _embedding(audio: TracedFile, codec: Checkpoint, device: str, store: ArtifactStore) -> TracedFile:
     """The moments of a sound's embedding, kept in the store."""
 
     def make(path: Path) -> None:
@@ -133,21 +137,10 @@ def _embedded(audio: TracedFile, *, codec: Checkpoint, device: str, store: Artif
             np.savez(file, count=found.count, total=found.total, products=found.products)
 
     return derived.derive(
-        audio,
-        store,
-        make,
-        stage="measure",
-        model="embedding",
-        name="moments.npz",
-        checkpoints={"codec": codec.sha256},
-        device=device,
+        audio, store, make, "moments.npz", "measure", "embedding", codec=codec, device=device
     )
 
 
 def _read(file: TracedFile) -> Moments:
     with np.load(file.path, allow_pickle=False) as kept:
         return Moments(int(kept["count"]), kept["total"], kept["products"])
-
-
-def _embedding(audio: TracedFile) -> str:
-    return f"embed {audio.path.name}"

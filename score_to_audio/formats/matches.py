@@ -128,13 +128,11 @@ def read_match_cached(path: Path, cache: Path) -> Performance:
     cached = cache / f"{sha256_of(path)}.npz"
     if not cached.is_file():
         played = read_match(path)
-        columns = {name: getattr(played, name) for name in COLUMNS}
-        controls = {name: getattr(played.controls, name) for name in CONTROL_COLUMNS}
+        kept = {name: getattr(played, name) for name in COLUMNS}
+        kept |= {name: getattr(played.controls, name) for name in CONTROL_COLUMNS}
         with replacing(cached) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **columns, **controls, ids=np.array(played.score_ids, dtype=np.str_))
+            np.savez_compressed(file, **kept, ids=np.array(played.score_ids, dtype=np.str_))
     with np.load(cached, allow_pickle=False) as data:
-        return Performance(
-            *(data[name] for name in COLUMNS),
-            controls=Controls(*(data[name] for name in CONTROL_COLUMNS)),
-            score_ids=tuple(data["ids"].tolist()),
-        )
+        controls = Controls(**{name: data[name] for name in CONTROL_COLUMNS})
+        columns = {name: data[name] for name in COLUMNS}
+        return Performance(**columns, controls=controls, score_ids=tuple(data["ids"].tolist()))

@@ -38,9 +38,10 @@ def blind_test(
         raise InputError("there is nothing to compare blind: no row has recordings of two conditions")
     trials = {trial: stimuli for one in tested for trial, stimuli in one.trials.items()}
     stimuli = {
-        stimulus: Stimulus(one.row.section.title, one.row.row.name, cell.condition.key, cell.condition.label)
+        stimulus: Stimulus(one.row.section.title, one.row.row.name, condition.key, condition.label)
         for one in tested
         for stimulus, cell in one.stimuli.items()
+        for condition in [cell.result.condition]
     }
     test = hashlib.sha256(json.dumps([kind, seed, trials], sort_keys=True).encode()).hexdigest()
     return tested, BlindKey(KEY_FORMAT, test[:12], title, kind, seed, stimuli, trials)

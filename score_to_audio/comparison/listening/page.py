@@ -112,7 +112,7 @@ def _write_row(row: PageRow, number: int, page: _PageFolder) -> Json:
     shown = page_data.shown_score(row, row.cells)
     page.write_score(shown, name)
     page.write_data(name, page_data.row_data(row, shown, name))
-    stems = [f"{number:02}-{_slug(row.row.name)}-{_slug(cell.condition.label)}" for cell in row.cells]
+    stems = [f"{number:02}-{_slug(row.row.name)}-{_slug(cell.result.condition.label)}" for cell in row.cells]
     return page_data.row_overview(row.row, name, _write_cells(row.cells, stems, page))
 
 

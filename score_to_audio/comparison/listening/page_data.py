@@ -55,7 +55,7 @@ def row_overview(row: Row, data: str, cells: Sequence[Json]) -> Json:
 
 def cell_overview(cell: PageCell, audio: str | None, gain: float) -> Json:
     """``audio``: its place in the folder."""
-    values = {key: value for key, value in cell.values.items() if math.isfinite(value)}
+    values = {key: value for key, value in cell.result.values.items() if math.isfinite(value)}
     return {
         "audio": audio,
         "failure": cell.failure,
@@ -164,7 +164,7 @@ def _cell_data(cell: PageCell, row: PageRow) -> Json:
         "timeline": _timeline(cell.timeline),
         "notes": _notes(played, row.grid) if played else None,
         "pedal": _pedal(played) if played else [[], []],
-        "provenance": [as_json(stage) for stage in cell.history],
+        "provenance": as_json(cell.result.cell.audio.history) if cell.audio and cell.result.cell else [],
         "licences": [list(entry) for entry in cell.licences.items()],
         **_curves(played, row.grid),
     }

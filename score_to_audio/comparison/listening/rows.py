@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from renderers.expression import Grid, grid, performed_onsets
 from score_to_audio.comparison import derived
-from score_to_audio.comparison.plan import Condition, Row, Section
+from score_to_audio.comparison.plan import Row, Section
 from score_to_audio.comparison.results import CellResult, ComparisonResult, SectionResult
 from score_to_audio.comparison.work import Failure, attempt
 from score_to_audio.errors import InputError
@@ -31,7 +29,7 @@ playing order, as ``ScoreNotes.onset``."""
 class PageCell:
     """A cell with the sound that the page plays, or with the reason why there is none."""
 
-    condition: Condition
+    result: CellResult
     audio: Path | None = None
     """MP3."""
     duration: float = 0.0
@@ -42,10 +40,11 @@ class PageCell:
     timeline: Timeline = ()
     """Where it is empty, the place is the second if no cell of the row has a timeline, else the share of the
     length."""
-    values: Mapping[str, float] = field(default_factory=dict)
-    """Key of a quantity -> value."""
-    history: tuple[Mapping[str, Any], ...] = ()
-    licences: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def licences(self) -> dict[str, str]:
+        licence = self.result.row.licence
+        return dict(self.result.condition.licences) | ({"material": licence} if licence else {})
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,8 @@ def page_rows(result: ComparisonResult, section: SectionResult, store: ArtifactS
     for row in section.section.rows:
         score, notice = _readable_score(row, result)
         of_score = grid(score.parsed) if score else None
-        cells = (cell for cell in section.cells if cell.row is row)
-        yield PageRow(
-            section.section,
-            row,
-            score,
-            of_score,
-            notice,
-            tuple(_page_cell(cell, of_score, store) for cell in cells),
-        )
+        cells = tuple(_page_cell(cell, of_score, store) for cell in section.cells if cell.row is row)
+        yield PageRow(section.section, row, score, of_score, notice, cells)
 
 
 def _readable_score(row: Row, result: ComparisonResult) -> tuple[Score | None, str]:
@@ -92,25 +84,16 @@ def _readable_score(row: Row, result: ComparisonResult) -> tuple[Score | None, s
 
 def _page_cell(result: CellResult, of_score: Grid | None, store: ArtifactStore) -> PageCell:
     if result.cell is None:
-        return PageCell(result.condition, failure=result.failure)
-    audio = attempt(partial(derived.compressed, store=store), result.cell.audio)
+        return PageCell(result, failure=result.failure)
+    audio = attempt(lambda sound: derived.compressed(sound, store), result.cell.audio)
     if isinstance(audio, Failure):
-        return PageCell(result.condition, failure=audio.reason)
+        return PageCell(result, failure=audio.reason)
     duration = _duration(audio.path)
     if duration is None:
-        return PageCell(result.condition, failure=f"{audio.path.name} is not a readable audio file")
+        return PageCell(result, failure=f"{audio.path.name} is not a readable audio file")
     played = read_performance(result.cell.performance.path) if result.cell.performance else None
-    licences = {"material": result.row.licence} if result.row.licence else {}
-    return PageCell(
-        condition=result.condition,
-        audio=audio.path,
-        duration=duration,
-        performance=played,
-        timeline=timeline(of_score, played) if of_score and played else (),
-        values=result.values,
-        history=result.cell.audio.history,
-        licences=dict(result.condition.licences) | licences,
-    )
+    places = timeline(of_score, played) if of_score and played else ()
+    return PageCell(result, audio.path, duration, performance=played, timeline=places)
 
 
 def _duration(audio: Path) -> float | None:
@@ -143,6 +126,6 @@ def timeline(of_score: Grid, performance: Performance) -> Timeline:
 
 def gains(cells: Sequence[PageCell]) -> list[float]:
     """dB for each cell, at most 0, that make them as loud as the softest; 0 where no loudness is known."""
-    loudness = [cell.values.get("loudness", math.nan) for cell in cells]
+    loudness = [cell.result.values.get("loudness", math.nan) for cell in cells]
     softest = min((value for value in loudness if math.isfinite(value)), default=0.0)
     return [max(softest - value, DEEPEST_CUT) if math.isfinite(value) else 0.0 for value in loudness]

@@ -13,7 +13,8 @@ from renderers.expression import Grid, grid
 from score_to_audio.comparison.cells import Cell
 from score_to_audio.comparison.derived import TracedFile
 from score_to_audio.comparison.listening.rows import DEEPEST_CUT, PageCell, gains, page_rows, timeline
-from score_to_audio.comparison.results import ComparisonResult
+from score_to_audio.comparison.plan import Row
+from score_to_audio.comparison.results import CellResult, ComparisonResult
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.comparisons import (
@@ -47,7 +48,8 @@ def test_the_timeline_covers_repeats_and_needs_ids() -> None:
 
 def test_louder_recordings_are_turned_down_to_the_softest_within_limits() -> None:
     def cells(*levels: float | None) -> list[PageCell]:
-        return [PageCell(CONDITIONS[0], values={} if one is None else {"loudness": one}) for one in levels]
+        values: list[dict[str, float]] = [{} if one is None else {"loudness": one} for one in levels]
+        return [PageCell(CellResult(Row("r"), CONDITIONS[0], None, values=one)) for one in values]
 
     assert gains(cells(-20.0, -26.5, None, -math.inf)) == [-6.5, 0.0, 0.0, 0.0]
     assert gains(cells(-70.0, -20.0)) == [0.0, DEEPEST_CUT]
