@@ -190,23 +190,18 @@ class VirtuosoNet:
 
     def _encoded_performance(self, midi: Path, score: Score, notes: NoteScore) -> NDArray[np.float32]:
         """[N, 11] normalised features of a performance of the score; zeros for notes that it lacks."""
-        from adapters.alignment import align
+        from adapters.alignment import aligned_performance
         from renderers.virtuosonet.encoding import encode
-        from score_to_audio.formats.midi import read_performance
 
-        performance = read_performance(midi)
         divisions = notes.column("divisions")
-        match = align(
+        performance, match = aligned_performance(
+            midi,
+            score,
             onset=notes.column("position") / divisions,
             duration=notes.column("duration") / divisions,
             pitch=notes.column("pitch").astype(int),
-            performance=performance,
+            advice="give a performance of that score, or name its score as renderer.style_score",
         )
-        if 2 * (match >= 0).sum() < len(match):
-            raise InputError(
-                f"{midi}: only {(match >= 0).sum()} of the {len(match)} notes of {score.path} are in it; "
-                "give a performance of that score, or name its score as renderer.style_score"
-            )
         try:
             encoded = encode(notes, performance, match)
         except ValueError as error:

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapters.m2m import read_checkpoint
 from renderers.m2m import official, sampling, tokens
 from renderers.m2m.network import (
     FEATURES,
     HEADS,
-    EncoderTrace,
     M2MNetwork,
     NetworkConfig,
     config_from_tensors,
@@ -85,28 +84,48 @@ def ids(array: NDArray[Any]) -> Tensor:
 
 def test_forward_tiny() -> None:
     recorded = load_arrays(FOLDER / "forward_tiny.npz")
-    trace = EncoderTrace([], [])
-    heads = network("tiny")(
-        ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"]), trace
+    heads, states = traced(
+        network("tiny"), ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"])
     )
     compared = {"tokens", "mask", "style"}
     for name, logits in zip(HEADS, heads, strict=True):
         close(logits, recorded[f"logits_{name}"])
         compared.add(f"logits_{name}")
-    for kind, states in (("hidden", trace.hidden), ("attention", trace.attention)):
-        for index, state in enumerate(states):
-            close(state, recorded[f"{kind}_{index}"])
-            compared.add(f"{kind}_{index}")
+    for name, state in states.items():
+        close(state, recorded[name])
+        compared.add(name)
     assert compared == set(recorded)
 
 
+def traced(module: M2MNetwork, *inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
+    """Logits, hidden states "hidden_0" (of the embeddings) on, and attentions "attention_0" on."""
+    states: dict[str, Tensor] = {}
+    bert = module.bert.bert
+
+    def keep_embeddings(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        states["hidden_0"] = output
+
+    def keep_layer(layer: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]) -> None:
+        index = layers.index(layer)
+        states[f"hidden_{index + 1}"], states[f"attention_{index}"] = output
+
+    layers = list(bert.encoder.layer)
+    hooks = [bert.embeddings.register_forward_hook(keep_embeddings)]
+    hooks += [layer.register_forward_hook(keep_layer) for layer in layers]
+    logits = module(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return logits, states
+
+
 @cache
-def full_run() -> tuple[list[Tensor], EncoderTrace]:
-    """Logits of the merged piece's segments, all in one batch."""
+def full_run() -> tuple[tuple[Tensor, Tensor, Tensor], list[Tensor]]:
+    """Logits and hidden states of the merged piece's segments, all in one batch."""
     recorded, segments = load_arrays(FOLDER / "forward_full.npz"), merged_segments()
-    trace = EncoderTrace([], [])
-    styles = torch.full((len(segments[0]),), int(recorded["style"]))
-    return list(network("full")(*segments, styles, trace)), trace
+    logits, states = traced(
+        network("full"), *segments, torch.full((len(segments[0]),), int(recorded["style"]))
+    )
+    return logits, [states[f"hidden_{index}"] for index in range(CONFIG["full"]["num_hidden_layers"] + 1)]
 
 
 def merged_segments() -> tuple[Tensor, Tensor]:
@@ -116,13 +135,13 @@ def merged_segments() -> tuple[Tensor, Tensor]:
 
 def test_forward_full() -> None:
     recorded = load_arrays(FOLDER / "forward_full.npz")
-    heads, trace = full_run()
+    heads, hidden_states = full_run()
     compared = {"style"}
     for segment in range(len(heads[0])):
         rows = recorded[f"rows_segment_{segment}"]
-        close(trace.hidden[-1][segment], recorded[f"last_hidden_segment_{segment}"])
+        close(hidden_states[-1][segment], recorded[f"last_hidden_segment_{segment}"])
         compared |= {f"rows_segment_{segment}", f"last_hidden_segment_{segment}"}
-        for index, hidden in enumerate(trace.hidden):
+        for index, hidden in enumerate(hidden_states):
             close(hidden[segment, rows], recorded[f"hidden_{index}_segment_{segment}"])
             compared.add(f"hidden_{index}_segment_{segment}")
         for name, logits in zip(HEADS, heads, strict=True):
