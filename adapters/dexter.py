@@ -59,7 +59,7 @@ class Dexter:
 
     spec: ClassVar[Spec] = Spec(
         name="dexter",
-        version="1",
+        version="2",
         summary="DExter: diffusion over tempo, timing, articulation, dynamics and pedal of every note.",
         parameters=DexterParameters,
         paper="Zhang et al., DExter: Learning and Controlling Performance Expression with Diffusion Models, "

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
+from score_to_audio.seeding import generator
 from score_to_audio.types import Performance, Score
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class VirtuosoNet:
 
     spec: ClassVar[Spec] = Spec(
         name="virtuosonet",
-        version="1",
+        version="2",
         summary="Hierarchical recurrent network; tempo, dynamics, articulation and both pedals.",
         parameters=VirtuosoNetParameters,
         paper="Jeong et al., VirtuosoNet: A Hierarchical RNN-based System for Modeling Expressive Piano "
@@ -161,7 +162,7 @@ class VirtuosoNet:
 
         sizes, choice = self._model.network.sizes, self._parameters.style
         if choice == "sampled":
-            return torch.randn(sizes.style, generator=torch.Generator().manual_seed(seed))
+            return torch.randn(sizes.style, generator=generator(seed))
         if choice not in ("official", "zero"):
             return self._style_of(Path(choice).expanduser(), score, notes)
         official = OFFICIAL_STYLES.get(sizes.inputs, ())

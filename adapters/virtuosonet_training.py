@@ -48,6 +48,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
 from score_to_audio.formats.matches import pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.seeding import generator
 
 LAST, BEST, CURVE = "last.pt", "best.pt", "curve.csv"
 """Files of a training: the last checkpoint, the best one, and the history."""
@@ -179,7 +180,7 @@ def _start(
     statistics = new_statistics(prepared.examples)
     sizes = NetworkSizes(inputs=input_width(statistics), **config.network.model_dump())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)  # modules take no generator
+        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
         return VirtuosoNetwork(sizes), statistics
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from renderers.dexter.network import Denoiser, ProjectedCondition
+from score_to_audio.seeding import generator
 
 SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
 
@@ -172,5 +173,4 @@ def denormalise(x: Tensor, means: Tensor, stds: Tensor) -> Tensor:
 
 def window_noise(seed: int, window: int, shape: tuple[int, ...], draws: int) -> Tensor:
     """[draws, *shape] standard normal noise of one window, independent of the other windows of its batch."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + window)
-    return torch.randn((draws, *shape), generator=generator)
+    return torch.randn((draws, *shape), generator=generator(seed, window))
