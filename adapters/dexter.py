@@ -1,5 +1,4 @@
-"""The renderer ``dexter``: binds the diffusion model of ``renderers.dexter`` to scores, options and
-checkpoints."""
+"""The renderer ``dexter``: binds ``renderers.dexter`` to scores, options and checkpoints."""
 
 from __future__ import annotations
 

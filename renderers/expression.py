@@ -177,8 +177,7 @@ def ceiling(humans: Sequence[Expression]) -> dict[str, float]:
 
 
 def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """Standard deviation within the piece relative to the humans' mean standard deviation; nan where no human
-    varies."""
+    """Standard deviation relative to the mean standard deviation of the humans; nan where no human varies."""
     ratios = {}
     for name in MEASURES:
         human_std = nan_average([_std(getattr(human, name)) for human in humans])

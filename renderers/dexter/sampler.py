@@ -160,8 +160,7 @@ def noised(codec: Tensor, step: int, s: Schedule, noise: Tensor) -> Tensor:
 
 
 def transfer_steps(s: Schedule, share: float) -> tuple[int, list[int]]:
-    """(step at which the source is noised, steps that remove the noise) for ``share`` 0..1 of the
-    diffusion."""
+    """(step at which the source is noised, steps that denoise it) for ``share`` 0..1 of the diffusion."""
     start = int((len(s) - 1) * share)
     return start, list(range(start - 1, -1, -1))
 
