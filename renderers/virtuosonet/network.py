@@ -83,18 +83,12 @@ class GroupIndices:
 class EncodedScore:
     """The hidden states of the score encoder."""
 
-    embedded: Tensor
-    """[T, note]"""
     note_rnn: Tensor
     """[T, 2 note]"""
     voice_rnn: Tensor
     """[T, 2 voice]"""
-    beat_nodes: Tensor
-    """[B, 2 (note + voice)]"""
     beat: Tensor
     """[B, 2 beat]"""
-    measure_nodes: Tensor
-    """[M, 2 beat]"""
     measure: Tensor
     """[M, 2 measure]"""
     groups: GroupIndices
@@ -167,7 +161,7 @@ class ScoreEncoder(nn.Module):
         beat = run_gru(self.beat_rnn, beat_nodes, None)
         measure_nodes = self.measure_attention(beat, groups.measure_of_beat(), groups.measures)
         measure = run_gru(self.measure_rnn, measure_nodes, None)
-        return EncodedScore(embedded, note_rnn, voice_rnn, beat_nodes, beat, measure_nodes, measure, groups)
+        return EncodedScore(note_rnn, voice_rnn, beat, measure, groups)
 
 
 def _bidirectional(inputs: int, hidden: int, layers: int) -> nn.GRU:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.m2m import read_checkpoint
 from renderers.m2m import official, sampling, tokens
@@ -32,6 +32,7 @@ from tests.parity.golden_files import (
     load_arrays,
     load_cases,
     load_config,
+    module_outputs,
     salt,
 )
 from tests.parity.reference import m2m as published
@@ -99,22 +100,13 @@ def test_forward_tiny() -> None:
 
 def traced(module: M2MNetwork, *inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
     """Logits, hidden states "hidden_0" (of the embeddings) on, and attentions "attention_0" on."""
-    states: dict[str, Tensor] = {}
     bert = module.bert.bert
-
-    def keep_embeddings(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        states["hidden_0"] = output
-
-    def keep_layer(layer: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]) -> None:
-        index = layers.index(layer)
-        states[f"hidden_{index + 1}"], states[f"attention_{index}"] = output
-
-    layers = list(bert.encoder.layer)
-    hooks = [bert.embeddings.register_forward_hook(keep_embeddings)]
-    hooks += [layer.register_forward_hook(keep_layer) for layer in layers]
-    logits = module(*inputs)
-    for hook in hooks:
-        hook.remove()
+    layers = {str(index): layer for index, layer in enumerate(bert.encoder.layer)}
+    with module_outputs({"embeddings": bert.embeddings, **layers}) as outputs:
+        logits = module(*inputs)
+    states = {"hidden_0": outputs.pop("embeddings")}
+    for index, (hidden, attention) in outputs.items():
+        states |= {f"hidden_{int(index) + 1}": hidden, f"attention_{index}": attention}
     return logits, states
 
 
