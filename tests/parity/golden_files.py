@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,3 +94,22 @@ def fill(module: nn.Module, salt: str) -> None:
         if torch.is_floating_point(tensor):
             state[name] = torch.from_numpy(golden_values(name, tuple(tensor.shape), salt)).to(tensor)
     module.load_state_dict(state)
+
+
+@contextmanager
+def module_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
+    """The latest output of each module in a pass within the block, by the given names."""
+    outputs: dict[str, Any] = {}
+
+    def recording(name: str) -> Callable[[nn.Module, object, Any], None]:
+        def record(_module: nn.Module, _inputs: object, output: Any) -> None:
+            outputs[name] = output
+
+        return record
+
+    hooks = [module.register_forward_hook(recording(name)) for name, module in modules.items()]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -19,7 +19,6 @@ from renderers.m2m import official, sampling, tokens
 from renderers.m2m.network import (
     FEATURES,
     HEADS,
-    EncoderTrace,
     M2MNetwork,
     NetworkConfig,
     config_from_tensors,
@@ -33,6 +32,7 @@ from tests.parity.golden_files import (
     load_arrays,
     load_cases,
     load_config,
+    module_outputs,
     salt,
 )
 from tests.parity.reference import m2m as published
@@ -85,28 +85,39 @@ def ids(array: NDArray[Any]) -> Tensor:
 
 def test_forward_tiny() -> None:
     recorded = load_arrays(FOLDER / "forward_tiny.npz")
-    trace = EncoderTrace([], [])
-    heads = network("tiny")(
-        ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"]), trace
+    heads, states = traced(
+        network("tiny"), ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"])
     )
     compared = {"tokens", "mask", "style"}
     for name, logits in zip(HEADS, heads, strict=True):
         close(logits, recorded[f"logits_{name}"])
         compared.add(f"logits_{name}")
-    for kind, states in (("hidden", trace.hidden), ("attention", trace.attention)):
-        for index, state in enumerate(states):
-            close(state, recorded[f"{kind}_{index}"])
-            compared.add(f"{kind}_{index}")
+    for name, state in states.items():
+        close(state, recorded[name])
+        compared.add(name)
     assert compared == set(recorded)
 
 
+def traced(module: M2MNetwork, *inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
+    """Logits, hidden states "hidden_0" (of the embeddings) on, and attentions "attention_0" on."""
+    bert = module.bert.bert
+    layers = {str(index): layer for index, layer in enumerate(bert.encoder.layer)}
+    with module_outputs({"embeddings": bert.embeddings, **layers}) as outputs:
+        logits = module(*inputs)
+    states = {"hidden_0": outputs.pop("embeddings")}
+    for index, (hidden, attention) in outputs.items():
+        states |= {f"hidden_{int(index) + 1}": hidden, f"attention_{index}": attention}
+    return logits, states
+
+
 @cache
-def full_run() -> tuple[list[Tensor], EncoderTrace]:
-    """Logits of the merged piece's segments, all in one batch."""
+def full_run() -> tuple[tuple[Tensor, Tensor, Tensor], list[Tensor]]:
+    """Logits and hidden states of the merged piece's segments, all in one batch."""
     recorded, segments = load_arrays(FOLDER / "forward_full.npz"), merged_segments()
-    trace = EncoderTrace([], [])
-    styles = torch.full((len(segments[0]),), int(recorded["style"]))
-    return list(network("full")(*segments, styles, trace)), trace
+    logits, states = traced(
+        network("full"), *segments, torch.full((len(segments[0]),), int(recorded["style"]))
+    )
+    return logits, [states[f"hidden_{index}"] for index in range(CONFIG["full"]["num_hidden_layers"] + 1)]
 
 
 def merged_segments() -> tuple[Tensor, Tensor]:
@@ -116,13 +127,13 @@ def merged_segments() -> tuple[Tensor, Tensor]:
 
 def test_forward_full() -> None:
     recorded = load_arrays(FOLDER / "forward_full.npz")
-    heads, trace = full_run()
+    heads, hidden_states = full_run()
     compared = {"style"}
     for segment in range(len(heads[0])):
         rows = recorded[f"rows_segment_{segment}"]
-        close(trace.hidden[-1][segment], recorded[f"last_hidden_segment_{segment}"])
+        close(hidden_states[-1][segment], recorded[f"last_hidden_segment_{segment}"])
         compared |= {f"rows_segment_{segment}", f"last_hidden_segment_{segment}"}
-        for index, hidden in enumerate(trace.hidden):
+        for index, hidden in enumerate(hidden_states):
             close(hidden[segment, rows], recorded[f"hidden_{index}_segment_{segment}"])
             compared.add(f"hidden_{index}_segment_{segment}")
         for name, logits in zip(HEADS, heads, strict=True):
