@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from synthesizers.sampled_piano.instrument import Instrument, Recordings
 
 GAIN = 0.28
-"""On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
+"""Factor with which the densest music stays below -1 dBTP (docs/sampled-piano.md)."""
 DECLICK = 19
-"""Samples (0.4 ms) over which a recording is faded in after the silence that the codec was given."""
+"""Samples (0.4 ms) over which a recording fades in after the silence that precedes it in its file."""
 
 
 class SampledPianoParameters(Parameters):
@@ -81,7 +81,7 @@ def _gain_to_ceiling(performance: Performance, recordings: Recordings) -> float:
 
 @cache
 def bundled_recordings() -> Recordings:
-    """One per process, so that recordings are decoded once."""
+    """One object per process, so that recordings are decoded once."""
     from synthesizers.sampled_piano.instrument import Recordings
 
     return Recordings(bundled_instrument())
@@ -99,7 +99,7 @@ def bundled_instrument() -> Instrument:
     notes, noises = index["notes"], index["release_noises"]
 
     def table(name: str) -> NDArray[np.float64]:
-        """[K, S]; the strongest has no next, so its coherence is not a number."""
+        """[K, S]; nan for the coherence of the strongest, which has no next."""
         return np.array([note.get(name, np.nan) for note in notes], np.float64).reshape(-1, strengths)
 
     lead: int = index["codec_lead"]
