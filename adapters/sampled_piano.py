@@ -58,24 +58,29 @@ class SampledPiano:
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
-        from synthesizers.limiter import limit_peaks, with_progress
-        from synthesizers.sampled_piano.mixing import play
+        from synthesizers.limiter import with_progress
 
-        recordings = bundled_recordings()
-        gain = GAIN
-        if self._parameters.normalize:
-            gain *= _gain_to_ceiling(performance, recordings)
-        blocks = play(performance, recordings, gain=gain)
-        stream = limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
-        return with_progress(stream, performance.end)
+        gain = GAIN * _gain_to_ceiling(performance) if self._parameters.normalize else GAIN
+        return with_progress(played(performance, gain), performance.end)
 
 
-def _gain_to_ceiling(performance: Performance, recordings: Recordings) -> float:
+def played(performance: Performance, gain: float = GAIN) -> AudioStream:
+    """The performance with its peaks limited, without reports of progress."""
+    from synthesizers.limiter import limit_peaks
+    from synthesizers.sampled_piano.mixing import play
+
+    recordings = bundled_recordings()
+    blocks = play(performance, recordings, gain=gain)
+    return limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
+
+
+def _gain_to_ceiling(performance: Performance) -> float:
     from synthesizers.levels import true_peak
     from synthesizers.limiter import CEILING
     from synthesizers.sampled_piano.mixing import play
 
-    peak = max((true_peak(block) for block in play(performance, recordings, gain=GAIN)), default=0.0)
+    blocks = play(performance, bundled_recordings(), gain=GAIN)
+    peak = max(map(true_peak, blocks), default=0.0)
     return CEILING / peak if peak else 1.0
 
 

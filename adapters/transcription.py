@@ -21,11 +21,11 @@ from score_to_audio.errors import InputError
 from score_to_audio.types import SOFT, SUSTAIN, Controls, Performance, Waveform
 
 PEDAL_PITCHES = {-SUSTAIN: SUSTAIN, -SOFT: SOFT}
-"""How transkun numbers pedals among its events."""
+"""The numbers of pedals among transkun's events."""
 
 
 def transcribe(waveform: Waveform) -> Performance:
-    """What transkun hears: notes as long as their keys are held, and pedals as 127 (down) and 0 (up).
+    """Notes as long as their keys are held, and pedals as 127 (down) and 0 (up).
 
     Raises ``InputError`` where transkun is not installed.
     """
@@ -78,16 +78,16 @@ def _model() -> Any:
 
 @contextmanager
 def _loadable_torchaudio() -> Iterator[None]:
-    """While torchaudio cannot be imported (its Linux build needs CUDA libraries), a stand-in for the one
-    function that transkun calls; the weights hold the same matrix and overwrite what it returns."""
+    """Where torchaudio cannot be imported (its Linux build needs CUDA libraries), replaces the one function
+    that transkun calls; the weights contain the same matrix and overwrite its result."""
     try:
         import torchaudio.functional  # noqa: F401
     except (ImportError, OSError):
         before = {name: module for name, module in sys.modules.items() if _is_torchaudio(name)}
-        stand_in = ModuleType("torchaudio")
-        stand_in.functional = ModuleType("torchaudio.functional")  # type: ignore[attr-defined]
-        stand_in.functional.melscale_fbanks = _empty_filterbank
-        sys.modules["torchaudio"] = stand_in
+        replacement = ModuleType("torchaudio")
+        replacement.functional = ModuleType("torchaudio.functional")  # type: ignore[attr-defined]
+        replacement.functional.melscale_fbanks = _empty_filterbank
+        sys.modules["torchaudio"] = replacement
         try:
             yield
         finally:
