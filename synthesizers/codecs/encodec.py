@@ -7,11 +7,11 @@ the package ``encodec``, whose parameter names are those of audiocraft's checkpo
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, log2, prod
 from types import ModuleType
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from score_to_audio.imports import importable_torchaudio
 from synthesizers.codecs.windows import regular_blocks, windowed
 
 BLOCK_FRAMES = 250
@@ -313,28 +314,12 @@ def name_in_transformers(name: str) -> str:
 # ------------------------------------------------------------------------------------ the package
 
 
+@cache
 def encodec_packages() -> tuple[ModuleType, ModuleType]:
-    """``encodec.modules`` and ``encodec.quantization``.
-
-    ``import encodec`` imports torchaudio, which is not used here, and whose published Linux binary cannot be
-    loaded beside a torch without CUDA. Where that fails, an empty module replaces it during this import.
-    """
-    if "encodec.modules" not in sys.modules and not _torchaudio_loads():
-        sys.modules["torchaudio"] = ModuleType("torchaudio")
-        try:
-            import encodec.modules
-            import encodec.quantization
-        finally:
-            del sys.modules["torchaudio"]
-    import encodec.modules
-    import encodec.quantization
+    """``encodec.modules`` and ``encodec.quantization``, which need no torchaudio although ``encodec``
+    does."""
+    with importable_torchaudio():
+        import encodec.modules
+        import encodec.quantization
 
     return encodec.modules, encodec.quantization
-
-
-def _torchaudio_loads() -> bool:
-    try:
-        import torchaudio  # noqa: F401
-    except (ImportError, OSError):
-        return False
-    return True
