@@ -58,6 +58,26 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         return {name: archive[name] for name in archive.files}
 
 
+class Recording:
+    """The arrays of an ``.npz`` file, and which of them a test has used."""
+
+    def __init__(self, path: Path) -> None:
+        self.arrays, self.used = load_arrays(path), set[str]()
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        self.used.add(name)
+        return self.arrays[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def named(self, prefix: str) -> list[str]:
+        return [name for name in self.arrays if name.startswith(prefix)]
+
+    def check_complete(self) -> None:
+        assert self.used == set(self.arrays), "an array that nothing checks"
+
+
 def salt(config: Mapping[str, Any]) -> str:
     """What the weights of a folder are filled with: said by its configuration, else by the environment."""
     return str(config.get("salt", os.environ.get("SCORE_TO_AUDIO_GOLDEN_SALT", "open")))
