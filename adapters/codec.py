@@ -88,10 +88,10 @@ def prepared(codec: Codec, sound: Waveform) -> NDArray[np.float32]:
     """[samples] mono at the codec's sample rate: mean over channels, then windowed-sinc resampling."""
     import torch
 
-    from synthesizers.codecs.resampling import resample
+    from score_to_audio.formats.resampling import SincFilter, resample
 
-    mono = torch.from_numpy(sound.samples).mean(dim=0)
-    return np.asarray(resample(mono, sound.sample_rate, codec.config.sample_rate).numpy())
+    mono = Waveform(torch.from_numpy(sound.samples).mean(dim=0)[None].numpy(), sound.sample_rate)
+    return resample(mono, codec.config.sample_rate, method=SincFilter()).samples[0]
 
 
 def device_of(codec: Codec) -> str:
@@ -143,13 +143,13 @@ def _build(
     """
     import torch
 
-    from synthesizers.codecs.encodec import Codec, fold_weight_norm
+    from score_to_audio.weights import shape_differences, shapes_of
+    from synthesizers.codecs.encodec import Codec, remove_weight_norm
 
     with torch.device("meta"):
         codec = Codec(config)
-    expected = {published_name(name): tuple(tensor.shape) for name, tensor in codec.state_dict().items()}
-    found_shapes = {name: tuple(tensor.shape) for name, tensor in read().items()}
-    if differences := shape_differences(expected, found_shapes):
+    expected = {published_name(name): shape for name, shape in shapes_of(codec.state_dict()).items()}
+    if differences := shape_differences(expected, shapes_of(read())):
         raise InputError(f"{path}: does not fit its configuration: it {differences}")
     groups: dict[str, list[str]] = {}
     for name in codec.state_dict():
@@ -158,23 +158,8 @@ def _build(
         found = read()
         part = {name: found[published_name(name)].to(device, torch.float32, copy=True) for name in names}
         codec.load_state_dict(part, strict=False, assign=True)
-    fold_weight_norm(codec)
+    remove_weight_norm(codec)
     return codec.requires_grad_(False)
-
-
-def shape_differences(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
-) -> str | None:
-    """What follows "it" where a checkpoint's names and shapes are not the expected ones: the first five."""
-    differences = [f"lacks {name} {shape}" for name, shape in expected.items() if name not in found]
-    differences += [f"has an unknown {name} {shape}" for name, shape in found.items() if name not in expected]
-    differences += [
-        f"has {name} as {found[name]}, not {shape}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
-    return "; ".join(differences[:5]) + more if differences else None
 
 
 def _audiocraft_content(path: Path) -> dict[str, Any]:

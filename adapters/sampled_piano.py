@@ -58,7 +58,7 @@ class SampledPiano:
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
-        from synthesizers.limiter import finished
+        from synthesizers.limiter import limit_peaks, with_progress
         from synthesizers.sampled_piano.mixing import play
 
         recordings = bundled_recordings()
@@ -66,7 +66,8 @@ class SampledPiano:
         if self._parameters.normalize:
             gain *= _gain_to_ceiling(performance, recordings)
         blocks = play(performance, recordings, gain=gain)
-        return finished(blocks, sample_rate=recordings.instrument.sample_rate, seconds=performance.end)
+        stream = limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
+        return with_progress(stream, performance.end)
 
 
 def _gain_to_ceiling(performance: Performance, recordings: Recordings) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,11 +18,11 @@ class ScorePlaybackParameters(Parameters):
     """Options of the renderer ``score``."""
 
     default_tempo: float = Field(
-        100.0, ge=20, le=400, description="Quarter notes per minute until the score says how fast it goes."
+        100.0, ge=20, le=400, description="Quarter notes per minute where the score has no tempo."
     )
     speed: float = Field(1.0, ge=0.25, le=4, description="Times every written tempo; 0.5 is half as fast.")
     default_dynamic: Literal["ppp", "pp", "p", "mp", "mf", "f", "ff", "fff"] = Field(
-        "mf", description="How loud it is until the score says so."
+        "mf", description="Dynamic before the first mark."
     )
     softest: int = Field(16, ge=1, le=127, description="MIDI velocity of ppp.")
     loudest: int = Field(
@@ -46,17 +46,13 @@ class ScorePlayback:
     )
 
     def __init__(
-        self,
-        parameters: ScorePlaybackParameters,
-        *,
-        checkpoints: Mapping[str, Checkpoint],
-        device: str,
+        self, parameters: ScorePlaybackParameters, *, checkpoints: Mapping[str, Checkpoint], device: str
     ) -> None:
         self._parameters = parameters
 
     def render(self, score: Score, *, seed: int) -> Performance:
-        """The score as written; the seed changes nothing."""
-        from renderers.score_playback import play
+        """The score as written; the seed has no effect."""
+        from renderers.score_playback import render
 
         parsed = score.parsed
         pitch = parsed.notes.pitch
@@ -64,9 +60,6 @@ class ScorePlayback:
             log.warning(
                 "%s: %d notes lie outside of the piano's A0 to C8 and are left out", score.path, beyond
             )
-        return play(parsed, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        options = self._parameters.model_dump()
-        start = options.pop("trill_start")
-        return {**options, "upper_start": None if start == "auto" else start == "upper"}
+        options = self._parameters.model_dump(exclude={"trill_start"})
+        start = self._parameters.trill_start
+        return render(parsed, **options, upper_start=None if start == "auto" else start == "upper")

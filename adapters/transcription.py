@@ -31,7 +31,7 @@ def transcribe(waveform: Waveform) -> Performance:
     """
     import torch
 
-    from score_to_audio.formats.audio import resample
+    from score_to_audio.formats.resampling import resample
 
     model = _model()
     samples = resample(waveform, model.fs).samples.T

@@ -1,9 +1,9 @@
-"""How a performance shapes its score, and how well one performance's shape agrees with that of others.
+"""Measures of expression: how a performance shapes its score, and how far it agrees with other performances.
 
-The four attributes are those of partitura's performance codec and of the literature on expressive performance
-(Cancino-Chacón et al., "Computational models of expressive music performance", Frontiers in Digital
-Humanities 5, 2018): velocity, beat period, articulation and pedal. The measure of agreement is Pearson's
-correlation, within a piece, of a performance with the mean of several human ones.
+The attributes are those of partitura's performance codec and of the literature (Cancino-Chacón et al.,
+"Computational models of expressive music performance", Frontiers in Digital Humanities 5, 2018): velocity,
+beat period, articulation and pedal. Agreement is Pearson's correlation, within a piece, of a performance with
+the mean of several human performances.
 """
 
 from __future__ import annotations
@@ -15,63 +15,64 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.metre import beats
+from renderers.meter import beats
+from renderers.tempo import TimeMap
 from renderers.voices import is_grace, voice_numbers
 from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 
 Floats = NDArray[np.float64]
 
 PEDAL_PLACES = 8
-"""Places in a beat at which the pedal is read."""
+"""Positions per beat at which the pedal is sampled."""
 
 NEIGHBOURHOOD = 4
 """Chords of the voice before and after a note that count as its neighbours."""
 
 LOCAL_BEATS = 4
-"""Beats before and after a beat that make up its surroundings."""
+"""Beats on either side that the local beat period is relative to."""
 
 FEWEST = 5
-"""Values that a correlation needs at least; with fewer it is not defined (nan)."""
+"""Smallest number of values for a correlation; with fewer the result is nan."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What of a score the measures need; made once per score."""
+    """The parts of a score that the measures need; made once per score."""
 
     index: Mapping[str, int]
-    """Id of a score note -> its place among the N notes."""
+    """Id of a score note -> its index among the N notes."""
     onset: Floats
     """[N] quarter notes."""
     duration: Floats
     """[N] quarter notes."""
     plain: NDArray[np.bool_]
-    """[N] True for the notes whose onsets carry the time: no grace notes, arpeggios or ornaments."""
+    """[N] True for notes whose onsets show the tempo: no grace notes, arpeggios or ornaments."""
     chord: NDArray[np.int64]
-    """[N] number of the chord (notes of one voice and onset); in order of (voice, onset)."""
+    """[N] index of the chord (notes of one voice and onset), ordered by (voice, onset)."""
     chord_voice: NDArray[np.int64]
     """[K] voice of each chord."""
     beats: Floats
-    """[B + 1] quarter notes; the last one ends the score."""
+    """[B + 1] quarter notes; the last one is the end of the score."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """The shape of a performance; nan where it says nothing, such as for notes that were not played."""
+    """The measures of a performance; nan where they are undefined, for instance for notes not played."""
 
     velocity: Floats
     """[N] MIDI velocity of each score note."""
     relative_velocity: Floats
-    """[N] velocity less the mean of its neighbours in the voice."""
+    """[N] velocity minus the mean of its neighbours in the voice."""
     beat_period: Floats
     """[B] log2 of seconds per quarter note in each beat."""
     local_beat_period: Floats
-    """[B] the same less its mean over the surrounding beats."""
+    """[B] beat period minus its mean over the surrounding beats."""
     articulation: Floats
-    """[N] log2 of the played to the notated length."""
+    """[N] log2 of the ratio of played to notated length."""
     pedal: Floats
     """[B, ``PEDAL_PLACES``] sustain pedal, 0..1."""
     pedal_within_beat: Floats
-    """[B, ``PEDAL_PLACES``] the same less its mean over the beat."""
+    """[B, ``PEDAL_PLACES``] pedal minus its mean over the beat."""
 
 
 MEASURES = tuple(Expression.__dataclass_fields__)
@@ -106,25 +107,26 @@ def grid(score: ParsedScore) -> Grid:
 
 
 def measure(score: Grid, performance: Performance) -> Expression:
-    """The shape of a performance. It needs ``score_ids``; raises ``ValueError`` without.
+    """The measures of a performance. Raises ``ValueError`` for one without ``score_ids``.
 
-    - velocity: of the note (of an ornament's first).
-    - relative velocity: less the mean of the mean velocities of the chords before and after in the voice
-      (``NEIGHBOURHOOD`` chords on either side).
-    - beat period: the beats' times are read off a line through the performed onsets of the score's onsets
-      (median of the notes struck there; partitura's codec takes the mean); onsets out of order are left
-      out, as few as possible. log2, as tempo is heard in proportions.
-    - local beat period: less the mean over ``LOCAL_BEATS`` beats on either side and itself.
+    - velocity: of the note (of an ornament's first note).
+    - relative velocity: minus the mean of the mean velocities of ``NEIGHBOURHOOD`` chords of the voice on
+      either side.
+    - beat period: beat times are interpolated between the performed times of score onsets (the median over
+      the notes struck there; partitura's codec takes the mean), without the fewest onsets that are out of
+      order. log2, because tempo is perceived in proportions.
+    - local beat period: minus the mean over the beat and ``LOCAL_BEATS`` beats on either side.
     - articulation: log2(key-down time / (notated duration x seconds per quarter at the onset)), as
-      ``articulation_log`` of partitura's ``encode_performance``. Grace notes have none.
-    - pedal: CC64 / 127 at ``PEDAL_PLACES`` equidistant places of each beat; within the beat: less its
-      mean over the beat, so that it says when in a beat the pedal moves and not how much there is.
-    """
+      ``articulation_log`` of partitura's ``encode_performance``. Undefined for grace notes.
+    - pedal: CC64 / 127 at ``PEDAL_PLACES`` equidistant positions of each beat.
+    - pedal within the beat: minus the mean over the beat, which shows when the pedal moves, not how deep it
+      is."""
     played = _by_score_note(score, performance)
     quarters, seconds = _performed_onsets(score, played)
     if len(quarters) < 2:
         raise ValueError("a performance needs two score onsets at least to have a tempo")
-    beat_times = _line(score.beats, quarters, seconds)
+    times = TimeMap(quarters, seconds)
+    beat_times = times.to_seconds(score.beats)
     covered = (score.beats[:-1] >= quarters[0] - 1e-9) & (score.beats[1:] <= quarters[-1] + 1e-9)
     period = np.where(covered, np.diff(beat_times) / np.diff(score.beats), np.nan)
     beat_period = np.log2(period)
@@ -135,14 +137,14 @@ def measure(score: Grid, performance: Performance) -> Expression:
         relative_velocity=velocity - _around(score, velocity),
         beat_period=beat_period,
         local_beat_period=beat_period - moving_mean(beat_period, LOCAL_BEATS),
-        articulation=_articulation(score, played, quarters, seconds),
+        articulation=_articulation(score, played, times),
         pedal=pedal,
         pedal_within_beat=pedal - pedal.mean(axis=1, keepdims=True),
     )
 
 
 def performed_onsets(score: Grid, performance: Performance) -> tuple[Floats, Floats]:
-    """Onsets of the score (quarters) and when they were played (seconds): the line that beats are read off.
+    """Score onsets (quarter notes) and when they were played (seconds), between which beats are interpolated.
 
     Both strictly increasing, possibly empty. Raises ``ValueError`` for a performance without ``score_ids``.
     """
@@ -150,7 +152,7 @@ def performed_onsets(score: Grid, performance: Performance) -> tuple[Floats, Flo
 
 
 def mean_expression(expressions: Sequence[Expression]) -> Expression:
-    """Of several performances, value by value; nan where none of them has one."""
+    """The mean over performances, value by value; nan where all are nan."""
     return _combined(expressions, _nanmean)
 
 
@@ -165,36 +167,31 @@ def agreement(one: Expression, other: Expression) -> dict[str, float]:
 
 
 def ceiling(humans: Sequence[Expression]) -> dict[str, float]:
-    """How far humans agree: the mean over humans of each one's agreement with the mean of the others.
-
-    nan for fewer than two.
-    """
+    """The mean over humans of each one's agreement with the mean of the others; nan for fewer than two."""
     if len(humans) < 2:
         return dict.fromkeys(MEASURES, float("nan"))
-    each = [
+    agreements = [
         agreement(human, mean_expression([*humans[:i], *humans[i + 1 :]])) for i, human in enumerate(humans)
     ]
-    return {name: nan_average([one[name] for one in each]) for name in MEASURES}
+    return {name: nan_average([one[name] for one in agreements]) for name in MEASURES}
 
 
 def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """Standard deviation within the piece relative to the mean of the humans' own; 1 is as lively as a human.
-
-    nan where no human varies, such as the pedal where nobody used it.
-    """
+    """Standard deviation within the piece relative to the humans' mean standard deviation; nan where no human
+    varies."""
     ratios = {}
     for name in MEASURES:
-        human = nan_average([_std(getattr(one_of_them, name)) for one_of_them in humans])
-        ratios[name] = _std(getattr(one, name)) / human if human > 0 else float("nan")
+        human_std = nan_average([_std(getattr(human, name)) for human in humans])
+        ratios[name] = _std(getattr(one, name)) / human_std if human_std > 0 else float("nan")
     return ratios
 
 
 def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """How far the values of a measure, taken as a set, are from those of humans.
+    """The distance between the distributions of a measure's values, wherever in the piece they occur.
 
-    The 1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) between the values of the one
-    and those of all humans together, in standard deviations of the latter: 0 is the same distribution,
-    wherever in the piece the values occur. nan where humans do not vary or either has fewer than ``FEWEST``.
+    The 1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) to the values of all humans
+    together, in standard deviations of the latter. nan where humans do not vary or either side has fewer than
+    ``FEWEST`` values.
     """
     from scipy.stats import wasserstein_distance
 
@@ -208,10 +205,10 @@ def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict
 
 
 def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """The share of values that lie between the least and the greatest of the humans' at the same place.
+    """The share of values between the lowest and the highest human value at the same place.
 
-    Of n humans who play alike, another's would do so with probability (n - 1) / (n + 1). nan for fewer than
-    two humans, or where nothing can be compared.
+    Expected for another human like the n given ones: (n - 1) / (n + 1). nan for fewer than two humans, or
+    where nothing can be compared.
     """
     shares = {}
     for name in MEASURES:
@@ -226,8 +223,8 @@ def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, flo
 
 
 def correlation(a: Floats, b: Floats) -> float:
-    """Pearson's r of the entries that are finite in both; 0 where one is constant, for it then says nothing
-    about the other; nan for fewer than ``FEWEST`` entries."""
+    """Pearson's r over the entries that are finite in both: 0 where either is constant, nan for fewer than
+    ``FEWEST`` entries."""
     both = np.isfinite(a) & np.isfinite(b)
     if both.sum() < FEWEST:
         return float("nan")
@@ -242,36 +239,36 @@ def nan_average(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-# --------------------------------------------------------------------------------------------- the parts
+# -------------------------------------------------------------------------------------- parts of a measure
 
 
 def _by_score_note(score: Grid, performance: Performance) -> Floats:
     """[N, 3] onset, offset, velocity of each score note; nan where it was not played.
 
-    Of several notes for one (an ornament), the first onset, its velocity, and the last offset.
+    For an ornament: onset and velocity of its first note, and the last offset.
     """
     if performance.score_ids is None:
         raise ValueError("the performance does not say which score note is behind each of its notes")
-    place = np.array([score.index.get(name, -1) for name in performance.score_ids], np.int64)
-    known = np.flatnonzero(place >= 0)[::-1]
+    index = np.array([score.index.get(name, -1) for name in performance.score_ids], np.int64)
+    known = np.flatnonzero(index >= 0)[::-1]
     played = np.full((len(score.onset), 3), np.nan)
     # Assigned from the last to the first, so that the first note of an ornament stays.
-    played[place[known], 0] = performance.onset[known]
-    played[place[known], 2] = performance.velocity[known]
+    played[index[known], 0] = performance.onset[known]
+    played[index[known], 2] = performance.velocity[known]
     last = np.full(len(score.onset), -np.inf)
-    np.maximum.at(last, place[known], performance.offset[known])
+    np.maximum.at(last, index[known], performance.offset[known])
     played[:, 1] = np.where(np.isfinite(last), last, np.nan)
     return played
 
 
 def _performed_onsets(score: Grid, played: Floats) -> tuple[Floats, Floats]:
-    """Score onsets (quarters) and when they were played (seconds), both strictly increasing."""
+    """As ``performed_onsets``, from the result of ``_by_score_note``."""
     usable = score.plain & np.isfinite(played[:, 0])
     order = np.lexsort((played[usable, 0], score.onset[usable]))
     quarters, seconds = score.onset[usable][order], played[usable, 0][order]
     first = np.flatnonzero(np.r_[True, np.diff(quarters) > 1e-9]) if len(quarters) else np.zeros(0, np.int64)
     after = np.r_[first[1:], len(quarters)]
-    # The median: one hand's wrong note must not move the beat.
+    # The median, because one wrong note must not move the beat.
     median = (seconds[(first + after - 1) // 2] + seconds[(first + after) // 2]) / 2
     kept = _longest_increasing(median)
     return quarters[first][kept], median[kept]
@@ -295,24 +292,15 @@ def _longest_increasing(values: Floats) -> NDArray[np.int64]:
     return np.array(kept[::-1], np.int64)
 
 
-def _line(x: Floats, knots: Floats, values: Floats) -> Floats:
-    """Linear interpolation, extended beyond the ends by the first and the last piece."""
-    piece = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
-    slope = np.diff(values) / np.diff(knots)
-    return np.asarray(values[piece] + (x - knots[piece]) * slope[piece])
-
-
-def _articulation(score: Grid, played: Floats, quarters: Floats, seconds: Floats) -> Floats:
-    piece = np.clip(np.searchsorted(quarters, score.onset + 1e-9, side="right") - 1, 0, len(quarters) - 2)
-    period = (np.diff(seconds) / np.diff(quarters))[piece]
-    notated = score.duration * period
+def _articulation(score: Grid, played: Floats, times: TimeMap) -> Floats:
+    notated = score.duration * times.beat_period(score.onset + 1e-9)
     held = played[:, 1] - played[:, 0]
     known = np.isfinite(held) & (held > 0) & (notated > 0)
     return np.log2(np.where(known, held, np.nan) / np.where(known, notated, 1.0))
 
 
 def _around(score: Grid, velocity: Floats) -> Floats:
-    """[N] mean over the chords before and after in the same voice; nan where the voice has none."""
+    """[N] mean velocity of the neighbouring chords of the voice; nan where there are none."""
     known = np.isfinite(velocity)
     count = np.bincount(score.chord[known], minlength=len(score.chord_voice))
     total = np.bincount(score.chord[known], weights=velocity[known], minlength=len(score.chord_voice))
@@ -329,10 +317,10 @@ def _around(score: Grid, velocity: Floats) -> Floats:
 
 
 def moving_mean(values: Floats, reach: int) -> Floats:
-    """[B] mean over ``reach`` values on either side and the value itself, nan left out."""
+    """[B] mean over each value and ``reach`` values on either side, ignoring nan."""
     known = np.isfinite(values)
     kernel = np.ones(2 * reach + 1)
-    # "full" and cut to size: "same" would give the kernel's length for short pieces.
+    # The full convolution, cut: mode "same" has the kernel's length where that is longer.
     cut = slice(reach, reach + len(values))
     total = np.convolve(np.where(known, values, 0.0), kernel)[cut]
     count = np.convolve(known.astype(np.float64), kernel)[cut]
@@ -340,7 +328,7 @@ def moving_mean(values: Floats, reach: int) -> Floats:
 
 
 def _pedal(performance: Performance, beat_times: Floats) -> Floats:
-    """[B, ``PEDAL_PLACES``] sustain pedal, 0..1, at places spread evenly over each beat."""
+    """[B, ``PEDAL_PLACES``] sustain pedal, 0..1, at positions spread evenly over each beat."""
     controls = performance.controls
     sustain = controls.number == SUSTAIN
     time, value = controls.time[sustain], controls.value[sustain] / 127.0

@@ -21,6 +21,9 @@ from score_to_audio.wording import brief, reason
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of tensors, by name."""
+
 
 class OpaqueObject:
     """What is left of an object whose class is not loaded: its name, arguments, state and items."""
@@ -198,8 +201,17 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: s
 
     Raises ``InputError`` that lists the first differences; ``source`` is what it calls the file.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if differences := shape_differences(shapes_of(module.state_dict()), shapes_of(tensors)):
+        raise InputError(f"{source}: not a checkpoint of this model: it {differences}")
+    module.load_state_dict(dict(tensors))
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def shape_differences(expected: Shapes, found: Shapes) -> str | None:
+    """The first five differences, as a predicate of which "it", the checkpoint, is the subject."""
     differences = [f"lacks {name} {shape}" for name, shape in expected.items() if name not in found]
     differences += [f"has an unknown {name} {shape}" for name, shape in found.items() if name not in expected]
     differences += [
@@ -207,11 +219,8 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: s
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
-    if differences:
-        shown = "; ".join(differences[:5])
-        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise InputError(f"{source}: not a checkpoint of this model: it {shown}{more}")
-    module.load_state_dict(dict(tensors))
+    more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+    return "; ".join(differences[:5]) + more if differences else None
 
 
 def count_tensors(content: Any) -> tuple[int, int]:

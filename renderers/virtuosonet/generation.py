@@ -1,13 +1,11 @@
-"""From an encoded score and a style vector to a performance, measure by measure, beat by beat, note by note.
+"""The autoregressive decoder: performance features from an encoded score and a style vector.
 
-Everything that does not depend on earlier outputs goes through one matrix product for all steps; what is left
-of a step are products with the hidden state and with the few previous outputs.
-Jeong et al., ISMIR 2019, section 4.3.
+Jeong et al., ISMIR 2019, section 4.3. Contributions that do not depend on earlier outputs are computed by one
+matrix product for all steps; a step multiplies the hidden state and the few previous outputs only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,43 +18,41 @@ from renderers.virtuosonet.network import (
     EncodedScore,
     PerformanceDecoder,
 )
+from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.recurrence import Floats, GruStepper, gru_cell, product
 
-ABSENT = -1e10
-"""Similarity given to outputs that are exactly zero, so that they get no attention."""
+MASKED = -1e10
+"""Similarity of outputs that are exactly zero, which masks them in the attention."""
 
 
 @dataclass(frozen=True)
-class Generated:
-    """A performance as the network gives it, normalised."""
+class DecoderOutputs:
+    """The outputs of the decoder, normalised."""
 
     notes: Floats
     """[T, 11]; columns as ``features.OUTPUT_KEYS``."""
     measures: Floats
     """[M, 2] tempo and velocity of the measures."""
     style: Floats
-    """[encoder] the style vector as the decoder sees it."""
+    """[encoder] the style vector, expanded."""
 
 
-def residual_info(
-    features: Tensor, piece_columns: Sequence[int], tempo_columns: Sequence[int], measures: int
-) -> Tensor:
-    """[M, 8] what is told to the measure decoder directly, from normalised features [T, ...].
-
-    Of the first note ``piece_columns``, and the tempo words of note number m: the first note of measure m
-    was meant, but the weights were trained with this.
-    """
-    of_piece = features[0, list(piece_columns)].expand(measures, -1)
-    note = torch.arange(measures).clamp(max=len(features) - 1)
-    return torch.cat([of_piece, features[note][:, list(tempo_columns)]], dim=1)
+def residual_info(inputs: Tensor, statistics: Statistics, measures: int) -> Tensor:
+    """[M, 8] inputs of the measure decoder, taken from the normalised features [T, columns]: tempo columns of
+    the first note, and the tempo words of note number m (meant was the first note of measure m, but the
+    weights were trained with this)."""
+    of_piece = [*statistics.columns("qpm_primo"), *statistics.columns("tempo_primo")]
+    note = torch.arange(measures).clamp(max=len(inputs) - 1)
+    words = inputs[note][:, list(statistics.columns("tempo"))]
+    return torch.cat([inputs[0, of_piece].expand(measures, -1), words], dim=1)
 
 
 def _linear(layer: nn.Linear) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(layer.weight.detach().numpy().T), layer.bias.detach().numpy()
 
 
-class Generator:
-    """A decoder whose weights no longer change, laid out for generation on the CPU."""
+class PerformanceGenerator:
+    """A decoder with constant weights, prepared for generation on the CPU."""
 
     def __init__(self, decoder: PerformanceDecoder) -> None:
         self._style = decoder.style_vector_expandor
@@ -65,18 +61,18 @@ class Generator:
         self._notes = _NoteWeights(decoder)
 
     @torch.inference_mode()
-    def __call__(self, score: EncodedScore, residuals: Tensor, z: Tensor) -> Generated:
-        """A performance in the style ``z`` [style]; ``residuals`` as ``residual_info``. Deterministic."""
+    def __call__(self, score: EncodedScore, residuals: Tensor, z: Tensor) -> DecoderOutputs:
+        """A performance in the style ``z`` [style]; ``residuals`` from ``residual_info``. Deterministic."""
         style = self._style(z).numpy()
-        with np.errstate(over="ignore"):  # of closed gates, see GruStepper
+        with np.errstate(over="ignore"):  # see GruStepper
             measures = self._measures.generate(score.measure.numpy(), style, residuals.numpy())
             measure = np.concatenate([score.measure.numpy(), measures], axis=1)
             notes = self._generate_notes(score, measure, style)
-        return Generated(notes, measures, style)
+        return DecoderOutputs(notes, measures, style)
 
     def _generate_notes(self, score: EncodedScore, measure: Floats, style: Floats) -> Floats:
         """[T, 11]"""
-        beat_of_note, measure_of_note = score.places.beat.numpy(), score.places.measure.numpy()
+        beat_of_note, measure_of_note = score.groups.beat.numpy(), score.groups.measure.numpy()
         starts = np.flatnonzero(np.diff(beat_of_note, prepend=-1))
         tempo_gates = self._tempos.project(score.beat.numpy(), measure[measure_of_note[starts]], style)
         note_gates = self._notes.project(score, measure, style)
@@ -100,7 +96,7 @@ class Generator:
 
 
 class _MeasureWeights:
-    """Tempo and velocity of measures, from those of the measure before."""
+    """The decoder of measures: tempo and velocity, from those of the measure before."""
 
     def __init__(self, decoder: PerformanceDecoder) -> None:
         rnn = decoder.measure_decoder.rnn
@@ -128,7 +124,7 @@ class _MeasureWeights:
 
 
 class _TempoWeights:
-    """The tempo of a beat, from what was played in the beat before."""
+    """The decoder of beats: the tempo, from the outputs of the beat before."""
 
     def __init__(self, decoder: PerformanceDecoder) -> None:
         rnn = decoder.beat_tempo_forward
@@ -145,15 +141,15 @@ class _TempoWeights:
         return self.cell.project(inputs).reshape(len(beat), 3, 1, 1, -1)
 
     def summary(self, played: Floats) -> Floats:
-        """[10] an average over the outputs of the notes of a beat [n, 10]."""
+        """[10] attention over the outputs of the notes of a beat [n, 10]."""
         similarity = np.tanh(played @ self.attention_weights + self.attention_bias) @ self.context
-        similarity[played.sum(axis=1) == 0] = ABSENT
+        similarity[played.sum(axis=1) == 0] = MASKED
         weights = np.exp(similarity - similarity.max())
         summary: Floats = (weights / weights.sum()) @ played
         return summary
 
     def step(self, stepper: GruStepper, gates: Floats, previous: Floats, hidden: Floats) -> None:
-        """Move ``hidden`` [1, 1, H] on; ``previous`` [11]: tempo and summary of the beat before."""
+        """Update ``hidden`` [1, 1, H] in place; ``previous`` [11]: tempo and summary of the beat before."""
         gates += (previous @ self.feedback).reshape(gates.shape)
         stepper.step(gates, hidden, hidden)
 
@@ -162,7 +158,8 @@ class _TempoWeights:
 
 
 class _NoteWeights:
-    """The ten other outputs of a note, from those of the note before and the tempo of its beat."""
+    """The decoder of notes: the ten other outputs, from those of the note before and the tempo of its
+    beat."""
 
     def __init__(self, decoder: PerformanceDecoder) -> None:
         rnn = decoder.output_lstm
@@ -177,15 +174,15 @@ class _NoteWeights:
         )
 
     def project(self, score: EncodedScore, measure: Floats, style: Floats) -> Floats:
-        """[T, 3, 1, 1, H]. Beats, measures and style are projected once and looked up per note."""
+        """[T, 3, 1, 1, H]. Beats, measures and style are projected once and indexed per note."""
         gates = self._of_note(score.note.numpy())
-        gates += self._of_beat(score.beat.numpy())[score.places.beat.numpy()]
-        gates += self._of_measure(measure)[score.places.measure.numpy()]
+        gates += self._of_beat(score.beat.numpy())[score.groups.beat.numpy()]
+        gates += self._of_measure(measure)[score.groups.measure.numpy()]
         gates += style @ self._of_style + self.cell.input_bias
         return gates.reshape(len(gates), 3, 1, 1, -1)
 
     def step(self, stepper: GruStepper, gates: Floats, previous: Floats, hidden: Floats) -> None:
-        """Move ``hidden`` [1, 1, H] on and put the note's outputs into ``previous[1:]``."""
+        """Update ``hidden`` [1, 1, H] and ``previous[1:]``, the note's outputs, in place."""
         gates += (previous @ self.feedback).reshape(gates.shape)
         stepper.step(gates, hidden, hidden)
         now = previous[1:]

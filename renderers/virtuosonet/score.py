@@ -1,4 +1,4 @@
-"""The score as VirtuosoNet sees it: columns of notes, and where beats and measures are."""
+"""The score for VirtuosoNet: notes with their marks, beats, measures and sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from renderers.virtuosonet.directions import Marks, read_marks
 from renderers.virtuosonet.lookup import binary_index
 from renderers.virtuosonet.meter import Meter, measure_length, read_meter, without_gaps
 from renderers.virtuosonet.musicxml import read_document
-from renderers.virtuosonet.notation import Compatibility, Document, Note, PlayedMeasure
+from renderers.virtuosonet.notation import Compatibility, PlayedMeasure, XmlDocument, XmlNote
 from renderers.virtuosonet.notes import read_notes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """Which beat, measure, section and voice each of the N notes belongs to, without gaps."""
+    """[N] indices of the beat, measure, section and voice of each note; all but voices without gaps."""
 
     beat: NDArray[np.int64]
     measure: NDArray[np.int64]
@@ -34,13 +34,13 @@ class Locations:
 
 @dataclass(frozen=True)
 class NoteScore:
-    """N notes in playing order with what holds for them. Positions and durations in divisions."""
+    """N notes in playing order with their marks and meter. Positions and durations are in divisions."""
 
-    notes: list[Note]
+    notes: list[XmlNote]
     marks: list[Marks]
     meter: Meter
     measure_lengths: list[float]
-    """Divisions; of the last measure that of the one before."""
+    """Divisions; the last measure has that of the one before."""
     section_positions: list[float]
     locations: Locations
 
@@ -49,7 +49,7 @@ class NoteScore:
         return np.array([getattr(note, name) for note in self.notes], dtype=np.float64)
 
 
-def read_score(
+def read_note_score(
     root: Element,
     *,
     name: str,
@@ -72,7 +72,7 @@ def read_score(
     )
 
 
-def _measure_lengths(document: Document, meter: Meter) -> list[float]:
+def _measure_lengths(document: XmlDocument, meter: Meter) -> list[float]:
     starts = meter.measures
     lengths = [after - before for before, after in pairwise(starts)]
     if lengths:
@@ -82,8 +82,8 @@ def _measure_lengths(document: Document, meter: Meter) -> list[float]:
     return [measure_length(0, document.parts[0].measures, full)]
 
 
-def _section_positions(notes: Sequence[Note], marks: Sequence[Marks]) -> list[float]:
-    """Where the tempo words change, and just behind the last onset."""
+def _section_positions(notes: Sequence[XmlNote], marks: Sequence[Marks]) -> list[float]:
+    """Positions where the tempo words change, and just after the last onset."""
     positions = [notes[0].position]
     for index in range(1, len(notes)):
         before, after = marks[index - 1], marks[index]
@@ -92,18 +92,18 @@ def _section_positions(notes: Sequence[Note], marks: Sequence[Marks]) -> list[fl
     return [*positions, notes[-1].position + 0.1]
 
 
-def _locations(notes: Sequence[Note], meter: Meter, sections: Sequence[float]) -> Locations:
+def _locations(notes: Sequence[XmlNote], meter: Meter, sections: Sequence[float]) -> Locations:
     def located(positions: Sequence[float]) -> NDArray[np.int64]:
-        found = [binary_index(positions, note.position) for note in notes]
-        return np.array(without_gaps(found), dtype=np.int64)
+        indices = [binary_index(positions, note.position) for note in notes]
+        return np.array(without_gaps(indices), dtype=np.int64)
 
     voices = np.array([note.voice for note in notes], dtype=np.int64)
     return Locations(located(meter.beats), located(meter.measures), located(sections), voices)
 
 
-def total_length(notes: Sequence[Note]) -> float:
-    """Divisions up to the latest end, found from the last note backwards: a note that ends four times its
-    own duration before the latest one ends the search."""
+def total_length(notes: Sequence[XmlNote]) -> float:
+    """Divisions to the latest end. The search runs backwards and stops at a note that ends more than four
+    times its own duration before the onset of the latest one."""
     latest = notes[-1]
     for note in reversed(notes[1:]):
         if note.end > latest.end:

@@ -88,8 +88,8 @@ def _codec(name: str, device: str) -> Any:
 
 
 def _write_sound(sound: Waveform, output: Path) -> None:
-    from score_to_audio.formats.audio import write_audio
+    from score_to_audio.formats.audio import stream_of, write_audio
     from score_to_audio.settings import audio_format
-    from synthesizers.limiter import limited_stream
+    from synthesizers.limiter import limit_peaks
 
-    write_audio(limited_stream(sound), output, format=audio_format(output.suffix.removeprefix(".")))
+    write_audio(limit_peaks(stream_of(sound)), output, format=audio_format(output.suffix.removeprefix(".")))

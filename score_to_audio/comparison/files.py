@@ -269,11 +269,11 @@ def reconstructed(recording: File, codec: Checkpoint, device: str, store: Artifa
 
     def make(path: Path) -> None:
         from adapters.codec import reconstruct
-        from score_to_audio.formats.audio import read_audio, write_audio
-        from synthesizers.limiter import limited_stream
+        from score_to_audio.formats.audio import read_audio, stream_of, write_audio
+        from synthesizers.limiter import limit_peaks
 
         sound = reconstruct(codec_of(codec, device), read_audio(recording.path))
-        write_audio(limited_stream(sound), path, format="wav")
+        write_audio(limit_peaks(stream_of(sound)), path, format="wav")
 
     return derived(
         recording,
@@ -295,7 +295,8 @@ def compressed(audio: File, store: ArtifactStore) -> File:
         return audio
 
     def make(path: Path) -> None:
-        from score_to_audio.formats.audio import MP3_RATES, read_audio, resample, stream_of, write_audio
+        from score_to_audio.formats.audio import MP3_RATES, read_audio, stream_of, write_audio
+        from score_to_audio.formats.resampling import resample
 
         sound = read_audio(audio.path)
         if sound.sample_rate not in MP3_RATES:
@@ -309,7 +310,8 @@ def at_rate(audio: File, rate: int, length: int, store: ArtifactStore) -> File:
     """The sound as a WAV file of ``rate`` Hz and ``length`` samples, silent after its end."""
 
     def make(path: Path) -> None:
-        from score_to_audio.formats.audio import read_audio, resample, stream_of, write_audio
+        from score_to_audio.formats.audio import read_audio, stream_of, write_audio
+        from score_to_audio.formats.resampling import resample
 
         samples = resample(read_audio(audio.path), rate).samples[:, :length]
         padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))

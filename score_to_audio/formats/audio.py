@@ -1,4 +1,4 @@
-"""Audio files in and out, on soundfile; streams of samples; changes of sample rate, on soxr."""
+"""Audio files in and out, on soundfile; streams of samples."""
 
 from __future__ import annotations
 
@@ -168,16 +168,6 @@ def stream_of(waveform: Waveform) -> AudioStream:
 def collect(stream: AudioStream) -> Waveform:
     blocks = [np.zeros((stream.channels, 0), np.float32), *stream.blocks]
     return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
-
-
-def resample(waveform: Waveform, rate: int) -> Waveform:
-    """The same sound at ``rate`` Hz (soxr, very high quality, linear phase)."""
-    import soxr
-
-    if rate == waveform.sample_rate:
-        return waveform
-    samples = soxr.resample(waveform.samples.T, waveform.sample_rate, rate, quality="VHQ")
-    return Waveform(np.ascontiguousarray(samples.T, dtype=np.float32), rate)
 
 
 # ------------------------------------------------------------------------------------- repeatable OGG

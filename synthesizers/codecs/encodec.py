@@ -198,7 +198,7 @@ def _recurrent(blocks: Iterable[Tensor], layer: nn.Module) -> Iterator[Tensor]:
             yield (output + sequence).permute(1, 2, 0)
 
 
-def fold_weight_norm(codec: Codec) -> None:
+def remove_weight_norm(codec: Codec) -> None:
     """Replace every weight by g * v / |v|, in place: the same numbers, without computing them each time."""
     for module in codec.modules():
         if hasattr(module, "weight_g"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synthesizers.m2a.network import AcousticConfig
-from synthesizers.vocoders.hifigan import GeneratorConfig
+from synthesizers.vocoders.hifigan import HifiGanConfig
 
 ACOUSTIC_CONSTANTS = {
     "embed_dim": 0,
@@ -97,10 +97,10 @@ def acoustic_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) 
     )
 
 
-def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> GeneratorConfig:
+def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> HifiGanConfig:
     """``tensors``: weight norm not folded; ``settings``: ``vocoder_params`` of the configuration."""
     _check_constants(settings, VOCODER_CONSTANTS)
-    released = GeneratorConfig()
+    released = HifiGanConfig()
     channels, in_channels, kernel_size = _shape(tensors, "input_conv.weight_v", 3)
     stages = _count(tensors, "upsamples.", ".1.weight_v")
     branches = _count(tensors, "blocks.", ".convs1.0.1.weight_v") // max(stages, 1)
@@ -116,7 +116,7 @@ def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -
     kernels = tuple(_shape(tensors, f"upsamples.{stage}.1.weight_v", 3)[2] for stage in range(stages))
     if kernels != tuple(2 * scale for scale in scales):
         raise ValueError(f"has upsampling kernels of {kernels}; only twice the scale is known")
-    return GeneratorConfig(
+    return HifiGanConfig(
         in_channels=in_channels,
         channels=channels,
         kernel_size=kernel_size,

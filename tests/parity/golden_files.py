@@ -62,6 +62,13 @@ def salt(config: Mapping[str, Any]) -> str:
     return str(config.get("salt", os.environ.get("SCORE_TO_AUDIO_GOLDEN_SALT", "open")))
 
 
+def folder_salt(model: str) -> str:
+    """``salt`` of what the ``config*.json`` of a model and their sections say."""
+    configs = [json.loads(path.read_text("utf-8")) for path in load_cases(model, "config*.json")]
+    sections = [section for config in configs for section in config.values() if isinstance(section, dict)]
+    return salt({name: value for one in [*sections, *configs] for name, value in one.items()})
+
+
 def golden_values(name: str, shape: tuple[int, ...], salt: str) -> NDArray[np.float32]:
     """float32 values for the tensor called ``name``: they depend on name, shape and salt only."""
     generator = np.random.Generator(np.random.PCG64(zlib.crc32(f"{salt}:{name}".encode())))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from score_to_audio.comparison.evaluation import spectral
 from score_to_audio.formats.audio import read_audio
+from score_to_audio.types import Waveform
 from synthesizers.m2a.spectrum import filter_bank
 from tests.parity.golden_files import golden_root, load_arrays
 
@@ -43,6 +44,17 @@ def test_resampling(sound: str) -> None:
     for name, recorded in features().items():
         if name.startswith(f"{sound}_24k") and recorded.ndim:
             np.testing.assert_allclose(samples(sound), recorded.reshape(-1), rtol=0, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 48_000])
+def test_resampling_is_that_of_librosa(rate: int) -> None:
+    """Its length too: it rounds ceil(n * ratio) in floating point, so 119,070 samples become 64,801."""
+    import librosa
+
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 119_070).astype(np.float32)
+    for length in (119_070, 1000, 1001, 1002):
+        wanted = librosa.resample(noise[:length], orig_sr=rate, target_sr=spectral.SAMPLE_RATE)
+        np.testing.assert_array_equal(spectral.prepared(Waveform(noise[None, :length], rate)), wanted)
 
 
 @pytest.mark.parametrize("sound", SOUNDS)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.kth_rules import KthRules, KthRulesParameters, quantities
-from renderers.kth_rules import loudness, palettes, timing, touch
-from renderers.kth_rules.play import play
+from renderers.kth_rules import articulation, loudness, palettes, timing
+from renderers.kth_rules.rendering import render
 from score_to_audio.formats.midi import performance_to_midi
 from score_to_audio.testing import example_score
 from tests.renderers.score_builder import N, parsed
@@ -23,7 +23,7 @@ def test_a_palette_names_every_rule_and_no_other():
     names = {
         *(f"loudness_{name}" for name in loudness.RULES),
         *(f"tempo_{name}" for name in timing.RULES),
-        *(f"touch_{name}" for name in touch.RULES),
+        *(f"touch_{name}" for name in articulation.RULES),
     }
     beside = {
         "loudness_overall", "touch_overall", "melody_lead", "chord_asynchrony", "swing",
@@ -37,7 +37,7 @@ def test_a_palette_names_every_rule_and_no_other():
 
 def test_the_seed_decides_the_noise_and_nothing_else_does():
     score = parsed(scale())
-    one, same, other = (performance_to_midi(play(score, seed=seed)) for seed in (3, 3, 4))
+    one, same, other = (performance_to_midi(render(score, seed=seed)) for seed in (3, 3, 4))
     assert one == same
     assert one != other
 
@@ -46,11 +46,13 @@ def test_without_noise_the_seed_changes_nothing():
     still = {**palettes.NEUTRAL, **dict.fromkeys(("noise_clock", "noise_motor", "noise_touch"), 0.0)}
     still["chord_asynchrony"] = 0.0
     score = parsed(scale())
-    assert performance_to_midi(play(score, still, seed=1)) == performance_to_midi(play(score, still, seed=2))
+    assert performance_to_midi(render(score, still, seed=1)) == performance_to_midi(
+        render(score, still, seed=2)
+    )
 
 
 def test_deadpan_keeps_the_written_time():
-    played = play(parsed(scale()), palettes.DEADPAN, default_tempo=120)
+    played = render(parsed(scale()), palettes.PALETTES["deadpan"], default_tempo=120)
     np.testing.assert_allclose(played.onset, 0.5 * np.arange(32))
     np.testing.assert_allclose(played.offset - played.onset, 0.5, atol=0.02)
     assert len(np.unique(played.velocity)) == 1
@@ -58,7 +60,7 @@ def test_deadpan_keeps_the_written_time():
 
 
 def test_the_rules_keep_the_length_of_the_piece():
-    played = play(parsed(scale()), default_tempo=120)
+    played = render(parsed(scale()), default_tempo=120)
     assert played.onset[-1] + 0.5 == pytest.approx(16.0, rel=0.05)
     assert np.diff(played.onset).std() > 0.005
     # The final ritard: the last beats are the slowest.
@@ -69,7 +71,7 @@ def test_melody_and_accompaniment_are_told_apart():
     notes = [N("C5", float(i)) for i in range(16)]
     notes += [N(s, i, 0.5, voice=5, staff=2) for i in np.arange(0, 16, 0.5).tolist() for s in ("C3", "E3")]
     score = parsed(notes)
-    played = play(score)
+    played = render(score)
     staff = dict(zip(score.notes.id, score.notes.staff.tolist(), strict=True))
     upper = np.array([staff[i] == 1 for i in played.score_ids or ()])
     assert played.velocity[upper].mean() > played.velocity[~upper].mean() + 5
@@ -78,7 +80,7 @@ def test_melody_and_accompaniment_are_told_apart():
 def test_every_note_is_played_once_and_knows_its_score():
     notes = [*scale(), N("E5", 4.0, grace="acciaccatura"), N("G5", 8.0, 2.0, marks="trill-mark")]
     score = parsed(notes)
-    played = play(score)
+    played = render(score)
     assert set(played.score_ids or ()) == set(score.notes.id)
     assert len(played) > len(score.notes)
 
@@ -105,7 +107,7 @@ def test_the_adapter_plays_a_score_in_every_palette():
 
 def test_a_score_of_grace_notes_only_is_played():
     score = parsed([N("C4", 0.0, grace="acciaccatura")], measures=1)
-    assert len(play(score)) == 1
+    assert len(render(score)) == 1
 
 
 note = st.builds(
@@ -124,8 +126,8 @@ note = st.builds(
 @given(st.lists(note, min_size=1, max_size=30), st.integers(0, 5), st.sampled_from([(4, 4), (3, 8), (6, 8)]))
 def test_any_score_gives_a_performance(notes, seed, signature):
     score = parsed(notes, beats=signature[0], beat_type=signature[1])
-    exaggerated = {name: 3 * k for name, k in palettes.ROMANTIC.items()}
+    exaggerated = {name: 3 * k for name, k in palettes.PALETTES["romantic"].items()}
     for palette in (palettes.NEUTRAL, exaggerated):
-        played = play(score, palette, seed=seed)
+        played = render(score, palette, seed=seed)
         assert len(played) >= 1
         assert set(played.score_ids or ()) <= set(score.notes.id)

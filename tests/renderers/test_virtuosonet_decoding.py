@@ -12,12 +12,12 @@ from lxml import etree
 from numpy.typing import NDArray
 
 from renderers.virtuosonet import features as columns
+from renderers.virtuosonet import official
+from renderers.virtuosonet.decoding import DecodedPerformance, decode, scaled_velocities, unsquashed_pedals
 from renderers.virtuosonet.encoding import EncodedPerformance, encode, squashed
-from renderers.virtuosonet.ornaments import TRILL_NOTE, key_alteration, trill, upper_neighbour
 from renderers.virtuosonet.pedalling import PedalledNotes, pedal_events
-from renderers.virtuosonet.performance import performance
-from renderers.virtuosonet.playing import Played, play, with_pedal_unsquashed, with_velocity_spread
-from renderers.virtuosonet.score import NoteScore, read_score
+from renderers.virtuosonet.performance import TRILL_NOTE, to_performance, trill, upper_neighbour
+from renderers.virtuosonet.score import NoteScore, read_note_score
 from renderers.virtuosonet.tempo_curve import TempoCurve
 from score_to_audio.types import Performance
 from tests.paths import GOLDEN
@@ -50,8 +50,8 @@ def lively(score: NoteScore, seed: int) -> NDArray[np.float32]:
 
 
 def performed(score: NoteScore, features: NDArray[np.float32], *, trills: bool = False) -> Performance:
-    return performance(
-        score, play(score, features), trills=trills, note_ids=[str(i) for i in range(len(features))]
+    return to_performance(
+        score, decode(score, features), trills=trills, note_ids=[str(i) for i in range(len(features))]
     )
 
 
@@ -145,11 +145,6 @@ def test_an_accidental_at_the_trill_decides() -> None:
     assert upper_neighbour(score.notes[0]) == 1
 
 
-def test_key_signatures() -> None:
-    assert [key_alteration(step, 2) for step in "FCG"] == [1, 1, 0]
-    assert [key_alteration(step, -2) for step in "BEA"] == [-1, -1, 0]
-
-
 # ---------------------------------------------------------------------------------------------- pedal
 
 
@@ -171,24 +166,24 @@ def test_events_of_one_onset_are_merged_throughout_the_piece() -> None:
         refresh_time=np.zeros(2 * count),
         cut_time=np.zeros(2 * count),
     )
-    assert len(pedal_events(notes, "none")[1]) == count
-    assert len(pedal_events(notes, "official")[1]) > count
+    assert len(pedal_events(notes)[1]) == count
+    assert len(pedal_events(notes, merge=official.merged_values)[1]) > count
 
 
 def test_undoing_the_squashing_of_pedals() -> None:
     pedal = np.arange(32.0, 97.0)
     features = np.zeros((len(pedal), 11), np.float32)
     features[:, columns.PEDAL_AT_START] = squashed(pedal)
-    restored = with_pedal_unsquashed(features)[:, columns.PEDAL_AT_START]
+    restored = unsquashed_pedals(features)[:, columns.PEDAL_AT_START]
     np.testing.assert_allclose(restored, pedal, atol=4)
-    assert np.isfinite(with_pedal_unsquashed(features + 500)).all()
+    assert np.isfinite(unsquashed_pedals(features + 500)).all()
 
 
 def test_velocities_are_spread_around_their_mean() -> None:
     score = read(document([attributes() + four_quarters()]))
     features = plain(score)
     features[:, columns.VELOCITY] = [40, 50, 60, 70]
-    assert with_velocity_spread(features, 2)[:, columns.VELOCITY].tolist() == [25, 45, 65, 85]
+    assert scaled_velocities(features, 2)[:, columns.VELOCITY].tolist() == [25, 45, 65, 85]
 
 
 # ------------------------------------------------------------------------------------- and back again
@@ -209,7 +204,7 @@ def test_the_tempo_curve_has_an_inverse(lengths: list[int], tempo: list[float], 
     np.testing.assert_allclose(curve.positions(curve.seconds(positions)), positions, atol=1e-6)
 
 
-def own_match(score: NoteScore, played: Played, result: Performance) -> NDArray[np.int64]:
+def own_match(score: NoteScore, played: DecodedPerformance, result: Performance) -> NDArray[np.int64]:
     """[N] index of the performed note, by the ids."""
     index = np.full(len(score.notes), -1)
     assert result.score_ids is not None
@@ -222,10 +217,10 @@ def own_match(score: NoteScore, played: Played, result: Performance) -> NDArray[
 @given(path=st.sampled_from(SCORES), seed=st.integers(0, 10_000))
 def test_a_performance_survives_the_way_through_features(path: Path, seed: int) -> None:
     """Onsets, ends and velocities come back; grace notes have no length of their own."""
-    score = read_score(etree.parse(path).getroot(), name=path.name)
+    score = read_note_score(etree.parse(path).getroot(), name=path.name)
     features = lively(score, seed)
     first = performed(score, features)
-    match = own_match(score, play(score, features), first)
+    match = own_match(score, decode(score, features), first)
     encoded = encode(score, first, match)
     again = performed(score, encoded.features.astype(np.float32))
     assert again.score_ids is not None

@@ -1,18 +1,19 @@
-"""What the rules see of a score: its melody, its metre, its phrases, its harmony; each found once, on demand.
+"""The score features that the rules use: melody, meter, phrases, harmony. Each is computed once, on demand.
 
-Arrays are [N] over the notes of the score, [S] over its slices (the time from one onset of main notes to the
-next) or [B] over its beats.
+Arrays are [N] over the notes of the score, [S] over its slices (from one onset of main notes to the next) or
+[B] over its beats.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers import articulation, dynamics, metre, voices
+from renderers import articulation, dynamics, meter, voices
 from renderers.kth_rules import grouping, harmony
 from renderers.tempo import TimeMap
 from score_to_audio.types import KeySignature, ParsedScore, ScoreNotes
@@ -24,21 +25,25 @@ Bools = NDArray[np.bool_]
 SAME = 1e-6
 """Quarter notes within which two positions are one."""
 
+NEAR = 4.0
+"""Width in quarter notes of the window that texture is averaged over."""
+
 MELODY_WINDOW = 8.0
-"""Quarter notes around a note over which a voice shows itself to be the melody."""
+"""Width in quarter notes of the window over which a voice is compared with the others to find the melody."""
 
 MOST_SLICES = 256
-"""Slices through which a note is taken to sound."""
+"""Number of slices after which a held note no longer counts as sounding."""
 
 SLUR_BOUNDARY, WRITTEN_BOUNDARY, BARLINE = 0.4, 1.0, 0.1
-"""Strength of the boundary at the end of a slur of the melody; at a fermata, breath mark, caesura, change of
-key or metre, jump or rest of all voices; and what a barline adds. A long note or a leap has up to about 1
-(LBDM)."""
+"""Strength of the boundary at the end of a melodic slur; at a fermata, breath mark, caesura, change of key or
+meter, jump or general rest; and what a barline adds. A long note or a leap reaches about 1 (LBDM)."""
+
+_DIVIDING = frozenset({"fermata", "breath-mark", "caesura"})
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A score with at least one main note, and its written time."""
+class ScoreAnalysis:
+    """Features of a score with at least one main note."""
 
     score: ParsedScore
     times: TimeMap
@@ -52,27 +57,18 @@ class Reading:
 
     @cached_property
     def grace(self) -> Bools:
-        """[N]"""
+        """[N] True for grace notes."""
         return voices.is_grace(self.notes)
 
     @cached_property
     def voice(self) -> Ints:
-        """[N]"""
+        """[N] number of the voice."""
         return voices.voice_numbers(self.notes)
 
     @cached_property
-    def preceding(self) -> Ints:
-        """[N] a note of the chord before in the voice, or -1."""
-        return self._neighbours[0]
-
-    @cached_property
     def following(self) -> Ints:
-        """[N] a note of the chord after in the voice, or -1."""
-        return self._neighbours[1]
-
-    @cached_property
-    def _neighbours(self) -> tuple[Ints, Ints]:
-        return voices.neighbours(self.notes)
+        """[N] index of a note of the voice's next chord, or -1."""
+        return voices.neighbours(self.notes)[1]
 
     @cached_property
     def note_end(self) -> Floats:
@@ -102,9 +98,10 @@ class Reading:
 
     @cached_property
     def slice_of(self) -> Ints:
-        """[N] the slice in which a note starts; a grace note's is that of its main note or just before."""
-        found = np.searchsorted(self.slice_onset, self.notes.onset + SAME, side="right") - 1
-        return np.maximum(found, 0)
+        """[N] index of the slice in which a note starts; a grace note has that of its main note or the one
+        before."""
+        index = np.searchsorted(self.slice_onset, self.notes.onset + SAME, side="right") - 1
+        return np.maximum(index, 0)
 
     @cached_property
     def struck(self) -> Ints:
@@ -117,7 +114,7 @@ class Reading:
         main = np.flatnonzero(~self.grace)
         first = self.slice_of[main]
         last = np.searchsorted(self.slice_onset, self.note_end[main] - SAME)
-        # A tone has faded after so many onsets, and a hostile score would fill the memory with pairs.
+        # A tone has faded after this many onsets; without a limit a hostile score exhausts the memory.
         count = np.clip(last - first, 1, MOST_SLICES)
         offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         return np.repeat(main, count), np.repeat(first, count) + offsets
@@ -155,11 +152,17 @@ class Reading:
         return total / np.maximum(self.struck, 1)
 
     def around(self, values: Floats, window: float) -> Floats:
-        """[S] mean of a column [S] over the slices that start within ``window`` / 2 quarters."""
+        """[S] mean of a column [S] over the slices that start within ``window`` / 2 quarter notes."""
         total = np.r_[0.0, np.cumsum(values)]
         low = np.searchsorted(self.slice_onset, self.slice_onset - window / 2 - SAME)
         high = np.searchsorted(self.slice_onset, self.slice_onset + window / 2 + SAME)
         return (total[high] - total[low]) / (high - low)
+
+    @cached_property
+    def density(self) -> Floats:
+        """[N] log2 of the notes per second around each note."""
+        rate = self.struck / np.maximum(self.slice_seconds, 0.02)
+        return np.log2(np.maximum(self.around(rate, NEAR), 0.1))[self.slice_of]
 
     # -------------------------------------------------------------------------------------------- the melody
 
@@ -175,7 +178,7 @@ class Reading:
 
     @cached_property
     def melody(self) -> Ints:
-        """Indices of the melody: of each slice the note on top, where it starts there."""
+        """Indices of the melody notes: the highest note of each slice, where it starts in that slice."""
         main = np.flatnonzero(self.top & ~self.grace)
         order = main[np.lexsort((-self.notes.pitch[main], self.notes.onset[main]))]
         first = np.r_[True, np.diff(self.slice_of[order]) > 0]
@@ -183,17 +186,13 @@ class Reading:
 
     @cached_property
     def leading(self) -> Floats:
-        """[N] 0..1: how much of the time around the note its voice is on top."""
-        return self._share_in_voice(self.top, MELODY_WINDOW)
-
-    def _share_in_voice(self, mask: Bools, window: float) -> Floats:
-        """[N] share of the notes of the voice within ``window`` / 2 quarters for which the mask holds."""
+        """[N] 0..1: share of the voice's notes within ``MELODY_WINDOW`` that are on top."""
         order = np.lexsort((self.notes.onset, self.voice))
-        # Voices are put one after the other, further apart than the window reaches.
-        lane = self.voice[order] * (self.score.end + 2 * window + 1) + self.notes.onset[order]
-        low = np.searchsorted(lane, lane - window / 2 - SAME)
-        high = np.searchsorted(lane, lane + window / 2 + SAME)
-        total = np.r_[0, np.cumsum(mask[order] & ~self.grace[order])]
+        # Voices lie one after the other, further apart than the window reaches.
+        lane = self.voice[order] * (self.score.end + 2 * MELODY_WINDOW + 1) + self.notes.onset[order]
+        low = np.searchsorted(lane, lane - MELODY_WINDOW / 2 - SAME)
+        high = np.searchsorted(lane, lane + MELODY_WINDOW / 2 + SAME)
+        total = np.r_[0, np.cumsum((self.top & ~self.grace)[order])]
         count = np.r_[0, np.cumsum(~self.grace[order])]
         share = np.empty(len(order))
         share[order] = (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
@@ -207,7 +206,7 @@ class Reading:
 
     @cached_property
     def repeated(self) -> Bools:
-        """[N] True where the voice goes on at once with the same pitch."""
+        """[N] True where the voice continues without a rest on the same pitch."""
         joins = np.abs(self.notes.onset[self.following] - self.note_end) < 1e-3
         same = self.notes.pitch[self.following] == self.notes.pitch
         return (self.following >= 0) & joins & same
@@ -231,24 +230,25 @@ class Reading:
         _, of_note, count = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
         return np.asarray(count[of_note.reshape(-1)], np.int64)
 
-    # --------------------------------------------------------------------------------------------- the metre
+    # --------------------------------------------------------------------------------------------- the meter
 
     @cached_property
     def beats(self) -> Floats:
-        """[B + 1] quarter notes; the last one is the end."""
-        return metre.beats(self.score)
+        """[B + 1] quarter notes; the last one is the end of the score."""
+        return meter.beats(self.score)
 
     @cached_property
     def beat_of_slice(self) -> Ints:
-        """[S]"""
-        found = np.searchsorted(self.beats, self.slice_onset + SAME, side="right") - 1
-        return np.clip(found, 0, len(self.beats) - 2)
+        """[S] index of the beat in which a slice starts."""
+        return self._beat_at(self.slice_onset + SAME)
 
     @cached_property
     def last_beat_of_slice(self) -> Ints:
-        """[S] the beat in which a slice ends."""
-        found = np.searchsorted(self.beats, self.slice_end - SAME, side="right") - 1
-        return np.clip(found, 0, len(self.beats) - 2)
+        """[S] index of the beat in which a slice ends."""
+        return self._beat_at(self.slice_end - SAME)
+
+    def _beat_at(self, quarters: Floats) -> Ints:
+        return np.clip(np.searchsorted(self.beats, quarters, side="right") - 1, 0, len(self.beats) - 2)
 
     def mean_of_beats(self, values: Floats, reach: int) -> Floats:
         """[B] mean of a column [B] over ``reach`` beats on either side and the beat itself."""
@@ -258,14 +258,14 @@ class Reading:
         return (total[high] - total[low]) / (high - low)
 
     def of_beats(self, values: Floats) -> Floats:
-        """[B] mean of a column [S] over the time of each beat; that of the slice that covers it."""
+        """[B] mean of a column [S] over each beat, weighted by time."""
         knots = np.r_[self.slice_onset, self.slice_end[-1]]
         total = np.r_[0.0, np.cumsum(values * np.diff(knots))]
         return np.diff(np.interp(self.beats, knots, total)) / np.diff(self.beats)
 
     @cached_property
     def silent(self) -> Bools:
-        """[S] True where every voice rests for a part of the slice."""
+        """[S] True where all voices rest in a part of the slice."""
         reached = np.maximum.accumulate(self.note_end)
         last = np.searchsorted(self.notes.onset, self.slice_onset + SAME) - 1
         return reached[last] < self.slice_end - SAME
@@ -278,8 +278,8 @@ class Reading:
 
     @cached_property
     def new_bass(self) -> Bools:
-        """[B] True where a beat starts with a bass note of another pitch class than the lowest of the beat
-        before, and not much above it."""
+        """[B] True where a beat starts with a bass note that has another pitch class than the lowest note of
+        the beat before and lies at most a major third above it."""
         beats = len(self.beats) - 1
         start = self.beats[self.beat_of_slice[self.slice_of]]
         main = ~self.grace
@@ -292,7 +292,8 @@ class Reading:
 
     @cached_property
     def beat_bass(self) -> Floats:
-        """[B] mean of the lowest sounding pitch over the beat; that of the beat before where none starts."""
+        """[B] mean over the slices that start in a beat of the lowest sounding pitch; beats without such a
+        slice have the value of the beat before."""
         count = np.bincount(self.beat_of_slice, minlength=len(self.beats) - 1)
         total = np.bincount(self.beat_of_slice, weights=self.lowest, minlength=len(count))
         filled = np.maximum.accumulate(np.where(count > 0, np.arange(len(count)), 0))
@@ -301,14 +302,15 @@ class Reading:
 
     @cached_property
     def metrical_level(self) -> Floats:
-        """[S] 3 on a barline, 2 in the middle of a measure that can be halved, 1 on a beat, 0 elsewhere."""
-        return metre.levels(self.score, self.slice_onset)
+        """[S] as ``meter.levels``: 3 on a barline to 0 between beats."""
+        return meter.levels(self.score, self.slice_onset)
 
     # ------------------------------------------------------------------------------------------- the phrases
 
     @cached_property
     def boundary_after(self) -> Floats:
-        """[S] strength of the boundary at the end of a slice: LBDM of the melody and what is written."""
+        """[S] strength of the phrase boundary at the end of a slice: LBDM of the melody, slurs and
+        notation."""
         notes, melody = self.notes, self.melody
         strength = np.zeros(len(self.slice_onset))
         of_melody = grouping.local_boundaries(
@@ -332,7 +334,7 @@ class Reading:
 
     @cached_property
     def _written_boundaries(self) -> Floats:
-        """Quarter notes at which the notation itself divides."""
+        """Quarter notes at which the notation divides phrases."""
         score = self.score
         marked = np.array([bool(marks & _DIVIDING) for marks in self.notes.marks], dtype=bool)
         jumps = [
@@ -347,16 +349,16 @@ class Reading:
 
     @cached_property
     def beat_boundary(self) -> Floats:
-        """[B] strength of the boundary at the end of each beat: the strongest near it."""
+        """[B] strength of the phrase boundary at the end of each beat."""
         strength = np.zeros(len(self.beats) - 1)
-        # A phrase that starts with an upbeat starts in the beat in which the upbeat lies.
+        # A phrase with an upbeat starts in the beat that contains the upbeat.
         beat = np.searchsorted(self.beats, self.slice_end + SAME, side="right") - 2
         inside = (beat >= 0) & (beat < len(strength))
         np.maximum.at(strength, beat[inside], self.boundary_after[inside])
         return strength + BARLINE * np.r_[self.beat_on_barline[1:], True]
 
     def phrases(self, seconds: float) -> Floats:
-        """Ends (quarter notes) of segments of about the given length, rounded to 2^n measures or beats."""
+        """Ends (quarter notes) of phrases of about the given length, rounded to 2^n measures."""
         times = self.times.to_seconds(self.beats)
         beat = float(np.median(np.diff(times)))
         measures = np.array([measure.end - measure.onset for measure in self.score.measures])
@@ -365,18 +367,20 @@ class Reading:
         ideal = max(round(length), 2)
         return self.beats[grouping.segments(self.beat_boundary, ideal)]
 
-    def position_in(self, ends: Floats, quarters: Floats) -> Floats:
-        """Where positions stand in their segments: 0 at the start, 1 at the end."""
+    def arch(self, seconds: float, quarters: Floats) -> Floats:
+        """Height of the phrase arch at score positions (any number): 0 at the ends of phrases of about the
+        given length, 1 in their middle."""
+        ends = self.phrases(seconds)
         bounds = np.r_[min(0.0, float(self.beats[0])), ends]
         segment = np.clip(np.searchsorted(bounds, quarters + SAME, side="right") - 1, 0, len(ends) - 1)
         length = bounds[segment + 1] - bounds[segment]
-        return np.clip((quarters - bounds[segment]) / np.maximum(length, SAME), 0.0, 1.0)
+        return grouping.arch(np.clip((quarters - bounds[segment]) / np.maximum(length, SAME), 0.0, 1.0))
 
     # ------------------------------------------------------------------------------- dynamics, articulation
 
     @cached_property
     def level(self) -> Floats:
-        """[N] written dynamics without accents, in marks (see ``renderers.dynamics``)."""
+        """[N] written dynamics without accents, as a level of ``renderers.dynamics``."""
         return dynamics.note_levels(self.score) - self.accent
 
     @cached_property
@@ -386,7 +390,7 @@ class Reading:
 
     @cached_property
     def fraction(self) -> Floats:
-        """[N] sounding part of the written value that the marks ask for."""
+        """[N] sounding part of the written value according to the articulation marks."""
         return articulation.sounding_fractions(self.notes, self.score.slurs)
 
     @cached_property
@@ -412,7 +416,7 @@ class Reading:
 
     @cached_property
     def tonic_of_beat(self) -> Ints:
-        """[B] pitch class of the tonic; estimated for each key signature's stretch."""
+        """[B] pitch class of the tonic, estimated once per key signature."""
         starts = [sign.onset for sign in self.score.key_signatures]
         bounds = np.searchsorted(self.beats[:-1], np.array(starts) - SAME) if starts else np.zeros(0, int)
         tonics = np.zeros(len(self.beats) - 1, np.int64)
@@ -427,7 +431,7 @@ class Reading:
 
     @cached_property
     def chord_of_beat(self) -> Ints:
-        """[B] triad, as in ``harmony.chords``."""
+        """[B] index of the triad, as ``harmony.chords``."""
         return harmony.chords(self.beat_pitch_classes)
 
     @cached_property
@@ -438,11 +442,16 @@ class Reading:
 
     @cached_property
     def harmonic_tension(self) -> Floats:
-        """[S] square root of the chord's charge; between two changes of chord linear."""
+        """[S] square root of the chord's charge, interpolated linearly between changes of chord."""
         chord = self.chord_of_beat
         tension = np.sqrt(harmony.harmonic_charge(chord, self.tonic_of_beat))
         change = np.flatnonzero(np.r_[True, np.diff(chord) != 0])
         return np.interp(self.slice_onset, self.beats[change], tension[change])
 
 
-_DIVIDING = frozenset({"fermata", "breath-mark", "caesura"})
+Rule = Callable[[ScoreAnalysis, float], Floats]
+
+
+def rules_by_name(*rules: Rule) -> Mapping[str, Rule]:
+    """Name -> rule, in the given order."""
+    return {rule.__name__: rule for rule in rules}

@@ -1,7 +1,7 @@
 """Sequences that are extended together, frame by frame, each in a row of its own.
 
-What a row gives depends on its own sequence only. On a CPU every row has its own cache, and reads no more
-than it has to; on a GPU all rows share one, so that a step has the same shape every time and can be replayed.
+A row's logits depend on its own sequence only. On a CPU every row has its own cache and reads only its own
+positions; on a GPU all rows share one, so that every step has the same shape and can be replayed.
 """
 
 from __future__ import annotations
@@ -16,49 +16,50 @@ from torch.nn import functional
 from synthesizers.midi_valle.network import MidiValle
 
 ROW_TILE = 8
-"""Rows of a step on a CPU are a multiple of this, used or not, so that a row meets the same kernels whatever
-its company: one to eight sequences give the same numbers, bit by bit. More do, too, on the processor measured
-(AMD Zen 4, torch 2.13)."""
+"""Rows of a step on a CPU are a multiple of this, used or not, so that batches of different sizes use the
+same kernels: one to eight sequences give the same numbers, bit by bit (more on AMD Zen 4, torch 2.13)."""
 GPU_ROW_TILE = 16
 """The same on a GPU, where rows cost nothing."""
 CAPACITY_TILE = 256
 """Positions: the shared cache's length is a multiple of this, for the same reason."""
 WARM_UP_STEPS = 3
 """Before a step is recorded, as CUDA graphs need."""
+VALUE_BLOCK = 64
+"""Positions per block of ``KeyValueCache``."""
 
 
-class Slots(Protocol):
+class DecoderBatch(Protocol):
     """Rows that hold sequences."""
 
-    count: int
-    """Rows, used or not."""
+    rows: int
+    """Used or not."""
 
     def start(self, row: int, tokens: Tensor, prompt: Tensor, frames: int) -> Tensor:
         """Put a sequence into a row: notes [X, 6], the prompt's first codebook [P], and room for ``frames``
-        more. Gives the logits [codes + 1] of the next frame."""
+        more. Returns the logits [codes + 1] of the next frame."""
 
     def step(self, frames: Sequence[int | None]) -> Tensor:
-        """Extend the sequences by a frame each (None where a row has none): logits [rows, codes + 1]."""
+        """Extend the sequences by a frame each (None for unused rows): logits [rows, codes + 1]."""
 
     def free(self, row: int) -> None:
-        """Take the sequence out of a row."""
+        """Remove the sequence of a row."""
 
 
-def slots_for(model: MidiValle, count: int, longest: int) -> Slots:
-    """Rows for ``count`` sequences of at most ``longest`` positions."""
+def decoder_batch(model: MidiValle, count: int, max_positions: int) -> DecoderBatch:
+    """Rows for ``count`` sequences of at most ``max_positions`` positions."""
     if model.device == "cpu":
-        return SeparateSlots(model, count)
-    return SharedSlots(model, count, longest)
+        return SeparateCaches(model, count)
+    return SharedCache(model, count, max_positions)
 
 
-class SeparateSlots:
+class SeparateCaches:
     """Rows with a cache each."""
 
     def __init__(self, model: MidiValle, count: int) -> None:
-        self.count = -(-count // ROW_TILE) * ROW_TILE
+        self.rows = -(-count // ROW_TILE) * ROW_TILE
         self._model = model
-        self._caches: list[KeyValueCache | None] = [None] * self.count
-        self._places = [0] * self.count
+        self._caches: list[KeyValueCache | None] = [None] * self.rows
+        self._places = [0] * self.rows
 
     def start(self, row: int, tokens: Tensor, prompt: Tensor, frames: int) -> Tensor:
         decoder = self._model.ar_decoder
@@ -82,34 +83,34 @@ class SeparateSlots:
         self._caches[row], self._places[row] = None, 0
 
     def _attend(self, layer: int, projected: Tensor) -> Tensor:
-        found = torch.zeros_like(projected[:, 0])
+        attended = torch.zeros_like(projected[:, 0])
         for row, cache in enumerate(self._caches):
             if cache is not None:
-                found[row] = cache.attend(layer, *projected[row])
-        return found
+                attended[row] = cache.attend(layer, *projected[row])
+        return attended
 
 
-class SharedSlots:
+class SharedCache:
     """Rows with one cache of a fixed shape; on a GPU a step is recorded once and replayed."""
 
-    def __init__(self, model: MidiValle, count: int, longest: int) -> None:
-        self.count = -(-count // GPU_ROW_TILE) * GPU_ROW_TILE
+    def __init__(self, model: MidiValle, count: int, max_positions: int) -> None:
+        self.rows = -(-count // GPU_ROW_TILE) * GPU_ROW_TILE
         self._model, self._device = model, model.device
         decoder = model.ar_decoder
-        capacity = -(-longest // CAPACITY_TILE) * CAPACITY_TILE
-        shape = (len(decoder.layers), self.count, capacity, decoder.heads, decoder.head_width)
+        capacity = -(-max_positions // CAPACITY_TILE) * CAPACITY_TILE
+        shape = (len(decoder.layers), self.rows, capacity, decoder.heads, decoder.head_width)
         model.reserve(capacity)
         self._keys = torch.zeros(shape, dtype=decoder.attention_dtype, device=self._device)
         self._values = torch.zeros_like(self._keys)
-        self._rows = torch.arange(self.count, device=self._device)
+        self._row_numbers = torch.arange(self.rows, device=self._device)
         self._columns = torch.arange(capacity, device=self._device)
-        self._frames, self._places, self._lengths = (torch.zeros_like(self._rows) for _ in range(3))
-        self._used = torch.zeros_like(self._rows)
+        self._frames, self._places, self._lengths = (torch.zeros_like(self._row_numbers) for _ in range(3))
+        self._used = torch.zeros_like(self._row_numbers)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._logits: Tensor | None = None
 
     def start(self, row: int, tokens: Tensor, prompt: Tensor, frames: int) -> Tensor:
-        logits = self._model.start(tokens, prompt, _Row(self._keys[:, row], self._values[:, row]))
+        logits = self._model.start(tokens, prompt, _CacheRow(self._keys[:, row], self._values[:, row]))
         self._places[row], self._lengths[row] = len(prompt), len(tokens) + len(prompt)
         self._used[row] = 1
         return logits
@@ -136,8 +137,8 @@ class SharedSlots:
 
     def _attend(self, layer: int, projected: Tensor) -> Tensor:
         query, key, value = projected.unbind(1)  # [rows, heads, head width]
-        self._keys[layer][self._rows, self._lengths] = key
-        self._values[layer][self._rows, self._lengths] = value
+        self._keys[layer][self._row_numbers, self._lengths] = key
+        self._values[layer][self._row_numbers, self._lengths] = value
         seen = self._columns <= self._lengths[:, None]
         return functional.scaled_dot_product_attention(
             query[:, :, None],
@@ -147,7 +148,7 @@ class SharedSlots:
         )[:, :, 0]
 
     def _record(self) -> None:
-        """Record a step. The steps that warm up change nothing: what they write is written again."""
+        """Record a step. Warm-up steps have no effect: the next step overwrites what they write."""
         state = self._places.clone(), self._lengths.clone()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -162,7 +163,7 @@ class SharedSlots:
             self._logits = self._extend()
 
 
-class _Row:
+class _CacheRow:
     """One row of the shared cache: keys and values [layers, capacity, heads, head width]."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -178,8 +179,8 @@ class KeyValueCache:
     """The keys and values of one sequence on a CPU, in memory that is reserved once, and attention to them.
 
     Values lie in blocks with the positions innermost, so that both products of a single query are many short
-    dot products over contiguous memory. On a CPU that reads twice as fast as fused attention does, and for a
-    single query reading is all there is.
+    dot products over contiguous memory. For a single query, which only reads, that is twice as fast as fused
+    attention.
     """
 
     def __init__(self, layers: int, heads: int, head_width: int, capacity: int) -> None:
@@ -197,8 +198,8 @@ class KeyValueCache:
         self.length = count
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Store the next position's key and value [heads, head width], and give what its query [heads, head
-        width] finds: [heads, head width]. The position counts once ``length`` does."""
+        """Store the next position's key and value [heads, head width] and return the attention of its query
+        [heads, head width]: [heads, head width]. The caller then raises ``length``."""
         place, count = self.length, self.length + 1
         heads, width = query.shape
         self.keys[layer, :, place] = key
@@ -212,14 +213,9 @@ class KeyValueCache:
         return parts.view(blocks, heads, width).sum(dim=0)
 
 
-VALUE_BLOCK = 64
-"""Positions."""
-
-
 def _dot_products(rows: Tensor, vectors: Tensor) -> Tensor:
     """Of rows [batch, n, width] with a vector [batch, width] each: [batch, n].
 
-    The vectors have to look like columns to the matrix product: laid out as rows they send it down a path
-    that is four times slower (torch 2.13, MKL).
+    The vectors are passed as transposed rows, because other layouts are four times slower (torch 2.13, MKL).
     """
     return torch.bmm(rows, vectors[:, None].transpose(1, 2))[:, :, 0]

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers.playing import REPEAT_GAP, SAME_STROKE, Played, on_one_keyboard, performance
+from renderers.keyboard import REPEAT_GAP, SAME_STROKE, TimedNotes, on_one_keyboard, to_performance
 from score_to_audio.types import Controls
 
 
 def _played(*rows):
     """Rows (onset, offset, pitch, velocity)."""
     columns = np.array(rows, np.float64).reshape(-1, 4)
-    return Played(
+    return TimedNotes(
         np.arange(len(rows)), columns[:, 0], columns[:, 1], columns[:, 2].astype(np.int64), columns[:, 3]
     )
 
@@ -49,26 +49,28 @@ def test_a_note_without_length_still_sounds():
 
 
 def test_notes_beyond_the_keyboard_are_left_out():
-    result = performance(_played((0, 1, 20, 64), (0, 1, 109, 64), (0, 1, 60, 64)), "abc", Controls.none())
+    result = to_performance(_played((0, 1, 20, 64), (0, 1, 109, 64), (0, 1, 60, 64)), "abc", Controls.none())
     assert result.pitch.tolist() == [60]
     assert result.score_ids == ("c",)
 
 
 def test_a_performance_starts_at_zero_even_with_grace_notes_before_the_beat():
     controls = Controls(np.array([0.0]), np.array([64]), np.array([127]))
-    result = performance(_played((-0.1, 0, 62, 64), (0, 1, 60, 64)), "ab", controls)
+    result = to_performance(_played((-0.1, 0, 62, 64), (0, 1, 60, 64)), "ab", controls)
     assert result.onset == pytest.approx([0, 0.1])
     assert result.offset == pytest.approx([0.1, 1.1])
     assert result.controls.time == pytest.approx([0.1])
 
 
 def test_velocities_are_rounded_and_limited():
-    result = performance(_played((0, 1, 60, -5), (1, 2, 60, 63.6), (2, 3, 60, 300)), "abc", Controls.none())
+    result = to_performance(
+        _played((0, 1, 60, -5), (1, 2, 60, 63.6), (2, 3, 60, 300)), "abc", Controls.none()
+    )
     assert result.velocity.tolist() == [1, 64, 127]
 
 
 def test_nothing():
-    assert len(performance(_played(), "", Controls.none())) == 0
+    assert len(to_performance(_played(), "", Controls.none())) == 0
 
 
 _times = st.floats(-1, 20)
@@ -77,7 +79,7 @@ _row = st.tuples(_times, _times, st.integers(15, 112), st.floats(-50, 200))
 
 @given(st.lists(_row, max_size=40))
 def test_no_two_notes_on_one_key_overlap(rows):
-    result = performance(_played(*rows), [str(i) for i in range(len(rows))], Controls.none())
+    result = to_performance(_played(*rows), [str(i) for i in range(len(rows))], Controls.none())
     for pitch in set(result.pitch.tolist()):
         onset, offset = result.onset[result.pitch == pitch], result.offset[result.pitch == pitch]
         interval = np.diff(onset)
