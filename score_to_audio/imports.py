@@ -12,17 +12,17 @@ from types import ModuleType
 from typing import Any
 
 _IMPORTING = Lock()
-"""Redirecting is for all threads at once."""
+"""Redirection affects all threads."""
 
 
 def import_quietly(name: str) -> Any:
-    """The module ``name``; what is printed while it is first imported goes nowhere.
+    """The module ``name``; what its first import prints is discarded.
 
-    pyfluidsynth, which pretty_midi imports too, says on stdout where it found its library; results go there.
+    pyfluidsynth, which pretty_midi imports too, prints the path of its library to stdout, where results go.
     """
     with _IMPORTING:
         if name in sys.modules:
-            return import_module(name)  # waits where another thread is still importing it
+            return import_module(name)  # waits for a thread that is still importing it
         with contextlib.redirect_stdout(io.StringIO()):
             return import_module(name)
 

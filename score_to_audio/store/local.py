@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -42,6 +42,9 @@ from score_to_audio.progress import Arrays
 from score_to_audio.store.locks import Claims, claims
 from score_to_audio.store.records import KEY, MAX_RECORD_SIZE, NAME, RECORD, ArtifactRecord, parse_record
 from score_to_audio.types import Artifact, Provenance
+
+if TYPE_CHECKING:
+    from score_to_audio.store.remote import RemoteStore
 
 LOCK = ".lock"
 PARTS = "parts"
@@ -97,39 +100,6 @@ class PruneReport:
     """Artifacts due for deletion that a running process uses."""
 
 
-class ArtifactStore(Protocol):
-    """A store in a folder (``Store``), or one that machines share (``RemoteStore``)."""
-
-    @property
-    def location(self) -> str:
-        """``open_store`` makes the same store from it, in any process."""
-        ...
-
-    @property
-    def folder(self) -> Path:
-        """Of the files on this machine."""
-        ...
-
-    def get(self, key: str, *, verify: Verify = "time") -> Artifact | None: ...
-
-    def path(self, artifact: Artifact) -> Path: ...
-
-    def provenance(self, artifact: Artifact) -> Provenance: ...
-
-    def get_or_make(
-        self, key: str, *, name: str, media_type: str, provenance: Provenance, make: MakeFile
-    ) -> tuple[Artifact, bool]: ...
-
-    def cached_part(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays: ...
-
-    def check(self) -> None:
-        """Raises ``StoreError`` if the store does not answer."""
-
-    def info(self) -> StoreInfo: ...
-
-    def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport: ...
-
-
 class Store:
     """Artifacts below one folder, shared by any number of processes; writes nothing until needed.
 
@@ -141,6 +111,7 @@ class Store:
 
     @property
     def location(self) -> str:
+        """``open_store`` makes the same store from it, in any process."""
         return str(self.folder)
 
     # ------------------------------------------------------------------------------------------ reading
@@ -334,6 +305,9 @@ class Store:
             reason = error.strerror or str(error).rpartition(": ")[2]
             way_out = WAYS_OUT.get(error.errno, UNWRITABLE) if error.errno else UNEXPLAINED
             raise StoreError(f"{self.folder}: the store cannot be used ({reason}); {way_out}") from error
+
+
+ArtifactStore: TypeAlias = "Store | RemoteStore"
 
 
 def _leads_out(home: Path) -> bool:
