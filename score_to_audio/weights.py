@@ -30,25 +30,25 @@ class OpaqueObject:
 
     qualified_name = ""
 
-    def __new__(cls, *_args: Any, **_options: Any) -> OpaqueObject:
+    def __new__(cls, *_args: object, **_options: object) -> OpaqueObject:
         return super().__new__(cls)
 
-    def __init__(self, *_args: Any, **_options: Any) -> None:
+    def __init__(self, *_args: object, **_options: object) -> None:
         pass
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         self.__dict__.setdefault("items", {})[key] = value
 
-    def append(self, value: Any) -> None:
+    def append(self, value: object) -> None:
         self.__dict__.setdefault("entries", []).append(value)
 
-    def extend(self, values: Iterable[Any]) -> None:
+    def extend(self, values: Iterable[object]) -> None:
         self.__dict__.setdefault("entries", []).extend(values)
 
-    def __call__(self, *_args: Any, **_options: Any) -> OpaqueObject:
+    def __call__(self, *_args: object, **_options: object) -> OpaqueObject:
         return self
 
     def __repr__(self) -> str:
@@ -170,7 +170,7 @@ def _allowed_globals() -> dict[str, Any]:
     }
 
 
-def _default_dict(*_factory: Any) -> dict[Any, Any]:
+def _default_dict(*_factory: object) -> dict[object, object]:
     """A defaultdict without its factory, which could be any callable."""
     return {}
 
@@ -224,7 +224,7 @@ def shape_differences(expected: Shapes, found: Shapes) -> str | None:
     return "; ".join(differences[:5]) + more if differences else None
 
 
-def count_tensors(content: Any) -> tuple[int, int]:
+def count_tensors(content: object) -> tuple[int, int]:
     """Numbers of (tensors, values) in what ``load_checkpoint`` returns."""
     import torch
 
