@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from synthesizers.sampled_piano.instrument import Instrument, Recordings
 
 GAIN = 0.28
-"""On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
+"""On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/measurements.md)."""
 DECLICK = 19
 """Samples (0.4 ms) over which a recording is faded in after the silence that the codec was given."""
 

@@ -15,7 +15,7 @@ def virtuosonet(
     data: Annotated[
         Path, typer.Option("--data", help="Folder of the (n)ASAP corpus, with performances.csv.")
     ],
-    config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/training.md.")],
+    config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/guide/training.md.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of this training; continues an interrupted one.")
     ] = Path("training"),

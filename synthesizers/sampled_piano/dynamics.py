@@ -20,7 +20,7 @@ MIDDLE, BASS_RISE, TREBLE_FALL = 60, 0.12, 0.03
 """MIDI pitch, and dB per semitone below and above it: a change of the recorded balance, since the microphones
 hung 12 cm above the strings, where the bass is weaker than at a listener's place."""
 # These, and the way of the dampers in pedals.py, were chosen on the validation split so that a transcriber
-# hears the velocities and pedals that were played (docs/sampled-piano.md).
+# hears the velocities and pedals that were played (docs/measurements.md).
 SOFT_PEDAL_VELOCITY = 0.85
 """Factor on the velocity with the soft pedal fully down: about 2 dB and a duller tone."""
 
