@@ -1,5 +1,4 @@
-"""The renderer ``dexter``: binds the diffusion model of ``renderers.dexter`` to scores, options and
-checkpoints."""
+"""The renderer ``dexter``: binds ``renderers.dexter`` to scores, options and checkpoints."""
 
 from __future__ import annotations
 
@@ -59,7 +58,7 @@ class Dexter:
 
     spec: ClassVar[Spec] = Spec(
         name="dexter",
-        version="1",
+        version="2",
         summary="DExter: diffusion over tempo, timing, articulation, dynamics and pedal of every note.",
         parameters=DexterParameters,
         paper="Zhang et al., DExter: Learning and Controlling Performance Expression with Diffusion Models, "
@@ -183,23 +182,22 @@ def official_columns(score: Score) -> ScoreColumns:
 
 def encode_performance(source: Path, columns: ScoreColumns, score: Score) -> NDArray[np.float32]:
     """A performance MIDI file of the score as codec [N, 5]. Raises ``InputError``."""
-    from adapters.alignment import align
+    from adapters.alignment import aligned_performance
     from renderers.dexter.encoding import encode, match, sounding_durations
-    from score_to_audio.formats.midi import read_performance
     from score_to_audio.formats.scores.partitura_bridge import import_partitura
 
     import_partitura()
     from partitura.musicanalysis.performance_codec import encode_tempo
 
-    performance = read_performance(source)
     onset, duration = columns.onset_beat, columns.duration_beat
-    pitch = columns.codec[:, 2].astype(np.int64)
-    index = align(onset=onset, duration=duration, pitch=pitch, performance=performance)
-    if (index >= 0).mean() < 0.5:
-        raise InputError(
-            f"{source}: only {(index >= 0).sum()} of {len(index)} notes of {score.path} are in it; "
-            "give a performance of this score"
-        )
+    performance, index = aligned_performance(
+        source,
+        score,
+        onset=onset,
+        duration=duration,
+        pitch=columns.codec[:, 2].astype(np.int64),
+        advice="give a performance of this score",
+    )
     durations = sounding_durations(performance)
     matched = match(onset, duration, index, performance.onset, durations, performance.velocity)
     with np.errstate(invalid="ignore", divide="ignore"):

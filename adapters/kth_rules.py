@@ -7,12 +7,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, create_model
 
+from adapters.score_playback import PlaybackParameters
 from renderers.kth_rules.palettes import AS_WRITTEN, NEUTRAL, PALETTES
-from score_to_audio.plugins import Checkpoint, Parameters, Spec
+from score_to_audio.plugins import Checkpoint, Spec
 from score_to_audio.types import Performance, Score
 
 
-class _KthRulesParameters(Parameters):
+class _KthRulesParameters(PlaybackParameters):
     """The options of ``kth-rules`` that are not quantities of rules."""
 
     palette: Literal["neutral", "baroque", "classical", "romantic", "deadpan"] = Field(
@@ -23,13 +24,6 @@ class _KthRulesParameters(Parameters):
         ge=0,
         le=3,
         description="Times the quantities of tempo and loudness rules: 0 is as written, 2 exaggerates.",
-    )
-    default_tempo: float = Field(
-        100.0, ge=20, le=400, description="Quarter notes per minute where the score has no tempo."
-    )
-    speed: float = Field(1.0, ge=0.25, le=4, description="Times every written tempo; 0.5 is half as fast.")
-    trill_start: Literal["auto", "main", "upper"] = Field(
-        "auto", description="First note of a trill; auto: the upper one for composers up to Mozart."
     )
 
 
@@ -72,14 +66,13 @@ class KthRules:
         from renderers.kth_rules.rendering import render
 
         options = self._parameters
-        start = options.trill_start
         return render(
             score.parsed,
             quantities(options),
             seed=seed,
             default_tempo=options.default_tempo,
             speed=options.speed,
-            upper_start=None if start == "auto" else start == "upper",
+            upper_start=options.upper_start,
         )
 
 

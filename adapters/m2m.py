@@ -13,6 +13,7 @@ from pydantic import Field
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Spec
 from score_to_audio.progress import report
+from score_to_audio.seeding import generator
 from score_to_audio.types import Controls, Performance, Score
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class M2M:
 
     spec: ClassVar[Spec] = Spec(
         name="m2m",
-        version="1",
+        version="2",
         summary="M2M: velocity, timing and duration of every note in the manner of one of six pianists.",
         parameters=M2MParameters,
         paper="Tang et al., Towards an Integrated Approach for Expressive Piano Performance Synthesis from "
@@ -116,7 +117,7 @@ class M2M:
         velocity, ioi, duration = (
             sampling.draw(
                 sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p),
-                _noise(seed, head, distribution.shape),
+                _noise(distribution.shape, seed, head),
             ).numpy()
             for head, distribution in enumerate(distributions)
         )
@@ -142,7 +143,7 @@ class M2M:
             velocity, ioi, duration = (
                 sampling.draw(
                     (logits[0].float().cpu() / self._parameters.temperature).softmax(dim=-1),
-                    _noise(seed + 1000 * (index + 1), head, logits.shape[1:]),
+                    _noise(logits.shape[1:], seed, index, head),
                 ).numpy()
                 for head, logits in enumerate(heads)
             )
@@ -162,12 +163,11 @@ class M2M:
         return to_performance(timed, ("",), Controls.none())
 
 
-def _noise(seed: int, head: int, shape: Sequence[int]) -> Tensor:
-    """Standard exponential noise for one head."""
+def _noise(shape: Sequence[int], *seed: int) -> Tensor:
+    """Standard exponential noise; ``seed``: as for ``seeding.generator``."""
     import torch
 
-    generator = torch.Generator().manual_seed(seed * 3 + head)
-    return torch.empty(tuple(shape)).exponential_(generator=generator)
+    return torch.empty(tuple(shape)).exponential_(generator=generator(*seed))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -444,15 +444,14 @@ PHRASE = (
 @cache
 def default_prompt() -> Prompt:
     """``PHRASE`` on the sampled piano."""
-    from adapters.sampled_piano import SampledPiano, SampledPianoParameters
+    from adapters.sampled_piano import played
+    from score_to_audio.formats.audio import collect
 
     onset, offset, pitch, velocity = (np.array(column) for column in zip(*PHRASE, strict=True))
     performance = Performance(onset=onset, offset=offset, pitch=pitch, velocity=velocity)
-    piano = SampledPiano(SampledPianoParameters(), checkpoints={}, device="cpu")
-    sound = piano.synthesize(performance, prompt=None, seed=0)
-    samples = sound.samples[:, : round(PROMPT_LENGTH * sound.sample_rate)]
-    padding = round(PROMPT_LENGTH * sound.sample_rate) - samples.shape[1]
-    samples = np.ascontiguousarray(np.pad(samples, ((0, 0), (0, padding))))
+    sound = collect(played(performance))
+    length = round(PROMPT_LENGTH * sound.sample_rate)
+    samples = np.pad(sound.samples[:, :length], ((0, 0), (0, max(0, length - sound.samples.shape[1]))))
     return Prompt(Waveform(samples, sound.sample_rate), performance, sha256="default")
 
 

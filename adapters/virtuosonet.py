@@ -13,6 +13,7 @@ from pydantic import Field
 
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
+from score_to_audio.seeding import generator
 from score_to_audio.types import Performance, Score
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class VirtuosoNet:
 
     spec: ClassVar[Spec] = Spec(
         name="virtuosonet",
-        version="1",
+        version="2",
         summary="Hierarchical recurrent network; tempo, dynamics, articulation and both pedals.",
         parameters=VirtuosoNetParameters,
         paper="Jeong et al., VirtuosoNet: A Hierarchical RNN-based System for Modeling Expressive Piano "
@@ -161,7 +162,7 @@ class VirtuosoNet:
 
         sizes, choice = self._model.network.sizes, self._parameters.style
         if choice == "sampled":
-            return torch.randn(sizes.style, generator=torch.Generator().manual_seed(seed))
+            return torch.randn(sizes.style, generator=generator(seed))
         if choice not in ("official", "zero"):
             return self._style_of(Path(choice).expanduser(), score, notes)
         official = OFFICIAL_STYLES.get(sizes.inputs, ())
@@ -190,23 +191,18 @@ class VirtuosoNet:
 
     def _encoded_performance(self, midi: Path, score: Score, notes: NoteScore) -> NDArray[np.float32]:
         """[N, 11] normalised features of a performance of the score; zeros for notes that it lacks."""
-        from adapters.alignment import align
+        from adapters.alignment import aligned_performance
         from renderers.virtuosonet.encoding import encode
-        from score_to_audio.formats.midi import read_performance
 
-        performance = read_performance(midi)
         divisions = notes.column("divisions")
-        match = align(
+        performance, match = aligned_performance(
+            midi,
+            score,
             onset=notes.column("position") / divisions,
             duration=notes.column("duration") / divisions,
             pitch=notes.column("pitch").astype(int),
-            performance=performance,
+            advice="give a performance of that score, or name its score as renderer.style_score",
         )
-        if 2 * (match >= 0).sum() < len(match):
-            raise InputError(
-                f"{midi}: only {(match >= 0).sum()} of the {len(match)} notes of {score.path} are in it; "
-                "give a performance of that score, or name its score as renderer.style_score"
-            )
         try:
             encoded = encode(notes, performance, match)
         except ValueError as error:

@@ -17,16 +17,7 @@ from torch import Tensor
 
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
 from adapters.virtuosonet_corpus import TrainingCorpus, prepare
-from renderers.expression import (
-    MEASURES,
-    Expression,
-    Grid,
-    agreement,
-    grid,
-    mean_expression,
-    measure,
-    nan_average,
-)
+from renderers import expression
 from renderers.virtuosonet.decoding import decode
 from renderers.virtuosonet.features import composer_named, note_features
 from renderers.virtuosonet.inference import FrozenModel, group_indices
@@ -48,6 +39,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
 from score_to_audio.formats.matches import pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.seeding import generator
 
 LAST, BEST, CURVE = "last.pt", "best.pt", "curve.csv"
 """Files of a training: the last checkpoint, the best one, and the history."""
@@ -91,8 +83,8 @@ class ValidationPiece:
     """[N] of the notes."""
     inputs: Tensor
     """[N, columns] normalised."""
-    grid: Grid
-    humans: Expression
+    grid: expression.Grid
+    humans: expression.Expression
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -151,21 +143,23 @@ def validated(model: FrozenModel, validation: Sequence[ValidationPiece]) -> dict
             features = model.perform(piece.inputs, group_indices(piece.notes), style)
         decoded = decode(piece.notes, features)
         performance = to_performance(piece.notes, decoded, trills=True, note_ids=piece.ids)
-        agreements.append(agreement(measure(piece.grid, performance), piece.humans))
-    return {name: nan_average([one[name] for one in agreements]) for name in MEASURES}
+        measured = expression.measure(piece.grid, performance)
+        agreements.append(expression.agreement(measured, piece.humans))
+    return {name: expression.nan_average([one[name] for one in agreements]) for name in expression.MEASURES}
 
 
 def _validation_pieces(corpus: Path, cache: Path, statistics: Statistics) -> list[ValidationPiece]:
     validation = []
     for piece in pieces(corpus, "validation"):
         score = read_score(piece.score)
-        of_score = grid(score.parsed)
+        of_score = expression.grid(score.parsed)
         matches = piece.robust or piece.others
-        humans = [measure(of_score, read_match_cached(path, cache / "matches")) for path in matches]
+        performances = [read_match_cached(path, cache / "matches") for path in matches]
+        humans = [expression.measure(of_score, performance) for performance in performances]
         notes = read_notes(score)
         features = note_features(notes, composer=composer_named(score.parsed.composer))
         inputs = torch.from_numpy(statistics.inputs(features))
-        ids, mean = note_ids(score, notes), mean_expression(humans)
+        ids, mean = note_ids(score, notes), expression.mean_expression(humans)
         validation.append(ValidationPiece(notes, ids, inputs, of_score, mean))
     return validation
 
@@ -179,12 +173,12 @@ def _start(
     statistics = new_statistics(prepared.examples)
     sizes = NetworkSizes(inputs=input_width(statistics), **config.network.model_dump())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)  # modules take no generator
+        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
         return VirtuosoNetwork(sizes), statistics
 
 
 def _merit(figures: Mapping[str, float]) -> float:
-    return nan_average([figures[name] for name in CHOSEN_BY])
+    return expression.nan_average([figures[name] for name in CHOSEN_BY])
 
 
 def export(checkpoint: Path, output: Path) -> None:

@@ -2,9 +2,8 @@
 
     python -m benchmarks.compare FOLDER [--again]
 
-FOLDER keeps the scores, the store and the page; a new one for figures that hold. With ``--again`` only the
-second run is timed, in an earlier call's folder. Engraving is left out by leaving the extra ``listening``
-uninstalled.
+FOLDER keeps the scores, the store and the page; name a new one to time the first run. ``--again`` times the
+second run alone, in the folder of an earlier call. Without the extra ``listening``, engraving is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -48,16 +48,22 @@ def main() -> None:
     chosen = parser.parse_args()
     config = write_comparison(chosen.folder)
     if not chosen.again:
-        print(f"made: {timed(config, chosen.folder):.1f} s", flush=True)
-    print(f"found again: {timed(config, chosen.folder):.1f} s")
+        print(f"made: {timed(config, chosen.folder)}", flush=True)
+    print(f"found in the store: {timed(config, chosen.folder)}")
 
 
-def timed(config: Path, folder: Path) -> float:
+def timed(config: Path, folder: Path) -> str:
     """Seconds of the whole command."""
     command = [sys.executable, "-m", "score_to_audio.cli", "compare", str(config), "-o", str(folder / "out")]
-    started = time.perf_counter()
+    started, used = time.perf_counter(), processor_seconds()
     subprocess.run(command, env=os.environ | {"SCORE_TO_AUDIO_STORE": str(folder / "store")}, check=True)
-    return time.perf_counter() - started
+    return f"{time.perf_counter() - started:.1f} s, {processor_seconds() - used:.1f} s of processor time"
+
+
+def processor_seconds() -> float:
+    """Of all ended child processes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

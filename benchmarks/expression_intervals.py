@@ -1,47 +1,32 @@
 """Agreement of two renderers with human performances of the (n)ASAP corpus, with confidence intervals.
 
-    python -m benchmarks.expression_intervals CORPUS BASELINE RENDERER [--split test] [-o FILE]
+    python -m benchmarks.expression_intervals CORPUS BASELINE RENDERER [--set NAME.KEY=VALUE]...
 
-A renderer is NAME or NAME:KEY=VALUE,... as for ``benchmarks.expression_report``, whose measures these are
-(docs/evaluation.md). Per piece and measure: the correlation with the mean of the humans and its 95 % interval
-from drawing blocks of 8 beats or 32 notes; how much RENDERER is ahead of BASELINE, from the same blocks; and
-the human figure. The mean over pieces has the interval that comes from drawing pieces as well.
+The measures are those of ``benchmarks.expression_report`` (docs/evaluation.md). Per piece and measure: the
+correlation with the mean of the humans and its 95 % interval from drawing blocks of 8 beats or 32 notes; how
+far RENDERER is ahead of BASELINE, from the same blocks; and the human figure. The interval of the mean over
+pieces comes from drawing pieces as well.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.expression_report import _renderer as renderer_called
-from renderers.expression import (
-    MEASURES,
-    Expression,
-    ceiling,
-    correlation,
-    grid,
-    mean_expression,
-    measure,
-    nan_average,
-)
-from score_to_audio.comparison.evaluation.intervals import (
+from benchmarks.expression_report import Material, markdown, materials, parser_of, renderers_called
+from renderers.expression import MEASURES, Expression, ceiling, correlation, mean_expression, nan_average
+from score_to_audio.comparison.evaluation.statistics import (
     Floats,
     interval,
     mean_over_pieces,
     resampled_correlations,
 )
-from score_to_audio.errors import InputError
-from score_to_audio.formats.matches import Piece, pieces, read_match_cached
-from score_to_audio.formats.scores.reader import read_score
 
 NOTES, BEATS = 32, 8
-"""In a block."""
+"""Per block."""
 BLOCK = dict.fromkeys(MEASURES, BEATS) | dict.fromkeys(
     ("velocity", "relative_velocity", "articulation"), NOTES
 )
@@ -59,45 +44,27 @@ class Agreement:
 class Row:
     """One piece."""
 
-    piece: Piece
+    folder: str
     humans: dict[str, float]
     of: dict[str, dict[str, Agreement]]
     """Renderer -> measure -> agreement."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("corpus", type=Path)
+    parser = parser_of(__doc__)
     parser.add_argument("renderers", nargs=2, metavar="RENDERER")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/score-to-audio/matches")
-    parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.ERROR)
-    rows = []
-    for piece in pieces(arguments.corpus, arguments.split):
-        try:
-            rows.append(row(piece, arguments))
-        except InputError as error:
-            print(f"left out {piece.folder}: {error}")
-    text = report(rows)
+    renderers = renderers_called(arguments.renderers, arguments)
+    text = report([_row(one, renderers, arguments.seed) for one in materials(arguments)])
     print(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
 
 
-def row(piece: Piece, arguments: Any) -> Row:
-    score = read_score(piece.score)
-    of_score = grid(score.parsed)
-    matches = piece.robust or piece.others
-    humans = [measure(of_score, read_match_cached(path, arguments.cache)) for path in matches]
-    mean = mean_expression(humans)
-    played = {
-        name: measure(of_score, renderer_called(name, arguments.seed).render(score, seed=arguments.seed))
-        for name in arguments.renderers
-    }
-    return Row(piece, ceiling(humans), {name: _agreements(one, mean) for name, one in played.items()})
+def _row(of: Material, renderers: Mapping[str, Any], seed: int) -> Row:
+    mean = mean_expression(of.humans)
+    agreements = {name: _agreements(of.shape(renderer, seed), mean) for name, renderer in renderers.items()}
+    return Row(of.piece.folder, ceiling(of.humans), agreements)
 
 
 def _agreements(one: Expression, humans: Expression) -> dict[str, Agreement]:
@@ -114,9 +81,9 @@ def report(rows: Sequence[Row]) -> str:
     """Markdown tables."""
     baseline, renderer = rows[0].of
     heads = ["piece", "who", *(name.replace("_", " ") for name in MEASURES)]
-    lines = [heads, ["---"] * 2 + ["---:"] * len(MEASURES)]
+    lines = []
     for one in rows:
-        lines.append([one.piece.folder, "humans", *(_number(one.humans[name]) for name in MEASURES)])
+        lines.append([one.folder, "humans", *(_number(one.humans[name]) for name in MEASURES)])
         for who, found in one.of.items():
             cells = [_with_interval(found[name].value, found[name].draws) for name in MEASURES]
             lines.append(["", who, *cells])
@@ -125,7 +92,7 @@ def report(rows: Sequence[Row]) -> str:
     for who in (baseline, renderer):
         lines.append(["", who, *(_mean(rows, who, name) for name in MEASURES)])
     lines.append(["", "ahead by", *(_mean_ahead(rows, baseline, renderer, name) for name in MEASURES)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown(heads, lines, left=2) + "\n"
 
 
 def _ahead(one: Row, baseline: str, renderer: str, name: str) -> str:

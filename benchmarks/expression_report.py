@@ -1,11 +1,11 @@
 """Compares renderers with the human performances of the (n)ASAP corpus, piece by piece.
 
-    python -m benchmarks.expression_report CORPUS [--split test] [--renderer NAME[:KEY=VALUE,...]]... [-o DIR]
+    python -m benchmarks.expression_report CORPUS [--renderer NAME]... [--set NAME.KEY=VALUE]...
 
 For every piece: correlation with the mean of the human performances, how far humans agree among themselves
 (the ceiling), and the spread within the piece relative to a human's. Only robust alignments count; pieces
-that have none are reported apart, from their other alignments, because these are wrong in places.
-docs/evaluation.md defines the measures. Writes report.md and report.csv.
+without any are reported apart, from their other alignments, because these are wrong in places.
+docs/evaluation.md defines the measures. With ``-o FOLDER``, writes report.md and report.csv.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from renderers.expression import (
     MEASURES,
     Expression,
+    Grid,
     agreement,
     ceiling,
     grid,
@@ -30,9 +31,11 @@ from renderers.expression import (
     relative_spread,
 )
 from score_to_audio import registry
+from score_to_audio.comparison.choices import options_of, parse_settings
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import Piece, pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.types import Score
 
 SPREADS = ("velocity", "beat_period", "local_beat_period", "articulation", "pedal")
 """Measures of which the spread is reported."""
@@ -41,25 +44,35 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
+class Material:
+    """A piece with its human performances."""
+
+    piece: Piece
+    score: Score
+    grid: Grid
+    humans: list[Expression]
+
+    def shape(self, renderer: Any, seed: int) -> Expression:
+        return measure(self.grid, renderer.render(self.score, seed=seed))
+
+
+@dataclass(frozen=True)
 class Row:
-    """What a piece says of one renderer, or of the humans themselves (``who`` = "humans")."""
+    """A piece and one renderer, or the humans themselves (``who`` = "humans")."""
 
     piece: Piece
     performances: int
-    robust: bool
     who: str
     agreement: Figures
     spread: Figures
 
 
 def main() -> None:
-    arguments = _arguments()
-    logging.basicConfig(level=logging.ERROR)
-    rows = [
-        row
-        for piece in pieces(arguments.corpus, arguments.split)
-        for row in _piece_rows(piece, arguments.renderer, arguments.cache, arguments.seed)
-    ]
+    parser = parser_of(__doc__)
+    parser.add_argument("--renderer", action="append", help="repeatable; by default score and kth-rules")
+    arguments = parser.parse_args()
+    renderers = renderers_called(arguments.renderer or ["score", "kth-rules"], arguments)
+    rows = [row for one in materials(arguments) for row in _rows(one, renderers, arguments.seed)]
     text = f"# Split: {arguments.split}\n\n{report(rows)}"
     print(text)
     if arguments.output:
@@ -68,51 +81,57 @@ def main() -> None:
         _write(rows, arguments.output / "report.csv")
 
 
-def _arguments() -> Any:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """With the arguments that all reports on the corpus have."""
+    logging.basicConfig(level=logging.ERROR)
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("corpus", type=Path, help="folder with performances.csv")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--renderer", action="append", help="may be given several times")
+    parser.add_argument("--set", action="append", default=[], help="NAME.KEY=VALUE; repeatable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/score-to-audio/matches")
     parser.add_argument("-o", "--output", type=Path)
-    arguments = parser.parse_args()
-    arguments.renderer = arguments.renderer or ["score", "kth-rules"]
-    return arguments
+    return parser
 
 
-def _piece_rows(piece: Piece, renderers: Sequence[str], cache: Path, seed: int) -> list[Row]:
-    """One row per renderer and one for the humans; none, and a word why, for a piece that cannot be used."""
-    try:
-        score = read_score(piece.score)
-        of_score = grid(score.parsed)
-        matches = piece.robust or piece.others
-        humans = [measure(of_score, read_match_cached(path, cache)) for path in matches]
-        mean = mean_expression(humans)
-    except (InputError, ValueError) as error:
-        print(f"left out {piece.folder}: {error}")
-        return []
+def renderers_called(names: Sequence[str], arguments: Any) -> dict[str, Any]:
+    """Built with their options. Raises ``InputError``."""
+    options = parse_settings(arguments.set, names)
+    return {
+        name: registry.build(
+            registry.resolve("renderer", name, options_of("renderer", name, options), seed=arguments.seed)
+        )
+        for name in names
+    }
 
-    def row(who: str, agrees: Figures, spread: Figures) -> Row:
-        return Row(piece, len(humans), bool(piece.robust), who, agrees, spread)
 
+def materials(arguments: Any) -> Iterator[Material]:
+    """The pieces of the split; prints why a piece cannot be used."""
+    for piece in pieces(arguments.corpus, arguments.split):
+        try:
+            score = read_score(piece.score)
+            of_score = grid(score.parsed)
+            matches = piece.robust or piece.others
+            humans = [measure(of_score, read_match_cached(path, arguments.cache)) for path in matches]
+        except (InputError, ValueError) as error:
+            print(f"left out {piece.folder}: {error}")
+        else:
+            yield Material(piece, score, of_score, humans)
+
+
+def _rows(of: Material, renderers: Mapping[str, Any], seed: int) -> Iterator[Row]:
+    count, mean = len(of.humans), mean_expression(of.humans)
     # A human's own spread relative to that of all is 1 on average; nothing to report.
-    rows = [row("humans", ceiling(humans), dict.fromkeys(MEASURES, 1.0))]
-    for name in renderers:
-        shape: Expression = measure(of_score, _renderer(name, seed).render(score, seed=seed))
-        rows.append(row(name, agreement(shape, mean), relative_spread(shape, humans)))
-    return rows
-
-
-def _renderer(text: str, seed: int) -> Any:
-    name, _, options = text.partition(":")
-    given = dict(option.split("=", 1) for option in options.split(",") if option)
-    return registry.build(registry.resolve("renderer", name, given, seed=seed))
+    yield Row(of.piece, count, "humans", ceiling(of.humans), dict.fromkeys(MEASURES, 1.0))
+    for name, renderer in renderers.items():
+        shape = of.shape(renderer, seed)
+        yield Row(of.piece, count, name, agreement(shape, mean), relative_spread(shape, of.humans))
 
 
 def report(rows: Sequence[Row]) -> str:
     """The tables in Markdown."""
-    robust, others = [row for row in rows if row.robust], [row for row in rows if not row.robust]
+    robust = [row for row in rows if row.piece.robust]
+    others = [row for row in rows if not row.piece.robust]
     parts = [_section("Pieces with robust alignments", robust)]
     if others:
         parts += [_section("Pieces with other alignments only", others), _section("All pieces", rows)]
@@ -181,8 +200,13 @@ def _table(
         [*labels, *(f"{figures[name]:.2f}".replace("nan", "–") for name in measures)]
         for labels, figures in lines
     ]
-    rule = ["---"] * len(heads) + ["---:"] * len(measures)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [columns, rule, *body])
+    return markdown(columns, body, left=len(heads))
+
+
+def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]], *, left: int) -> str:
+    """A table whose first ``left`` columns hold text, the others numbers."""
+    rule = ["---"] * left + ["---:"] * (len(heads) - left)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, rule, *lines])
 
 
 def _write(rows: Sequence[Row], path: Path) -> None:
@@ -192,7 +216,7 @@ def _write(rows: Sequence[Row], path: Path) -> None:
         writer.writerow(["folder", "composer", "performances", "robust", "who", *measures])
         for row in rows:
             figures = [*row.agreement.values(), *(row.spread[name] for name in SPREADS)]
-            labels = [row.piece.folder, row.piece.composer, row.performances, row.robust, row.who]
+            labels = [row.piece.folder, row.piece.composer, row.performances, bool(row.piece.robust), row.who]
             writer.writerow([*labels, *(f"{figure:.4f}" for figure in figures)])
 
 

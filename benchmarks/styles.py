@@ -1,11 +1,11 @@
-"""What the style vector of a VirtuosoNet checkpoint does: the same scores in several styles.
+"""The effect of the style vector of a VirtuosoNet checkpoint: the same scores in several styles.
 
     python -m benchmarks.styles SCORE... [--checkpoint asap-small] [--styles zero 1 2 3] [-o PICTURE.svg]
 
-A style is ``zero`` or the seed that it is drawn with. Prints, per score and style: mean tempo and velocity,
-their standard deviations, median articulation (sounding to written length), mean pedal, and how alike the
-shape is to that of the first style (correlation of velocity and of local beat period). The picture has the
-curves of the first score.
+A style is ``zero`` or the seed that draws it. Prints, per score and style: mean tempo and velocity, their
+standard deviations, median articulation (sounding to written length), mean pedal, and the correlations of
+velocity and of local beat period with those of the first style. The picture has the curves of the first
+score.
 """
 
 from __future__ import annotations
@@ -23,16 +23,8 @@ from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.types import Performance, Score
 
 HEADS = (
-    "score",
-    "style",
-    "quarters/min",
-    "tempo sd %",
-    "velocity",
-    "sd",
-    "articulation",
-    "pedal",
-    "r velocity",
-    "r tempo",
+    *("score", "style", "quarters/min", "tempo sd %", "velocity", "sd"),
+    *("articulation", "pedal", "r velocity", "r tempo"),
 )
 
 

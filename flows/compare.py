@@ -20,14 +20,13 @@ from flows.pipeline import RUNNER
 from flows.server import ignore_server_outage
 from flows.tasks import TASK_OPTIONS, failed_state, final_state, reason
 from score_to_audio import logs, progress
-from score_to_audio.comparison import produce
 from score_to_audio.comparison.config import ComparisonConfig
 from score_to_audio.comparison.config_file import read_plan, with_paths
+from score_to_audio.comparison.outputs import check_output, write_outputs
 from score_to_audio.comparison.plan import make_plan
-from score_to_audio.comparison.run import Failure, carry_out
+from score_to_audio.comparison.run import run_comparison
+from score_to_audio.comparison.work import Failure
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
-from score_to_audio.files import check_output_folder, writing
-from score_to_audio.registry import resolve_device
 from score_to_audio.store import default_store
 
 _computing = Lock()
@@ -73,29 +72,29 @@ def compare(
             plan = read_plan(comparison, device=device)
         else:
             plan = make_plan(with_paths(comparison, Path.cwd()), device=device)
-        used = resolve_device(device)
-        check_output_folder(output)
+        store = default_store()
+        check_output(output, plan, store)
     except InputError as error:
         return Failed(message=str(error), data=error)
-    store = default_store()
-    result = carry_out(plan, store, each=_as_tasks, device=used)
+    result = run_comparison(plan, store, each=_as_tasks, device=device)
     try:
-        with writing(output):
-            made = produce.produce(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
+        outputs = write_outputs(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
     except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
     with ignore_server_outage():
-        create_link_artifact(key="listening-page", link=made.page.absolute().as_uri(), link_text=plan.title)
-        create_markdown_artifact(key="measures", markdown=f"```\n{made.text}\n```")
+        create_link_artifact(
+            key="listening-page", link=outputs.page.absolute().as_uri(), link_text=plan.title
+        )
+        create_markdown_artifact(key="measures", markdown=f"```\n{outputs.text}\n```")
     if result.failures:
-        return Failed(message=made.summary, data=produce.CellsFailed(made.summary))
-    return Completed(message=made.summary)
+        return Failed(message=outputs.summary)
+    return Completed(message=outputs.summary)
 
 
 def _as_tasks(
     work: Callable[[Item], Result], items: Sequence[Item], name: Callable[[Item], str]
 ) -> list[Result | Failure]:
-    """``compare.run.Each``: one task per item."""
+    """``Each``: one task per item."""
     logger = get_run_logger()
     whole = cast(Any, quote(work))  # Prefect need not search it for futures, and unwraps it
     labels = [name(item) for item in items]

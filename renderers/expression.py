@@ -1,9 +1,9 @@
-"""Measures of expression: how a performance shapes its score, and how far it agrees with other performances.
+"""Expressive attributes of a performance over its score, and their agreement between performances.
 
 The attributes are those of partitura's performance codec and of the literature (Cancino-Chacón et al.,
 "Computational models of expressive music performance", Frontiers in Digital Humanities 5, 2018): velocity,
 beat period, articulation and pedal. Agreement is Pearson's correlation, within a piece, of a performance with
-the mean of several human performances.
+the mean of several human ones.
 """
 
 from __future__ import annotations
@@ -16,67 +16,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.meter import beats
-from renderers.tempo import TimeMap
 from renderers.voices import is_grace, voice_numbers
 from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 
 Floats = NDArray[np.float64]
 
 PEDAL_PLACES = 8
-"""Positions per beat at which the pedal is sampled."""
+"""Points per beat at which the pedal is read."""
 
 NEIGHBOURHOOD = 4
 """Chords of the voice before and after a note that count as its neighbours."""
 
 LOCAL_BEATS = 4
-"""Beats on either side that the local beat period is relative to."""
+"""Beats before and after a beat that count as local."""
 
 FEWEST = 5
-"""Smallest number of values for a correlation; with fewer the result is nan."""
+"""Values that a correlation needs at least; with fewer it is nan."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The parts of a score that the measures need; made once per score."""
+    """What ``measure`` needs of a score; made once per score."""
 
     index: Mapping[str, int]
-    """Id of a score note -> its index among the N notes."""
+    """Id of a score note -> its place among the N notes."""
     onset: Floats
     """[N] quarter notes."""
     duration: Floats
     """[N] quarter notes."""
     plain: NDArray[np.bool_]
-    """[N] True for notes whose onsets show the tempo: no grace notes, arpeggios or ornaments."""
+    """[N] True for notes whose onsets define the beat: no grace notes, arpeggios or ornaments."""
     chord: NDArray[np.int64]
-    """[N] index of the chord (notes of one voice and onset), ordered by (voice, onset)."""
+    """[N] index of the chord (notes of one voice and onset), sorted by (voice, onset)."""
     chord_voice: NDArray[np.int64]
-    """[K] voice of each chord."""
+    """[K] voice number of each chord."""
     beats: Floats
-    """[B + 1] quarter notes; the last one is the end of the score."""
+    """[B + 1] quarter notes; the last one ends the score."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """The measures of a performance; nan where they are undefined, for instance for notes not played."""
+    """The expressive attributes of a performance; nan where unknown, as for notes that were not played."""
 
     velocity: Floats
     """[N] MIDI velocity of each score note."""
     relative_velocity: Floats
     """[N] velocity minus the mean of its neighbours in the voice."""
     beat_period: Floats
-    """[B] log2 of seconds per quarter note in each beat."""
+    """[B] log2 of seconds per quarter note."""
     local_beat_period: Floats
-    """[B] beat period minus its mean over the surrounding beats."""
+    """[B] the same minus its mean over the local beats."""
     articulation: Floats
-    """[N] log2 of the ratio of played to notated length."""
+    """[N] log2 of the played to the notated length."""
     pedal: Floats
     """[B, ``PEDAL_PLACES``] sustain pedal, 0..1."""
     pedal_within_beat: Floats
-    """[B, ``PEDAL_PLACES``] pedal minus its mean over the beat."""
+    """[B, ``PEDAL_PLACES``] the same minus its mean over the beat."""
 
 
 MEASURES = tuple(Expression.__dataclass_fields__)
-"""Names of the measures, in the order of the tables."""
+"""Names of the attributes, in the order of the tables."""
 
 
 _ORNAMENTS = frozenset(
@@ -107,26 +106,25 @@ def grid(score: ParsedScore) -> Grid:
 
 
 def measure(score: Grid, performance: Performance) -> Expression:
-    """The measures of a performance. Raises ``ValueError`` for one without ``score_ids``.
+    """The attributes of a performance. Raises ``ValueError`` without ``score_ids``.
 
     - velocity: of the note (of an ornament's first note).
-    - relative velocity: minus the mean of the mean velocities of ``NEIGHBOURHOOD`` chords of the voice on
-      either side.
-    - beat period: beat times are interpolated between the performed times of score onsets (the median over
-      the notes struck there; partitura's codec takes the mean), without the fewest onsets that are out of
-      order. log2, because tempo is perceived in proportions.
+    - relative velocity: minus the mean of the mean velocities of ``NEIGHBOURHOOD`` chords on either side in
+      the voice.
+    - beat period: beat times are interpolated between the performed onsets (median of the notes struck
+      together; partitura's codec takes the mean); onsets out of order are left out, as few as possible. log2,
+      since tempo is perceived in proportions.
     - local beat period: minus the mean over the beat and ``LOCAL_BEATS`` beats on either side.
     - articulation: log2(key-down time / (notated duration x seconds per quarter at the onset)), as
-      ``articulation_log`` of partitura's ``encode_performance``. Undefined for grace notes.
-    - pedal: CC64 / 127 at ``PEDAL_PLACES`` equidistant positions of each beat.
-    - pedal within the beat: minus the mean over the beat, which shows when the pedal moves, not how deep it
-      is."""
+      ``articulation_log`` of partitura's ``encode_performance``. Grace notes have none.
+    - pedal: CC64 / 127 at ``PEDAL_PLACES`` equidistant points of each beat; within the beat: minus its mean
+      over the beat, which shows when the pedal moves, not how much it is used.
+    """
     played = _by_score_note(score, performance)
     quarters, seconds = _performed_onsets(score, played)
     if len(quarters) < 2:
         raise ValueError("a performance needs two score onsets at least to have a tempo")
-    times = TimeMap(quarters, seconds)
-    beat_times = times.to_seconds(score.beats)
+    beat_times = _line(score.beats, quarters, seconds)
     covered = (score.beats[:-1] >= quarters[0] - 1e-9) & (score.beats[1:] <= quarters[-1] + 1e-9)
     period = np.where(covered, np.diff(beat_times) / np.diff(score.beats), np.nan)
     beat_period = np.log2(period)
@@ -137,32 +135,32 @@ def measure(score: Grid, performance: Performance) -> Expression:
         relative_velocity=velocity - _around(score, velocity),
         beat_period=beat_period,
         local_beat_period=beat_period - moving_mean(beat_period, LOCAL_BEATS),
-        articulation=_articulation(score, played, times),
+        articulation=_articulation(score, played, quarters, seconds),
         pedal=pedal,
         pedal_within_beat=pedal - pedal.mean(axis=1, keepdims=True),
     )
 
 
 def performed_onsets(score: Grid, performance: Performance) -> tuple[Floats, Floats]:
-    """Score onsets (quarter notes) and when they were played (seconds), between which beats are interpolated.
+    """Score onsets (quarters) and when they were played (seconds), both strictly increasing, possibly empty.
 
-    Both strictly increasing, possibly empty. Raises ``ValueError`` for a performance without ``score_ids``.
+    Raises ``ValueError`` for a performance without ``score_ids``.
     """
     return _performed_onsets(score, _by_score_note(score, performance))
 
 
 def mean_expression(expressions: Sequence[Expression]) -> Expression:
-    """The mean over performances, value by value; nan where all are nan."""
+    """Mean over performances, value by value; nan where none has one."""
     return _combined(expressions, _nanmean)
 
 
 def spread(expressions: Sequence[Expression]) -> Expression:
-    """The standard deviation over performances, value by value."""
+    """Standard deviation over performances, value by value."""
     return _combined(expressions, lambda stack: np.sqrt(_nanmean((stack - _nanmean(stack)) ** 2)))
 
 
 def agreement(one: Expression, other: Expression) -> dict[str, float]:
-    """Pearson's correlation for every measure, over the values that both have."""
+    """Pearson's correlation of every attribute, over the values that both have."""
     return {name: correlation(getattr(one, name), getattr(other, name)) for name in MEASURES}
 
 
@@ -170,28 +168,27 @@ def ceiling(humans: Sequence[Expression]) -> dict[str, float]:
     """The mean over humans of each one's agreement with the mean of the others; nan for fewer than two."""
     if len(humans) < 2:
         return dict.fromkeys(MEASURES, float("nan"))
-    agreements = [
+    each = [
         agreement(human, mean_expression([*humans[:i], *humans[i + 1 :]])) for i, human in enumerate(humans)
     ]
-    return {name: nan_average([one[name] for one in agreements]) for name in MEASURES}
+    return {name: nan_average([one[name] for one in each]) for name in MEASURES}
 
 
 def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """Standard deviation within the piece relative to the humans' mean standard deviation; nan where no human
-    varies."""
+    """Standard deviation relative to the mean standard deviation of the humans; nan where no human varies."""
     ratios = {}
     for name in MEASURES:
-        human_std = nan_average([_std(getattr(human, name)) for human in humans])
-        ratios[name] = _std(getattr(one, name)) / human_std if human_std > 0 else float("nan")
+        human = nan_average([_std(getattr(one_of_them, name)) for one_of_them in humans])
+        ratios[name] = _std(getattr(one, name)) / human if human > 0 else float("nan")
     return ratios
 
 
 def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """The distance between the distributions of a measure's values, wherever in the piece they occur.
+    """The distance of an attribute's distribution from that of all humans together.
 
-    The 1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) to the values of all humans
-    together, in standard deviations of the latter. nan where humans do not vary or either side has fewer than
-    ``FEWEST`` values.
+    1-Wasserstein distance (Villani, "Optimal Transport", 2009, chapter 6) in standard deviations of the
+    humans' values: 0 is the same distribution, wherever in the piece the values occur. nan where humans do
+    not vary or either has fewer than ``FEWEST`` values.
     """
     from scipy.stats import wasserstein_distance
 
@@ -205,10 +202,10 @@ def distribution_distance(one: Expression, humans: Sequence[Expression]) -> dict
 
 
 def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """The share of values between the lowest and the highest human value at the same place.
+    """The share of values between the least and the greatest of the humans' at the same place.
 
-    Expected for another human like the n given ones: (n - 1) / (n + 1). nan for fewer than two humans, or
-    where nothing can be compared.
+    A further human who plays like n others reaches (n - 1) / (n + 1) on average. nan for fewer than two
+    humans, or where nothing can be compared.
     """
     shares = {}
     for name in MEASURES:
@@ -223,8 +220,8 @@ def share_within(one: Expression, humans: Sequence[Expression]) -> dict[str, flo
 
 
 def correlation(a: Floats, b: Floats) -> float:
-    """Pearson's r over the entries that are finite in both: 0 where either is constant, nan for fewer than
-    ``FEWEST`` entries."""
+    """Pearson's r of the entries that are finite in both; 0 where one is constant, since it then predicts
+    nothing; nan for fewer than ``FEWEST`` entries."""
     both = np.isfinite(a) & np.isfinite(b)
     if both.sum() < FEWEST:
         return float("nan")
@@ -239,36 +236,36 @@ def nan_average(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-# -------------------------------------------------------------------------------------- parts of a measure
+# ------------------------------------------------------------------------------------------ attributes
 
 
 def _by_score_note(score: Grid, performance: Performance) -> Floats:
     """[N, 3] onset, offset, velocity of each score note; nan where it was not played.
 
-    For an ornament: onset and velocity of its first note, and the last offset.
+    Of several notes for one (an ornament), the first onset, its velocity, and the last offset.
     """
     if performance.score_ids is None:
         raise ValueError("the performance does not say which score note is behind each of its notes")
-    index = np.array([score.index.get(name, -1) for name in performance.score_ids], np.int64)
-    known = np.flatnonzero(index >= 0)[::-1]
+    place = np.array([score.index.get(name, -1) for name in performance.score_ids], np.int64)
+    known = np.flatnonzero(place >= 0)[::-1]
     played = np.full((len(score.onset), 3), np.nan)
-    # Assigned from the last to the first, so that the first note of an ornament stays.
-    played[index[known], 0] = performance.onset[known]
-    played[index[known], 2] = performance.velocity[known]
+    # Assigned from last to first, so the first note of an ornament wins.
+    played[place[known], 0] = performance.onset[known]
+    played[place[known], 2] = performance.velocity[known]
     last = np.full(len(score.onset), -np.inf)
-    np.maximum.at(last, index[known], performance.offset[known])
+    np.maximum.at(last, place[known], performance.offset[known])
     played[:, 1] = np.where(np.isfinite(last), last, np.nan)
     return played
 
 
 def _performed_onsets(score: Grid, played: Floats) -> tuple[Floats, Floats]:
-    """As ``performed_onsets``, from the result of ``_by_score_note``."""
+    """Score onsets (quarters) and when they were played (seconds), both strictly increasing."""
     usable = score.plain & np.isfinite(played[:, 0])
     order = np.lexsort((played[usable, 0], score.onset[usable]))
     quarters, seconds = score.onset[usable][order], played[usable, 0][order]
     first = np.flatnonzero(np.r_[True, np.diff(quarters) > 1e-9]) if len(quarters) else np.zeros(0, np.int64)
     after = np.r_[first[1:], len(quarters)]
-    # The median, because one wrong note must not move the beat.
+    # The median, since a wrong note in one hand must not move the beat.
     median = (seconds[(first + after - 1) // 2] + seconds[(first + after) // 2]) / 2
     kept = _longest_increasing(median)
     return quarters[first][kept], median[kept]
@@ -292,15 +289,24 @@ def _longest_increasing(values: Floats) -> NDArray[np.int64]:
     return np.array(kept[::-1], np.int64)
 
 
-def _articulation(score: Grid, played: Floats, times: TimeMap) -> Floats:
-    notated = score.duration * times.beat_period(score.onset + 1e-9)
+def _line(x: Floats, knots: Floats, values: Floats) -> Floats:
+    """Linear interpolation, extended beyond the ends by the first and the last piece."""
+    piece = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
+    slope = np.diff(values) / np.diff(knots)
+    return np.asarray(values[piece] + (x - knots[piece]) * slope[piece])
+
+
+def _articulation(score: Grid, played: Floats, quarters: Floats, seconds: Floats) -> Floats:
+    piece = np.clip(np.searchsorted(quarters, score.onset + 1e-9, side="right") - 1, 0, len(quarters) - 2)
+    period = (np.diff(seconds) / np.diff(quarters))[piece]
+    notated = score.duration * period
     held = played[:, 1] - played[:, 0]
     known = np.isfinite(held) & (held > 0) & (notated > 0)
     return np.log2(np.where(known, held, np.nan) / np.where(known, notated, 1.0))
 
 
 def _around(score: Grid, velocity: Floats) -> Floats:
-    """[N] mean velocity of the neighbouring chords of the voice; nan where there are none."""
+    """[N] mean over the chords before and after in the same voice; nan where the voice has none."""
     known = np.isfinite(velocity)
     count = np.bincount(score.chord[known], minlength=len(score.chord_voice))
     total = np.bincount(score.chord[known], weights=velocity[known], minlength=len(score.chord_voice))
@@ -317,10 +323,10 @@ def _around(score: Grid, velocity: Floats) -> Floats:
 
 
 def moving_mean(values: Floats, reach: int) -> Floats:
-    """[B] mean over each value and ``reach`` values on either side, ignoring nan."""
+    """[B] mean over ``reach`` values on either side and the value itself, nan left out."""
     known = np.isfinite(values)
     kernel = np.ones(2 * reach + 1)
-    # The full convolution, cut: mode "same" has the kernel's length where that is longer.
+    # "full" and cut to size: "same" would give the kernel's length for short pieces.
     cut = slice(reach, reach + len(values))
     total = np.convolve(np.where(known, values, 0.0), kernel)[cut]
     count = np.convolve(known.astype(np.float64), kernel)[cut]
@@ -328,7 +334,7 @@ def moving_mean(values: Floats, reach: int) -> Floats:
 
 
 def _pedal(performance: Performance, beat_times: Floats) -> Floats:
-    """[B, ``PEDAL_PLACES``] sustain pedal, 0..1, at positions spread evenly over each beat."""
+    """[B, ``PEDAL_PLACES``] sustain pedal, 0..1, at places spread evenly over each beat."""
     controls = performance.controls
     sustain = controls.number == SUSTAIN
     time, value = controls.time[sustain], controls.value[sustain] / 127.0

@@ -1,5 +1,4 @@
-"""Timed notes as a performance on one keyboard, where a key is struck, held and released before its next
-stroke."""
+"""Timed notes as a performance on one keyboard, where each key is released before its next stroke."""
 
 from __future__ import annotations
 

@@ -104,8 +104,7 @@ def written_alteration(marks: frozenset[str], direction: int) -> int | None:
 
 
 class Scale:
-    """The upper and lower neighbours of notes, from accidentals of the ornament, the measure so far, and the
-    key signature."""
+    """The upper and lower neighbours of notes, by accidentals of ornament and measure, and by the key."""
 
     def __init__(self, notes: ScoreNotes, keys: Sequence[KeySignature]) -> None:
         self._spelled = [spelled(spelling) for spelling in notes.spelling]
@@ -132,8 +131,7 @@ class Scale:
         return direction * min(max(direction * interval, 1), 2)
 
     def _alteration(self, index: int, step: str, octave: int) -> int:
-        """Alteration of a step at a note: as last written in the measure, otherwise as in the key
-        signature."""
+        """Alteration of a step at a note: as last written in the measure, otherwise that of the key."""
         written = self._notes_at[self._measure[index], step, octave]
         if earlier := bisect_right(written, index):
             return self._spelled[written[earlier - 1]][1]
@@ -386,8 +384,7 @@ def _terminated(
     figure: Figure,
     upper_start: bool,
 ) -> Figure:
-    """The trill, with a termination if it is long enough and resolves to the step above (Türk 1789, IV.3
-    §36)."""
+    """The trill, with a termination if long enough and resolving to the step above (Türk 1789, IV.3 §36)."""
     if length < TERMINATED_FROM or following < 0:
         return figure
     joins = abs(notes.onset[index] + notes.duration[index] - notes.onset[following]) < 1e-6

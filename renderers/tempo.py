@@ -57,8 +57,7 @@ ALLA_BREVE = 1.4
 """Factor of a word's tempo where the lower number is 1 or 2 (training split: 1.37 allegro, 1.45 presto)."""
 
 EMPHASIS = 1.15
-"""Factor of "molto" or "assai" on a tempo word, away from ``DEFAULT_TEMPO``; "non troppo" does the
-reverse."""
+"""Factor of "molto" or "assai" on a tempo word, away from ``DEFAULT_TEMPO``; reversed by "non troppo"."""
 _MORE = re.compile(r"\bmolto|\bassai|\bsehr\b|\btr[eè]s\b|con brio|con fuoco|äußerst")
 _LESS = re.compile(r"non troppo|non tanto|\bpoco\b|\bquasi\b|\betwas\b|un peu|nicht zu|\bassez\b")
 
@@ -210,8 +209,7 @@ def time_map(score: ParsedScore, *, default_tempo: float = DEFAULT_TEMPO, speed:
 
 
 def score_end(score: ParsedScore) -> float:
-    """Quarter notes to the end of the last measure or note; at least 1, because a time map needs an
-    extent."""
+    """Quarter notes to the end of the last measure or note; at least 1, as a time map needs an extent."""
     ends = [measure.end for measure in score.measures] + [1.0]
     if len(score.notes):
         ends.append(float((score.notes.onset + score.notes.duration).max()))
@@ -344,8 +342,7 @@ def _change_segments(
     base: float,
     time_signatures: Sequence[TimeSignature],
 ) -> Iterator[TempoSegment]:
-    """The gradual change marks[0] after the segment ``before``, and the tempo after it until the next
-    mark."""
+    """The gradual change marks[0] after the segment ``before``, and the tempo from its end on."""
     mark = marks[0]
     here = before.stop if mark.onset >= before.end else _tempo_in(before, mark.onset)
     following = next((other for other in marks if other.onset > mark.onset), None)

@@ -60,7 +60,6 @@ def _starts(starts: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _ends(starts: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[N] for every element the index after the last element of its run; ``starts`` marks where runs
-    begin."""
+    """[N] for every element the index after the end of its run; ``starts`` marks where runs begin."""
     bounds = np.append(np.flatnonzero(starts), len(starts))
     return np.asarray(np.repeat(bounds[1:], np.diff(bounds)), np.int64)

@@ -6,7 +6,6 @@ the others. An unfinished line of a killed process does not count.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from score_to_audio.errors import InputError
 from score_to_audio.files import exclusive, replacing, writing
+from score_to_audio.tables import write_csv
 
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.csv"
@@ -23,8 +23,6 @@ COLUMNS = (
     *("name", "result", "score", "renderer", "synthesizer"),
     *("sound_seconds", "render_seconds", "synthesis_seconds", "files", "error"),
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of formulas in spreadsheets."""
 
 
 def append(output: Path, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -144,15 +142,9 @@ def tidy(output: Path) -> None:
 
 
 def summarize(output: Path) -> None:
-    """Write a tidy manifest as a table, ``summary.csv``."""
-    with (
-        writing(output / SUMMARY),
-        replacing(output / SUMMARY) as path,
-        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as table,
-    ):
-        writer = csv.DictWriter(table, COLUMNS)
-        writer.writeheader()
-        writer.writerows(_row(entry) for entry in iterate(output))
+    """Write what a tidy manifest says as a table for people, ``summary.csv``."""
+    rows = (_row(entry) for entry in iterate(output))
+    write_csv(output / SUMMARY, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
 
 
 def result(entry: Mapping[str, Any]) -> str:
@@ -162,21 +154,15 @@ def result(entry: Mapping[str, Any]) -> str:
     return "cached" if all((entry.get(stage) or {}).get("cached") for stage in STAGES) else "made"
 
 
-def _row(entry: Mapping[str, Any]) -> dict[str, str]:
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
     render, synthesis = ((entry.get(stage) or {}).get("seconds") for stage in STAGES)
-    row = {
+    return {
         **{column: entry.get(column) for column in COLUMNS},
         "result": result(entry),
         "render_seconds": render,
         "synthesis_seconds": synthesis,
         "files": " ".join(entry.get("files", ())),
     }
-    return {column: _harmless(value) for column, value in row.items()}
-
-
-def _harmless(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _lock(output: Path) -> Path:

@@ -166,6 +166,8 @@ class Score:
     content: bytes = field(repr=False)
     parse: Callable[[Score], ParsedScore] = field(repr=False, compare=False)
     """The reader for this kind of file with its options; raises ``InputError``."""
+    options: str = ""
+    """Canonical JSON of the reader's options: the same bytes read in another way are another score."""
 
     @cached_property
     def sha256(self) -> str:

@@ -12,8 +12,7 @@ from renderers.dexter.performance_codec import MIN_PERFORMED_DURATION, PEDAL_DOW
 from score_to_audio.types import SUSTAIN, Controls, Performance
 
 MISSING = -1.0
-"""Onset and duration of a score note that was not played; with these values it enters the estimate of
-tempo."""
+"""Onset and duration of score notes that were not played, which enter the estimate of tempo like this."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,7 @@ class MatchedNotes:
 
 
 def sounding_durations(performance: Performance) -> NDArray[np.float32]:
-    """[N] seconds from each onset until key and sustain pedal are up, whether or not the key is struck
-    again."""
+    """[N] seconds from each onset until key and sustain pedal are up, ignoring later strokes of the key."""
     sustain = performance.controls.number == SUSTAIN
     times, down = performance.controls.time[sustain], performance.controls.value[sustain] > PEDAL_DOWN
     at_release = np.searchsorted(times, performance.offset, side="right") - 1

@@ -49,14 +49,6 @@ def config_from_tensors(tensors: Mapping[str, Tensor], **hyper_parameters: int) 
     )
 
 
-@dataclass(frozen=True)
-class DenoiserTrace:
-    """States of one pass, per layer [windows, channels, notes]."""
-
-    x: list[Tensor]
-    skip: list[Tensor]
-
-
 class StepEmbedding(nn.Module):
     """Diffusion step -> 512 values. The table is not part of checkpoints."""
 
@@ -165,9 +157,7 @@ class PackedDenoiser:
         self.skip = _dense(network.skip_projection, relu=True)
         self.output = _dense(network.output_projection)
 
-    def denoise(
-        self, x: Tensor, condition: ProjectedCondition, step: Tensor, trace: DenoiserTrace | None = None
-    ) -> Tensor:
+    def denoise(self, x: Tensor, condition: ProjectedCondition, step: Tensor) -> Tensor:
         """x [B, T, 5], its condition, step projections [layers, B or 1, 1, C] -> noise [B, T, 5].
 
         With a condition of k B windows: [k B, T, 5], x under each of k conditions. The part that does not
@@ -183,9 +173,6 @@ class PackedDenoiser:
             residual, skip = layer.output(_gated(convolved.add_(condition.projected[index]))).chunk(2, dim=-1)
             hidden = hidden.add_(residual).mul_(1 / math.sqrt(2))
             skips += skip
-            if trace:
-                trace.x.append(hidden.transpose(1, 2).clone())
-                trace.skip.append(skip.transpose(1, 2))
         return self.output(self.skip(skips.mul_(1 / math.sqrt(len(self.layers))))).float()
 
 

@@ -13,6 +13,7 @@ from renderers.dexter.network import Denoiser, ProjectedCondition
 from renderers.dexter.performance_codec import DecodedNotes
 from renderers.dexter.sampler import Predict, at_steps, combined, with_unconditional
 from renderers.dexter.score_codec import ScoreColumns
+from score_to_audio.seeding import generator
 from score_to_audio.types import SUSTAIN, Controls
 
 
@@ -49,9 +50,9 @@ def guided_with_dropout(
 
 def dropout_masks(windows: int, probability: float, seed: int, first: int) -> Iterator[Tensor]:
     """[windows] masks for ``guided_with_dropout``, without end; ``first``: index of the first window."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + 500_000 + first)
+    random = generator(seed, first, 1)
     while True:
-        yield torch.rand(windows, generator=generator) < probability
+        yield torch.rand(windows, generator=random) < probability
 
 
 def pedal_per_note(notes: DecodedNotes) -> Controls:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from renderers.dexter.network import Denoiser, ProjectedCondition
+from score_to_audio.seeding import generator
 
 SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
 
@@ -159,8 +160,7 @@ def noised(codec: Tensor, step: int, s: Schedule, noise: Tensor) -> Tensor:
 
 
 def transfer_steps(s: Schedule, share: float) -> tuple[int, list[int]]:
-    """(step at which the source is noised, steps that remove the noise) for ``share`` 0..1 of the
-    diffusion."""
+    """(step at which the source is noised, steps that denoise it) for ``share`` 0..1 of the diffusion."""
     start = int((len(s) - 1) * share)
     return start, list(range(start - 1, -1, -1))
 
@@ -172,5 +172,4 @@ def denormalise(x: Tensor, means: Tensor, stds: Tensor) -> Tensor:
 
 def window_noise(seed: int, window: int, shape: tuple[int, ...], draws: int) -> Tensor:
     """[draws, *shape] standard normal noise of one window, independent of the other windows of its batch."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + window)
-    return torch.randn((draws, *shape), generator=generator)
+    return torch.randn((draws, *shape), generator=generator(seed, window))

@@ -28,8 +28,7 @@ def cut(score_codec: NDArray[np.float32], length: int, overlap: int) -> Tensor:
 
 
 def normalised_condition(windows: Tensor) -> Tensor:
-    """Each column of each window [W, T, 4] scaled to 0..1 over its notes, padding included; constant columns
-    are 0."""
+    """Each column of each window [W, T, 4] scaled to 0..1, padding included; constant columns become 0."""
     windows = windows.float()
     low = windows.amin(dim=1, keepdim=True)
     high = windows.amax(dim=1, keepdim=True)

@@ -309,8 +309,7 @@ class ScoreAnalysis:
 
     @cached_property
     def boundary_after(self) -> Floats:
-        """[S] strength of the phrase boundary at the end of a slice: LBDM of the melody, slurs and
-        notation."""
+        """[S] strength of the phrase boundary at the end of a slice: LBDM of the melody, slurs, notation."""
         notes, melody = self.notes, self.melody
         strength = np.zeros(len(self.slice_onset))
         of_melody = grouping.local_boundaries(

@@ -25,8 +25,7 @@ def score_staccato(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
 
 
 def score_legato(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
-    """Slurred notes are held 20 % longer than others (key overlap; Repp 1997, JASA 102(2); Bresin & Battel
-    2000)."""
+    """Slurred notes are held 20 % longer (key overlap; Repp 1997, JASA 102(2); Bresin & Battel 2000)."""
     return k * np.log2(1.2) * analysis.slurred
 
 

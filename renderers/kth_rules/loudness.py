@@ -87,8 +87,7 @@ def melodic_charge(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
 
 
 def harmonic_charge(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
-    """Crescendo towards remarkable chords: 1.5 sqrt(charge) dB, linear from chord to chord (Friberg 1991, DPC
-    2A)."""
+    """Crescendo towards remarkable chords: 1.5 sqrt(charge) dB, interpolated (Friberg 1991, DPC 2A)."""
     return k * 1.5 * analysis.harmonic_tension[analysis.slice_of]
 
 

@@ -113,8 +113,7 @@ def movement(beat_times: Floats, depths: Floats, clearings: Floats, end: float) 
 
 
 def pedal(analysis: ScoreAnalysis, times: TimeMap, k: Mapping[str, float], end: float) -> Controls:
-    """The pedal of a performance; ``times``: score time to performed seconds; ``end``: seconds of the final
-    release."""
+    """The pedal of a performance; ``times``: as performed; ``end``: seconds of the final release."""
     return movement(times.to_seconds(analysis.beats), depth(analysis, k), clearing(analysis, k), end)
 
 

@@ -87,8 +87,7 @@ def melodic_charge(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
 
 
 def harmonic_charge(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
-    """Slower towards remarkable chords: 1 % per unit of the square root of their charge (Friberg 1991, DPC
-    2A)."""
+    """Slower towards remarkable chords: 1 % per unit of the square root of charge (Friberg 1991, DPC 2A)."""
     return k * 0.01 * analysis.harmonic_tension
 
 

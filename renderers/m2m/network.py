@@ -66,14 +66,6 @@ def config_from_tensors(tensors: Mapping[str, Tensor]) -> NetworkConfig:
     )
 
 
-@dataclass(frozen=True)
-class EncoderTrace:
-    """Hidden states, layers + 1 of [B, L, hidden], and attentions, layers of [B, heads, L, L]."""
-
-    hidden: list[Tensor]
-    attention: list[Tensor]
-
-
 class _Table(nn.Module):
     """An embedding scaled by the square root of its width."""
 
@@ -206,22 +198,15 @@ class M2MNetwork(nn.Module):
         self.out_linear = nn.Linear(config.hidden, config.hidden)
         self.proj = nn.ModuleList(nn.Linear(config.hidden, classes) for classes in config.classes)
 
-    def forward(
-        self, tokens: Tensor, mask: Tensor, style: Tensor, trace: EncoderTrace | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, tokens: Tensor, mask: Tensor, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [B, L, 6] int64, mask [B, L] (1: a note, 0: padding), style [B] -> logits of the three
         heads, [B, L, classes] each."""
         inner = self.bert
         embedded = [table(tokens[..., column]) for column, table in enumerate(inner.feat_emb)]
         x = inner.bert.embeddings(inner.in_linear(torch.cat(embedded, dim=-1)))
         bias = (1 - mask.to(x))[:, None, None] * torch.finfo(x.dtype).min
-        if trace:
-            trace.hidden.append(x)
         for layer in inner.bert.encoder.layer:
-            x, attention = layer(x, bias)
-            if trace:
-                trace.hidden.append(x)
-                trace.attention.append(attention)
+            x, _ = layer(x, bias)
         y = self.out_linear(x + self.style_emb(style)[:, None])
         velocity, ioi, duration = (head(y) for head in self.proj)
         return velocity, ioi, duration

@@ -59,8 +59,7 @@ def midi_tracks(content: bytes) -> tuple[list[list[MidiNote]], int]:
 
 
 def notes_of_track(notes: Sequence[MidiNote], ticks_per_quarter: int) -> TickNotes:
-    """A track's notes at ``TICKS_PER_QUARTER``: sorted by the file's ticks, rounded half up, not sorted
-    again."""
+    """A track's notes at ``TICKS_PER_QUARTER``: sorted by the file's ticks, then rounded half up."""
     table = np.array(
         sorted((note.onset, note.pitch, note.duration, note.velocity) for note in notes), np.int64
     ).reshape(-1, 4)

@@ -53,8 +53,7 @@ def timed_notes(source: Ids, pitch: Ids, velocity: Ids, ioi: Ids, duration: Ids)
 
 
 def pedal(score: ParsedScore, notes: TimedNotes) -> Controls:
-    """The written pedals, at the performed times; for a score without them a pedal that follows the
-    harmony."""
+    """The written pedals at their performed times; without any, a pedal that follows the harmony."""
     quarters, inverse = np.unique(score.notes.onset[notes.source], return_inverse=True)
     mean = np.bincount(inverse, notes.onset) / np.bincount(inverse)
     rising = mean > np.concatenate([[-np.inf], np.maximum.accumulate(mean)[:-1] + 1e-3])

@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 class DecodedPerformance:
     """N notes sorted by (score position, start, high before low), and the pedals."""
 
-    curve: TempoCurve
     note: NDArray[np.int64]
     """[N] index into the notes of the score."""
     start: Array
@@ -85,7 +84,6 @@ def decode(
     else:
         pedals = pedal_events(notes)
     return DecodedPerformance(
-        curve=curve,
         note=order,
         start=start[order],
         seconds=seconds[order],

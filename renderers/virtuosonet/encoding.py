@@ -33,7 +33,6 @@ class EncodedPerformance:
     """[N, 11] in their units, columns as ``features.OUTPUT_KEYS``."""
     played: NDArray[np.bool_]
     """[N] False where the performance lacks the note; its row has no meaning."""
-    curve: TempoCurve
 
 
 def encode(score: NoteScore, performance: Performance, match: NDArray[np.int64]) -> EncodedPerformance:
@@ -67,7 +66,7 @@ def encode(score: NoteScore, performance: Performance, match: NDArray[np.int64])
     values[:, columns.SOFT_PEDAL] = squashed(soft.at(onset))
     values[:, columns.PEDAL_REFRESH] = squashed(refresh)
     values[:, columns.PEDAL_CUT] = squashed(cut)
-    return EncodedPerformance(values, played, curve)
+    return EncodedPerformance(values, played)
 
 
 def squashed(pedal: Array) -> Array:

@@ -173,8 +173,7 @@ def time_signature_vector(numerator: int, denominator: int) -> tuple[float, ...]
 
 @lru_cache(maxsize=65536)
 def beat_importance(beat_position: float, numerator: int) -> float:
-    """Metrical weight, 4 for the downbeat to 0, of a position 0..1 in a measure; the first rule that
-    applies."""
+    """Metrical weight, 4 (downbeat) to 0, of a position 0..1 in a measure; the first matching rule counts."""
     if beat_position == 0:
         return 4.0
     rules = (

@@ -87,8 +87,7 @@ def _append_beats(beats: list[float], index: int, measures: Sequence[XmlMeasure]
 
 
 def measure_length(index: int, measures: Sequence[XmlMeasure], default: float) -> float:
-    """Divisions to the next measure; for the last one to the end of its notes, or ``default`` without
-    notes."""
+    """Divisions to the next measure; for the last one to the end of its notes, or ``default``."""
     start = measures[index].start
     if index + 1 < len(measures):
         return measures[index + 1].start - start

@@ -74,8 +74,7 @@ class GroupIndices:
         return int(self.measure[-1]) + 1
 
     def measure_of_beat(self) -> Tensor:
-        """[B] index of the measure of each beat: beats belong to the measure of the latest first note of a
-        measure."""
+        """[B] index of the measure of each beat; a measure starts with the beat of its first note."""
         first_beats = self.beat[torch.searchsorted(self.measure, torch.arange(self.measures))]
         return torch.searchsorted(first_beats, torch.arange(self.beats), right=True) - 1
 
@@ -84,18 +83,12 @@ class GroupIndices:
 class EncodedScore:
     """The hidden states of the score encoder."""
 
-    embedded: Tensor
-    """[T, note]"""
     note_rnn: Tensor
     """[T, 2 note]"""
     voice_rnn: Tensor
     """[T, 2 voice]"""
-    beat_nodes: Tensor
-    """[B, 2 (note + voice)]"""
     beat: Tensor
     """[B, 2 beat]"""
-    measure_nodes: Tensor
-    """[M, 2 beat]"""
     measure: Tensor
     """[M, 2 measure]"""
     groups: GroupIndices
@@ -107,8 +100,7 @@ class EncodedScore:
 
 
 class ContextAttention(nn.Module):
-    """Averages the members of each group, weighted by their similarity to a learned context vector per
-    head."""
+    """Averages the members of each group by their similarity to a learned context vector per head."""
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
@@ -169,7 +161,7 @@ class ScoreEncoder(nn.Module):
         beat = run_gru(self.beat_rnn, beat_nodes, None)
         measure_nodes = self.measure_attention(beat, groups.measure_of_beat(), groups.measures)
         measure = run_gru(self.measure_rnn, measure_nodes, None)
-        return EncodedScore(embedded, note_rnn, voice_rnn, beat_nodes, beat, measure_nodes, measure, groups)
+        return EncodedScore(note_rnn, voice_rnn, beat, measure, groups)
 
 
 def _bidirectional(inputs: int, hidden: int, layers: int) -> nn.GRU:
@@ -252,8 +244,7 @@ class VirtuosoNetwork(nn.Module):
         self.performance_decoder = PerformanceDecoder(sizes)
 
     def encode(self, features: Tensor, groups: GroupIndices, run_gru: RunGru = torch_gru) -> EncodedScore:
-        """Normalised note features [T, at least inputs] -> the inputs of the decoder and the style
-        encoder."""
+        """Normalised note features [T, at least inputs] -> inputs of the decoder and the style encoder."""
         encoded: EncodedScore = self.score_encoder(self.note_embedder(features), groups, run_gru)
         return encoded
 

@@ -1,5 +1,4 @@
-"""The parts of a MusicXML file that VirtuosoNet uses, as plain data. Positions and durations are in
-divisions."""
+"""The parts of a MusicXML file that VirtuosoNet uses. Positions and durations are in divisions."""
 
 from __future__ import annotations
 

@@ -240,8 +240,7 @@ class _WavyLine:
 
 
 def _resolved_trills(notes: list[XmlNote]) -> list[XmlNote]:
-    """The notes with trills moved to the top note of their chord, without hidden notes (written-out
-    trills)."""
+    """The notes with trills on the top note of their chord, without hidden notes (written-out trills)."""
     groups = [list(group) for _, group in groupby(notes, key=lambda note: note.position)]
     hidden_trills: list[XmlNote] = []
     wavy_lines: list[_WavyLine] = []
@@ -327,8 +326,7 @@ class _Slur:
 
 
 def _mark_slurs(notes: list[XmlNote]) -> None:
-    """Set the slur flags: of notes with their own slur marks from these, of others from the slurs around
-    them."""
+    """Set the slur flags: from a note's own slur marks if it has any, else from the slurs around it."""
     slurs: list[_Slur] = []
     open_slurs: list[_Slur] = []
     for note in notes:

@@ -126,8 +126,7 @@ def _refreshed(notes: PedalledNotes) -> NDArray[np.bool_]:
 
 
 def _cut(notes: PedalledNotes) -> NDArray[np.bool_]:
-    """Notes after which the pedal may be lifted: it is down, and no other note sounds or starts at their
-    end."""
+    """Notes after which the pedal may be lifted: it is down, and no note sounds or starts at their end."""
     positions, ends = notes.position.tolist(), notes.end_position.tolist()
     chosen = (notes.at_end >= HALF) & (notes.cut <= HALF)
     for index in np.flatnonzero(chosen).tolist():

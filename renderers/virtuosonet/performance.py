@@ -1,5 +1,4 @@
-"""The decoded notes and pedals as a ``Performance``: within the ranges of a piano, with the trills
-realised."""
+"""The decoded notes and pedals as a ``Performance``, within the piano's ranges, with realised trills."""
 
 from __future__ import annotations
 
@@ -59,8 +58,7 @@ def control_changes(decoded: DecodedPerformance) -> list[tuple[int, int, float]]
 
 
 def without_repetitions(notes: list[MidiNote]) -> list[MidiNote]:
-    """Where two consecutive notes start together, the following notes of the first one's pitch are
-    dropped."""
+    """Drop the notes of a note's pitch that follow it where the next note starts with it."""
     kept = list(notes)
     index = 0
     while index + 1 < len(kept):
@@ -115,8 +113,7 @@ def _trilled(written: XmlNote, note: MidiNote) -> list[MidiNote]:
 
 
 def trill(start: float, seconds: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """[T] onsets of a trill's notes, and [T] True for the neighbouring note. Begins and ends on the main
-    note."""
+    """[T] onsets of a trill's notes, and [T] True for the neighbour. The main note is first and last."""
     count = int(seconds / TRILL_NOTE)
     count -= count % 2 == 0
     if count < SHORTEST_TRILL:
@@ -126,8 +123,7 @@ def trill(start: float, seconds: float) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def upper_neighbour(note: XmlNote) -> int:
-    """Semitones from the note up to the next step: as an accidental at the trill says, otherwise in the
-    key."""
+    """Semitones from the note to the next step, by an accidental at the trill or else by the key."""
     above = STEPS[(STEPS.index(note.step) + 1) % len(STEPS)]
     alter = key_alteration(note.fifths, above) if note.trill_alter is None else note.trill_alter
     distance = (SEMITONES[above] - SEMITONES[note.step]) % 12 + alter - note.alter

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """[N] indices of the beat, measure, section and voice of each note; all but voices without gaps."""
+    """[N] indices of the beat, measure and voice of each note; beats and measures without gaps."""
 
     beat: NDArray[np.int64]
     measure: NDArray[np.int64]
-    section: NDArray[np.int64]
     voice: NDArray[np.int64]
 
 
@@ -41,7 +40,6 @@ class NoteScore:
     meter: Meter
     measure_lengths: list[float]
     """Divisions; the last measure has that of the one before."""
-    section_positions: list[float]
     locations: Locations
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -61,14 +59,13 @@ def read_note_score(
     meter = read_meter(document, compatibility)
     notes = read_notes(document, compatibility)
     marks = read_marks(document, notes)
-    sections = _section_positions(notes, marks)
+    voices = np.array([note.voice for note in notes], dtype=np.int64)
     return NoteScore(
         notes=notes,
         marks=marks,
         meter=meter,
         measure_lengths=_measure_lengths(document, meter),
-        section_positions=sections,
-        locations=_locations(notes, meter, sections),
+        locations=Locations(located(notes, meter.beats), located(notes, meter.measures), voices),
     )
 
 
@@ -82,23 +79,10 @@ def _measure_lengths(document: XmlDocument, meter: Meter) -> list[float]:
     return [measure_length(0, document.parts[0].measures, full)]
 
 
-def _section_positions(notes: Sequence[XmlNote], marks: Sequence[Marks]) -> list[float]:
-    """Positions where the tempo words change, and just after the last onset."""
-    positions = [notes[0].position]
-    for index in range(1, len(notes)):
-        before, after = marks[index - 1], marks[index]
-        if before.tempo != after.tempo or before.relative_tempos != after.relative_tempos:
-            positions.append(notes[index].position)
-    return [*positions, notes[-1].position + 0.1]
-
-
-def _locations(notes: Sequence[XmlNote], meter: Meter, sections: Sequence[float]) -> Locations:
-    def located(positions: Sequence[float]) -> NDArray[np.int64]:
-        indices = [binary_index(positions, note.position) for note in notes]
-        return np.array(without_gaps(indices), dtype=np.int64)
-
-    voices = np.array([note.voice for note in notes], dtype=np.int64)
-    return Locations(located(meter.beats), located(meter.measures), located(sections), voices)
+def located(notes: Sequence[XmlNote], positions: Sequence[float]) -> NDArray[np.int64]:
+    """[N] index of the latest position at or before each note, without gaps."""
+    indices = [binary_index(positions, note.position) for note in notes]
+    return np.array(without_gaps(indices), dtype=np.int64)
 
 
 def total_length(notes: Sequence[XmlNote]) -> float:

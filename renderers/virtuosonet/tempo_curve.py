@@ -53,8 +53,7 @@ class TempoCurve:
 
 
 def tempo_curve(score: NoteScore, beat_tempo: Array) -> TempoCurve:
-    """From log10 of quarter notes per minute at each note [N]; the tempo changes at beats on which a note
-    starts."""
+    """From log10 of quarter notes per minute at each note [N]; tempos change at beats with an onset."""
     anchors = tempo_anchors(score)
     notes = [score.notes[index] for index in anchors]
     qpm = 10.0 ** beat_tempo[anchors]

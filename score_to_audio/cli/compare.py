@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from score_to_audio.cli.display import Display
-from score_to_audio.cli.options import EXIT_BAD_INPUT, EXIT_FAILED, RENDERER, SYNTHESIZER, Device, Json, Seed
+from score_to_audio.cli.options import EXIT_FAILED, RENDERER, SYNTHESIZER, Device, Json, Seed
+from score_to_audio.errors import InputError
 
 if TYPE_CHECKING:
-    from score_to_audio.comparison.config import ComparisonConfig
+    from score_to_audio.comparison.plan import Plan
+    from score_to_audio.comparison.work import Each, Failure
 
 YAML_SUFFIXES = (".yaml", ".yml")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def compare(
@@ -23,10 +29,16 @@ def compare(
         typer.Argument(help="Scores, performances (MIDI, match), recordings; or a comparison's YAML file."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the numbers.")],
-    renderers: Annotated[
-        str, typer.Option(help="Comma-separated; options as NAME:KEY=VALUE:KEY=VALUE.")
-    ] = RENDERER,
-    synthesizers: Annotated[str, typer.Option(help="Comma-separated, as above.")] = SYNTHESIZER,
+    renderers: Annotated[str, typer.Option(help="Comma-separated.")] = RENDERER,
+    synthesizers: Annotated[str, typer.Option(help="Comma-separated.")] = SYNTHESIZER,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="TARGET.KEY=VALUE; the target is renderer, synthesizer, score (all of that kind), or the "
+            "name of a renderer or synthesizer; repeatable.",
+        ),
+    ] = None,
     prompts: Annotated[
         str, typer.Option(help="Comma-separated: names, audio files, none, first-seconds (of the recording).")
     ] = "",
@@ -41,72 +53,87 @@ def compare(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Combinations of renderers and synthesizers side by side: a page to listen to, measures, confidence
-    intervals (as a Prefect flow; its server starts first, some 10 s)."""
-    from score_to_audio.comparison.config_file import read_plan
-    from score_to_audio.comparison.plan import make_plan
-    from score_to_audio.errors import InputError
-    from score_to_audio.files import check_output_folder
+    """Combinations of renderers and synthesizers side by side: a page to listen to, metrics, confidence
+    intervals.
+
+    Run the same command again to resume, and to retry what failed.
+    """
+    from score_to_audio.comparison import report
+    from score_to_audio.comparison.outputs import check_output, write_outputs
+    from score_to_audio.comparison.run import run_comparison
+    from score_to_audio.store import default_store
 
     if blind not in (None, "pairs", "mushra"):
         raise InputError(f"--blind {blind}: write pairs or mushra")
     if len(rows) == 1 and Path(rows[0]).suffix.lower() in YAML_SUFFIXES:
-        comparison: Path | ComparisonConfig = Path(rows[0]).absolute()
-        read_plan(Path(rows[0]), device=device)  # before the server starts
+        plan = _plan_of_file(Path(rows[0]), settings, device)
     else:
         from score_to_audio.comparison.choices import config_from_choices
+        from score_to_audio.comparison.plan import make_plan
 
-        comparison = config_from_choices(
+        config = config_from_choices(
             rows,
             renderers=_split(renderers),
             synthesizers=_split(synthesizers),
+            settings=settings or (),
             prompts=_split(prompts),
             codecs=_split(codecs),
             recording=recording,
             seed=seed,
         )
-        make_plan(comparison, device=device)
-    check_output_folder(output)
-    kind: Literal["pairs", "mushra"] | None = blind  # type: ignore[assignment]
-    _run(comparison, output, kind, blind_seed, webmushra, device, as_json)
+        plan = make_plan(config, device=device)
+    store = default_store()
+    check_output(output, plan, store)
+    steps = 2 * plan.cell_count
+    with Display(total=steps, quiet=as_json) as display:
+        result = run_comparison(plan, store, each=_displayed(display, steps), device=device)
+        with display.item("page"):
+            outputs = write_outputs(
+                result,
+                output.absolute(),
+                store,
+                blind=blind,  # type: ignore[arg-type]
+                seed=blind_seed,
+                webmushra=webmushra,
+            )
+    print((output / report.WHOLE).read_text("utf-8") if as_json else outputs.text, end="")
+    print(outputs.summary, file=sys.stderr)
+    if result.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _plan_of_file(path: Path, settings: Sequence[str] | None, device: str) -> Plan:
+    from score_to_audio.comparison.config_file import read_plan
+
+    if settings:
+        raise InputError(f"--set {settings[0]!r}: write options into {path}")
+    return read_plan(path, device=device)
 
 
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _run(
-    comparison: Path | ComparisonConfig,
-    output: Path,
-    blind: Literal["pairs", "mushra"] | None,
-    blind_seed: int,
-    webmushra: bool,
-    device: str,
-    as_json: bool,
-) -> None:
-    from flows.compare import compare as flow
-    from score_to_audio.comparison.produce import CellsFailed
-    from score_to_audio.comparison.report import TEXT, WHOLE
-    from score_to_audio.errors import InputError
+def _displayed(display: Display, total: int) -> Each:
+    """``one_by_one`` with its progress: ``total`` steps, or more."""
+    from score_to_audio.comparison.work import one_by_one
 
-    with Display(total=1, quiet=as_json) as display, display.item("compare"):
-        state = flow(
-            comparison,
-            output=output.absolute(),
-            blind=blind,
-            blind_seed=blind_seed,
-            webmushra=webmushra,
-            device=device,
-            return_state=True,
-        )
-    reason = state.result(raise_on_failure=False)
-    if not state.is_completed() and not isinstance(reason, CellsFailed):
-        print(f"error: {state.message}", file=sys.stderr)
-        raise typer.Exit(EXIT_BAD_INPUT if isinstance(reason, InputError) else EXIT_FAILED)
-    print((output / (WHOLE if as_json else TEXT)).read_text("utf-8"), end="")
-    print(state.message, file=sys.stderr)
-    if not state.is_completed():
-        raise typer.Exit(EXIT_FAILED)
+    done = 0
+
+    def each(
+        work: Callable[[Item], Result], items: Sequence[Item], name: Callable[[Item], str]
+    ) -> list[Result | Failure]:
+        nonlocal done, total
+        total = max(total, done + len(items))
+        results: list[Result | Failure] = []
+        for item in items:
+            with display.item(name(item)):
+                results += one_by_one(work, [item], name)
+            done += 1
+            display.overall(done, total, "steps")
+        return results
+
+    return each
 
 
 def votes(
@@ -120,5 +147,5 @@ def votes(
 
     from score_to_audio.comparison.votes import count_votes, text
 
-    found = count_votes(files, key)
-    print(json.dumps(asdict(found)) if as_json else text(found))
+    result = count_votes(files, key)
+    print(json.dumps(asdict(result)) if as_json else text(result))

@@ -1,19 +1,21 @@
-"""Making the cells of a comparison: the sound of one row in one column, and the performance behind it."""
+"""The cells of a comparison: the sound of a row in a column, and the performance heard in it."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from score_to_audio import stages
-from score_to_audio.comparison import files
+from score_to_audio.comparison import derived
 from score_to_audio.comparison.config import FirstSeconds
-from score_to_audio.comparison.files import File
-from score_to_audio.comparison.plan import Codec, Condition, Models, Source
+from score_to_audio.comparison.derived import TracedFile
+from score_to_audio.comparison.plan import Condition, ResolvedCodec, ResolvedSynthesis, Row
 from score_to_audio.errors import InputError
-from score_to_audio.files import sha256_of
+from score_to_audio.formats.audio import read_audio
+from score_to_audio.formats.midi import read_performance
 from score_to_audio.plugins import Prompt
 from score_to_audio.store import ArtifactStore
 
@@ -25,118 +27,103 @@ LONGEST = 10 * 3600.0
 
 
 @dataclass(frozen=True)
-class MadeCell:
+class Cell:
     """The sound of a row in a column."""
 
-    audio: File
-    """WAV, or what the user gave."""
-    performance: File | None
-    """MIDI file of what is heard, in the audio's seconds; with the score's notes named, where known."""
+    audio: TracedFile
+    """WAV, or the user's own file."""
+    performance: TracedFile | None
+    """MIDI file of the notes heard, in the audio's seconds; it names the score's notes if they are known."""
 
 
-def make_cell(source: Source, condition: Condition, options: ScoreOptions, store: ArtifactStore) -> MadeCell:
-    """Raises ``InputError`` for what this row does not have, and whatever the models raise."""
-    if failure := source.failure or condition.failure:
+def make_cell(row: Row, condition: Condition, options: ScoreOptions, store: ArtifactStore) -> Cell:
+    """Raises ``InputError`` for inputs that the row lacks, and the models' own errors."""
+    if failure := row.failure or condition.failure:
         raise InputError(failure)
-    if isinstance(condition.how, Models):
-        return _synthesized(source, condition.how, options, store)
-    recording = own_recording(source, store)
+    if isinstance(condition.method, ResolvedSynthesis):
+        return _synthesized(row, condition.method, options, store)
+    recording = own_recording(row, store)
     if recording is None:
         raise InputError("this row has no recording")
-    performance = own_performance(source, options, store) if source.performance else None
-    if isinstance(condition.how, Codec):
-        how = condition.how
-        recording = files.reconstructed(recording, how.checkpoint, how.device, store)
-    return MadeCell(recording, performance)
+    performance = own_performance(row, options, store)
+    if isinstance(condition.method, ResolvedCodec):
+        codec = condition.method
+        recording = derived.reconstructed(recording, codec.checkpoint, codec.device, store)
+    return Cell(recording, performance)
 
 
-def _synthesized(source: Source, models: Models, options: ScoreOptions, store: ArtifactStore) -> MadeCell:
-    performance = _performance(source, models, options, store)
-    prompt = models.prompt
+def _synthesized(row: Row, method: ResolvedSynthesis, options: ScoreOptions, store: ArtifactStore) -> Cell:
+    performance = _performance(row, method, options, store)
+    prompt = method.prompt
     made = stages.synthesize(
         performance.path,
-        models.synthesizer,
+        method.synthesizer,
         store,
-        prompt=_own_beginning(source, prompt, options, store) if isinstance(prompt, FirstSeconds) else prompt,
-        name=source.name,
+        prompt=first_seconds(row, prompt, options, store) if isinstance(prompt, FirstSeconds) else prompt,
+        name=row.name,
         parent=performance.key,
     )
-    return MadeCell(files.made(made.artifact, performance, store), performance)
+    return Cell(derived.stored_file(made.artifact, performance, store), performance)
 
 
-def _performance(source: Source, models: Models, options: ScoreOptions, store: ArtifactStore) -> File:
-    """What a column plays of a row: the row's own performance, or its score as the renderer renders it, of
-    which the same passage is kept where the row is a part of a longer performance."""
-    if models.renderer is None:
-        own = own_performance(source, options, store)
-        if own is None:
-            raise InputError("this row has no performance to synthesize, and this column no renderer")
-        return own
-    if source.score is None:
-        if own := own_performance(source, options, store):  # stage 1 is skipped
+def _performance(
+    row: Row, method: ResolvedSynthesis, options: ScoreOptions, store: ArtifactStore
+) -> TracedFile:
+    """The row's own performance, or a rendering of its score. Of the rendering only the passage that the
+    row's performance plays is kept, where that is cut."""
+    if method.renderer is None or row.score is None:
+        if own := own_performance(row, options, store):
             return own
-        raise InputError("this row has no score to render")
-    made = stages.render(source.score, models.renderer, store, score_options=options)
-    rendered = files.made(made.artifact, None, store)
-    if not source.is_cut or source.performance is None:
+        raise InputError(
+            "this row has no performance to synthesize, and this column no renderer"
+            if method.renderer is None
+            else "this row has no score to render"
+        )
+    made = stages.render(row.score, method.renderer, store, score_options=options)
+    rendered = derived.stored_file(made.artifact, None, store)
+    if not row.is_cut or not (own := own_performance(row, options, store)):
         return rendered
-    return _same_passage(rendered, source, options, store)
+    score = derived.cached_score(row.score, options)
+    passage = derived.passage(read_performance(own.path), score)
+    return derived.cut_to_passage(rendered, *passage, score, store) if passage else rendered
 
 
-def _same_passage(rendered: File, source: Source, options: ScoreOptions, store: ArtifactStore) -> File:
-    from score_to_audio.formats.midi import read_performance
-
-    own = own_performance(source, options, store)
-    assert own is not None
-    assert source.score is not None
-    score = files.read_score_once(source.score, options)
-    passage = files.passage(read_performance(own.path), score)
-    return files.cut_to_passage(rendered, *passage, score, store) if passage else rendered
-
-
-def own_performance(source: Source, options: ScoreOptions, store: ArtifactStore) -> File | None:
-    """The row's performance as MIDI: aligned with the row's score as far as possible, and cut."""
-    if source.performance is None:
+def own_performance(row: Row, options: ScoreOptions, store: ArtifactStore) -> TracedFile | None:
+    """The row's performance as MIDI, cut; aligned with the row's score if possible."""
+    if row.performance is None:
         return None
-    performance = files.as_midi(files.given(source.performance, "performance"), store)
-    if source.score is not None and can_align(performance.path):
-        performance = files.aligned(performance, source.score, options, store)
-    if source.is_cut:
-        performance = files.cut_performance(performance, source.start, source.end or LONGEST, store)
+    performance = derived.as_midi(derived.input_file(row.performance, "performance"), store)
+    if row.score is not None and _can_align(performance.path):
+        performance = derived.aligned(performance, derived.cached_score(row.score, options), store)
+    if row.is_cut:
+        performance = derived.cut_performance(performance, row.start, row.end or LONGEST, store)
     return performance
 
 
-def can_align(midi: Path) -> bool:
-    """Whether the notes have names already, or parangonar can find them."""
-    from importlib.util import find_spec
-
-    from score_to_audio.formats.midi import read_performance
+def _can_align(midi: Path) -> bool:
+    """Whether the performance names the score's notes, or parangonar can find them."""
 
     return find_spec("parangonar") is not None or read_performance(midi).score_ids is not None
 
 
-def own_recording(source: Source, store: ArtifactStore) -> File | None:
-    if source.recording is None:
+def own_recording(row: Row, store: ArtifactStore) -> TracedFile | None:
+    """The row's recording, cut."""
+    if row.recording is None:
         return None
-    recording = files.given(source.recording, "recording")
-    if source.is_cut:
-        recording = files.cut_recording(recording, source.start, source.end or LONGEST, store)
+    recording = derived.input_file(row.recording, "recording")
+    if row.is_cut:
+        recording = derived.cut_recording(recording, row.start, row.end or LONGEST, store)
     return recording
 
 
-def _own_beginning(
-    source: Source, wanted: FirstSeconds, options: ScoreOptions, store: ArtifactStore
-) -> Prompt:
-    """The first seconds of the row's own recording, with its notes."""
-    from score_to_audio.formats.audio import read_audio
-    from score_to_audio.formats.midi import read_performance
-
-    recording, performance = own_recording(source, store), own_performance(source, options, store)
+def first_seconds(row: Row, wanted: FirstSeconds, options: ScoreOptions, store: ArtifactStore) -> Prompt:
+    """The beginning of the row's own recording, with its notes."""
+    recording, performance = own_recording(row, store), own_performance(row, options, store)
     if recording is None:
         raise InputError("this row has no recording, whose first seconds are to be the prompt")
     seconds = wanted.first_seconds
-    notes = files.cut_performance(performance, 0.0, seconds, store) if performance else None
-    content = ":".join(sha256_of(file.path) for file in (recording, notes) if file)
+    notes = derived.cut_performance(performance, 0.0, seconds, store) if performance else None
+    content = ":".join(file.sha256 for file in (recording, notes) if file)
     return Prompt(
         audio=read_audio(recording.path, seconds=seconds),
         performance=read_performance(notes.path) if notes else None,
@@ -144,14 +131,11 @@ def _own_beginning(
     )
 
 
-def human_references(source: Source, options: ScoreOptions, store: ArtifactStore) -> list[File]:
-    """Human performances of the row's score with the notes named: the references, then the row's own."""
-    if source.score is None:
+def human_performances(row: Row, options: ScoreOptions, store: ArtifactStore) -> list[TracedFile]:
+    """Human performances of the row's score: the references, then the row's own, uncut."""
+    if row.score is None:
         return []
-    whole = replace(source, start=0.0, end=None)
-    own = [source.performance] if source.performance else []
-    found = []
-    for path in dict.fromkeys([*source.references, *own]):
-        if performance := own_performance(replace(whole, performance=path), options, store):
-            found.append(performance)
-    return found
+    paths = dict.fromkeys([*row.references, *([row.performance] if row.performance else [])])
+    whole = replace(row, start=0.0, end=None)
+    found = (own_performance(replace(whole, performance=path), options, store) for path in paths)
+    return [performance for performance in found if performance]

@@ -1,8 +1,8 @@
-"""A comparison from the lists that the command line takes: every renderer with every synthesizer."""
+"""A comparison from the lists of the command line: every renderer with every synthesizer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,15 @@ from score_to_audio.comparison.config_file import validated
 from score_to_audio.errors import InputError
 from score_to_audio.prompts import AUDIO_SUFFIXES
 
-PERFORMANCE_SUFFIXES = (".mid", ".midi", ".match")
+PLAYED_SUFFIXES = (".mid", ".midi", ".match", *AUDIO_SUFFIXES)
+"""Of performances and recordings; everything else is a score, a folder of scores or a pattern."""
 FIRST_SECONDS = "first-seconds"
 NO_PROMPT = "none"
+KINDS = ("renderer", "synthesizer", "score")
+"""Targets of settings that hold for every plug-in of the kind, and for the score reader."""
+
+Options = dict[str, dict[str, str]]
+"""Target -> its options."""
 
 
 def config_from_choices(
@@ -22,82 +28,88 @@ def config_from_choices(
     *,
     renderers: Sequence[str],
     synthesizers: Sequence[str],
+    settings: Sequence[str] = (),
     prompts: Sequence[str] = (),
     codecs: Sequence[str] = (),
     recording: bool = False,
     seed: int = 0,
-    score_options: dict[str, Any] | None = None,
 ) -> ComparisonConfig:
-    """Rows by their suffix: performances (MIDI, match), recordings (with a MIDI file of the same name beside,
-    if there is one), scores (files, folders, patterns). Scores and the others get a section each.
+    """Scores make one section; performances (MIDI, match) and recordings (with the MIDI file of the same name
+    beside, if there is one) make another, in which recordings and ``codecs`` are columns too.
 
-    ``renderers``, ``synthesizers``: "NAME" or "NAME:KEY=VALUE:KEY=VALUE"; ``prompts``: names, files, "none"
-    or "first-seconds". Raises ``InputError``.
+    ``settings``: "TARGET.KEY=VALUE"; the target is one of ``KINDS`` or the name of a plug-in in the lists.
+    ``prompts``: names, audio files, "none" or "first-seconds". Raises ``InputError``.
     """
-    played = [path for row in rows if (path := Path(row).expanduser()).suffix.lower() in _PLAYED]
-    scores = [row for row in rows if Path(row).suffix.lower() not in _PLAYED]
-    sounds = [
-        (name, options, prompt)
-        for name, options in map(_named, synthesizers)
-        for prompt in _prompts(name, prompts)
-    ]
-    plain = [_column(None, sound) for sound in sounds]
+    options = parse_settings(settings, [*renderers, *synthesizers])
+    sounds = [(name, prompt) for name in synthesizers for prompt in _prompts(name, prompts)]
+    played = [path for row in rows if (path := Path(row).expanduser()).suffix.lower() in PLAYED_SUFFIXES]
+    scores = [row for row in rows if Path(row).suffix.lower() not in PLAYED_SUFFIXES]
     sections = []
     if scores:
-        columns = [_column(_named(renderer), sound) for renderer in renderers for sound in sounds]
+        columns = [_column(renderer, *sound, options) for renderer in renderers for sound in sounds]
         found = [{"score": str(job.score.absolute()), "title": job.name} for job in jobs.plan(scores)]
         sections.append({"title": "Scores", "rows": found, "columns": columns})
     if played:
-        recordings: list[dict[str, Any]] = [{"recording": True}] if recording else []
-        recordings += [{"codec": codec} for codec in codecs]
+        columns = [{"recording": True}] if recording else []
+        columns += [{"codec": codec} for codec in codecs]
+        columns += [_column(None, *sound, options) for sound in sounds]
         found = [_played_row(path.absolute()) for path in played]
-        sections.append({"title": "Performances", "rows": found, "columns": [*recordings, *plain]})
+        sections.append({"title": "Performances", "rows": found, "columns": columns})
     if not sections:
         raise InputError("name scores, performances or recordings to compare, or a comparison's YAML file")
-    content = {"seed": seed, "score_options": score_options or {}, "sections": sections}
+    content = {"seed": seed, "score_options": options["score"], "sections": sections}
     return validated(content, "the command line")
 
 
-_PLAYED = (*PERFORMANCE_SUFFIXES, *AUDIO_SUFFIXES)
+def parse_settings(settings: Iterable[str], names: Sequence[str]) -> Options:
+    """Raises ``InputError`` for other targets than ``KINDS`` and ``names``, and for names with options."""
+    for choice in names:
+        name, colon, rest = choice.partition(":")
+        if colon:
+            setting = rest.split(":")[0] or "KEY=VALUE"
+            raise InputError(f"{choice!r}: options follow --set; write {name} and --set {name}.{setting}")
+    options: Options = {target: {} for target in (*KINDS, *names)}
+    for setting in settings:
+        option, equals, value = setting.partition("=")
+        target, _, key = option.partition(".")
+        if not (equals and key):
+            raise InputError(f"--set {setting!r}: write TARGET.KEY=VALUE, for instance renderer.tempo=80")
+        if target not in options:
+            raise InputError(
+                f"--set {setting!r}: {target!r} is not in this comparison; known: {', '.join(options)}"
+            )
+        options[target][key] = value
+    return options
+
+
+def options_of(kind: str, name: str, options: Options) -> dict[str, str]:
+    """Of a plug-in. "score" is the target of the score reader, though a renderer has this name too."""
+    return options[kind] | ({} if name in KINDS else options[name])
+
+
+def _prompts(synthesizer: str, prompts: Sequence[str]) -> Sequence[str]:
+    """Those that make a difference to this synthesizer."""
+    uses_prompt = prompts and registry.spec("synthesizer", synthesizer).uses_prompt
+    return prompts if uses_prompt else [NO_PROMPT]
 
 
 def _played_row(path: Path) -> dict[str, str]:
-    if path.suffix.lower() in PERFORMANCE_SUFFIXES:
+    if path.suffix.lower() not in AUDIO_SUFFIXES:
         return {"performance": str(path)}
     midi = path.with_suffix(".mid")
     return {"recording": str(path)} | ({"performance": str(midi)} if midi.is_file() else {})
 
 
-def _named(choice: str) -> tuple[str, dict[str, str]]:
-    """ "kth-rules:palette=romantic" -> name and options."""
-    name, *settings = choice.split(":")
-    options = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not (key and equals):
-            raise InputError(f"{choice!r}: write NAME:KEY=VALUE, with more options after further colons")
-        options[key] = value
-    return name, options
-
-
-def _prompts(synthesizer: str, prompts: Sequence[str]) -> list[str]:
-    """Those that this synthesizer can be told apart by."""
-    if not prompts or not registry.spec("synthesizer", synthesizer).uses_prompt:
-        return [NO_PROMPT]
-    return list(prompts)
-
-
-def _column(
-    renderer: tuple[str, dict[str, str]] | None, sound: tuple[str, dict[str, str], str]
-) -> dict[str, Any]:
-    synthesizer, options, prompt = sound
-    column: dict[str, Any] = {"synthesizer": synthesizer, "synthesizer_options": options}
-    parts = [synthesizer, *options.values()]
-    if renderer:
-        column |= {"renderer": renderer[0], "renderer_options": renderer[1]}
-        parts = [f"{' '.join([renderer[0], *renderer[1].values()])} + {' '.join(parts)}"]
-    label = " ".join(parts)
-    if prompt != NO_PROMPT:
-        column["prompt"] = {"first_seconds": 3} if prompt == FIRST_SECONDS else prompt
-        label += f", {Path(prompt).stem}"
-    return column | {"label": label}
+def _column(renderer: str | None, synthesizer: str, prompt: str, options: Options) -> dict[str, Any]:
+    column: dict[str, Any] = {}
+    labels = []
+    for kind, name in (("renderer", renderer), ("synthesizer", synthesizer)):
+        if name:
+            chosen = options_of(kind, name, options)
+            column |= {kind: name, f"{kind}_options": chosen}
+            labels.append(" ".join([name, *chosen.values()]))
+    label = " + ".join(labels)
+    if prompt == NO_PROMPT:
+        return column | {"label": label}
+    wanted = {"first_seconds": 3} if prompt == FIRST_SECONDS else prompt
+    return column | {"label": f"{label}, {Path(prompt).stem}", "prompt": wanted}

@@ -1,4 +1,4 @@
-"""What a comparison is made of, as its YAML file says it: sections of rows and columns.
+"""The model of a comparison's YAML file: sections of rows and columns.
 
 ``docs/compare.schema.json`` is ``json_schema()``: editors complete and check files against it.
 """
@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from score_to_audio.settings import PipelineSettings
 
-MeasureName = Literal["levels", "distance", "transcription", "expression", "frechet"]
+MetricName = Literal["levels", "distance", "transcription", "expression", "frechet"]
 DatasetName = Literal["maestro", "atepp", "pijama", "asap"]
 
-MOST_ROWS = 1000
-"""Of a section, datasets counted with what they are asked for."""
+MAX_ROWS = 1000
+"""In a section; also the most segments that can be drawn from one dataset."""
 
 
 class _Part(BaseModel):
@@ -30,33 +30,35 @@ class _Part(BaseModel):
 class Material(_Part):
     """A row: a score, a performance or a recording, or several of them of one piece."""
 
-    title: str = Field("", description="As shown; the file's name where none is given.")
-    score: Path | None = Field(None, description="Score file; what renderers render, and what is engraved.")
+    title: str = Field("", description="As shown; by default the file's name.")
+    score: Path | None = Field(None, description="Score file: renderers render it, and the page shows it.")
     performance: Path | None = Field(
-        None, description="Performance: a MIDI file, or a match file (then with the score's notes known)."
+        None, description="Performance: a MIDI file, or a match file, which also names the score's notes."
     )
     recording: Path | None = Field(None, description="Audio file of that performance.")
     references: tuple[Path, ...] = Field(
-        (), description="Human performances of the score, match or MIDI files: expression is held to them."
+        (),
+        description="Human performances of the score, match or MIDI files: expression is measured "
+        "against them.",
     )
     start: float = Field(0.0, ge=0, description="Seconds: where performance and recording are cut.")
-    seconds: float | None = Field(None, gt=0, description="Length of the cut; to the end if not given.")
+    seconds: float | None = Field(None, gt=0, description="Length of the cut; by default to the end.")
     licence: str = Field("", description="Of the recording, the performance or the score.")
 
     @model_validator(mode="after")
-    def _holds_something(self) -> Material:
+    def _is_not_empty(self) -> Material:
         if not (self.score or self.performance or self.recording):
             raise ValueError("a row needs a score, a performance or a recording")
         return self
 
 
 class Segments(_Part):
-    """Rows drawn from a local copy of a dataset: the same ones for the same seed."""
+    """Rows drawn from a local copy of a dataset; the same seed draws the same rows."""
 
     dataset: DatasetName
     folder: Path = Field(description="The dataset's folder on this machine.")
     split: str = Field("test", description="Split to draw from; empty: all.")
-    count: int = Field(3, ge=1, le=MOST_ROWS)
+    count: int = Field(3, ge=1, le=MAX_ROWS)
     seconds: float | None = Field(15.0, gt=0, description="Length of the segments; null: whole performances.")
     seed: int = Field(0, ge=0)
 
@@ -65,7 +67,7 @@ def _kind_of_row(value: Any) -> str:
     return "segments" if _has(value, "dataset") else "material"
 
 
-Row = Annotated[
+RowConfig = Annotated[
     Annotated[Material, Tag("material")] | Annotated[Segments, Tag("segments")], Discriminator(_kind_of_row)
 ]
 
@@ -80,8 +82,8 @@ class FirstSeconds(_Part):
 
 
 class _Column(_Part):
-    label: str = Field("", description="Heading; made of the parts' names where none is given.")
-    description: str = Field("", description="A sentence for those who want to know more.")
+    label: str = Field("", description="Heading; by default the names of the models.")
+    description: str = Field("", description="One sentence, shown on request.")
 
 
 class Synthesis(_Column):
@@ -94,7 +96,7 @@ class Synthesis(_Column):
     prompt: str | FirstSeconds | None = Field(
         None, description="A prompt of the library, an audio file with its .mid, or {first_seconds: 3}."
     )
-    seed: int | None = Field(None, ge=0, description="The comparison's where none is given.")
+    seed: int | None = Field(None, ge=0, description="By default the comparison's.")
 
 
 class Reconstruction(_Column):
@@ -113,7 +115,7 @@ def _kind_of_column(value: Any) -> str:
     return next((kind for kind in ("codec", "recording") if _has(value, kind)), "synthesis")
 
 
-Column = Annotated[
+ColumnConfig = Annotated[
     Annotated[Synthesis, Tag("synthesis")]
     | Annotated[Reconstruction, Tag("codec")]
     | Annotated[Recording, Tag("recording")],
@@ -125,7 +127,7 @@ def _has(value: Any, name: str) -> bool:
     return name in value if isinstance(value, Mapping) else hasattr(value, name)
 
 
-# ---------------------------------------------------------------------------------------- the whole
+# ------------------------------------------------------------------------------------------ the file
 
 
 class SectionConfig(_Part):
@@ -133,16 +135,16 @@ class SectionConfig(_Part):
 
     title: str = Field(min_length=1)
     description: str = ""
-    rows: tuple[Row, ...] = Field(min_length=1, max_length=MOST_ROWS)
-    columns: tuple[Column, ...] = Field(min_length=1, max_length=64)
+    rows: tuple[RowConfig, ...] = Field(min_length=1, max_length=MAX_ROWS)
+    columns: tuple[ColumnConfig, ...] = Field(min_length=1, max_length=64)
     reference: str | None = Field(
         None,
-        description="Label of the column that sounds are measured against; if none, the rows' recordings.",
+        description="Label of the column that sounds are measured against; by default the rows' recordings.",
     )
 
 
 class ComparisonConfig(_Part):
-    """What is compared."""
+    """A comparison."""
 
     title: str = "Comparison"
     description: str = ""
@@ -150,11 +152,11 @@ class ComparisonConfig(_Part):
     score_options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the score reader, for all rows."
     )
-    measures: tuple[MeasureName, ...] | None = Field(
-        None, description="Which measures are taken; all that can be, where none are given."
+    measures: tuple[MetricName, ...] | None = Field(
+        None, description="Metrics to compute; by default all that the installation has."
     )
     embedding: str = Field(
-        "piano-encodec", description="Codec whose latents the Frechet audio distance is taken in."
+        "piano-encodec", description="Codec whose latents the Fréchet audio distance compares."
     )
     sections: tuple[SectionConfig, ...] = Field(min_length=1, max_length=100)
 

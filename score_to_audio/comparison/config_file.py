@@ -1,4 +1,4 @@
-"""Reading a comparison's YAML file: as untrusted data, with the line in every error."""
+"""Reads a comparison's YAML file as untrusted data; every error names the line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from score_to_audio.comparison.config import ComparisonConfig
-from score_to_audio.comparison.plan import PlaceError, Plan, make_plan
+from score_to_audio.comparison.plan import Plan, PlanError, make_plan
 from score_to_audio.errors import InputError
 from score_to_audio.wording import brief
 
@@ -37,11 +37,11 @@ def read_config(path: Path) -> ComparisonConfig:
 
 
 def read_plan(path: Path, *, device: str = "auto") -> Plan:
-    """As ``read_config``, with everything that it names looked up."""
+    """As ``read_config``, with every name and option resolved."""
     config, lines = _read(path)
     try:
         return make_plan(config, device=device)
-    except PlaceError as error:
+    except PlanError as error:
         raise InputError(f"{path}, line {lines[error.place]}: {error}") from error
 
 
@@ -53,7 +53,7 @@ def _read(path: Path) -> tuple[ComparisonConfig, Lines]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not text in UTF-8; save it so") from error
+        raise InputError(f"{path}: not text in UTF-8; save it as UTF-8") from error
     content, lines = parse(text, str(path))
     return with_paths(validated(content, str(path), lines), path.absolute().parent), lines
 
@@ -65,7 +65,7 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
     except ValidationError as error:
         found = [(*_in_content(one["loc"], content), one["msg"]) for one in error.errors()]
         first = found[0][0]
-        # Of what may be one of several things, the error that got furthest says most.
+        # Where a value may be of several kinds, the error deepest in it says most.
         place, missing, message = max(
             (one for one in found if one[0][: len(first)] == first), key=lambda one: len(one[0])
         )
@@ -79,11 +79,12 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
 
 
 _TAGS = {"material", "segments", "synthesis", "codec", "recording", "FirstSeconds", "str"}
-"""What pydantic puts into places beside keys and indices: which kind of row or column it took a table for."""
+"""What pydantic's locations hold beside keys and indices: the kind of row or column that a table was read
+as."""
 
 
 def _in_content(location: tuple[str | int, ...], content: Any) -> tuple[Place, Place]:
-    """The steps of a pydantic location that lead to something given, and those to something that is not."""
+    """The steps of a pydantic location that exist in the content, and those that do not."""
     place: list[str | int] = []
     missing: list[str | int] = []
     for step in location:
@@ -98,7 +99,7 @@ def _in_content(location: tuple[str | int, ...], content: Any) -> tuple[Place, P
 
 
 def with_paths(config: ComparisonConfig, folder: Path) -> ComparisonConfig:
-    """Relative paths as seen from ``folder``; ``~`` is the user's home."""
+    """Resolves relative paths against ``folder``, and ``~``."""
 
     def resolved(value: Any) -> Any:
         if isinstance(value, Path):
@@ -122,8 +123,8 @@ def with_paths(config: ComparisonConfig, folder: Path) -> ComparisonConfig:
 
 
 def parse(text: str, name: str) -> tuple[Any, Lines]:
-    """Plain data and where it stands. Raises ``InputError`` for what is no YAML, repeats a key, or names
-    types; and for what grows beyond ``MAX_ENTRIES`` by its aliases (*name)."""
+    """Plain data and its lines. Raises ``InputError`` for text that is not YAML, repeats a key, names types,
+    or grows beyond ``MAX_ENTRIES`` by its aliases (*name)."""
     import yaml  # type: ignore[import-untyped]
 
     try:
@@ -156,7 +157,7 @@ def _plain(node: Any, place: Place, lines: Lines, name: str) -> Any:
         table: dict[str, Any] = {}
         for key, entry, key_line in _entries(node):
             if key in table:
-                raise InputError(f"{name}, line {key_line}: {brief(key)!r} is there twice; remove one")
+                raise InputError(f"{name}, line {key_line}: {brief(key)!r} stands twice; remove one")
             table[key] = _plain(entry, (*place, key), lines, name)
             lines[*place, key] = key_line
         return table

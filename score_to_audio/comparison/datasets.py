@@ -1,14 +1,14 @@
-"""Local copies of datasets of piano performances: what they hold, and segments drawn from them by seed.
+"""Reads local copies of datasets of piano performances and draws segments from them by seed.
 
-Nothing is downloaded. A dataset's table is read as its publishers lay it out:
+Nothing is downloaded. Folders and tables have the publishers' layout:
 
     maestro  MAESTRO v3 (Hawthorne et al., ICLR 2019): maestro-v3.0.0.csv, MIDI and WAV below year folders
     atepp    ATEPP (Zhang et al., ISMIR 2022): a CSV with midi_path and score_path; recordings are not
-             published with it: audio is looked for beside the MIDI file, or as audio/PERF_ID
+             published: audio is looked for beside the MIDI file, or as audio/PERF_ID
     pijama   PiJAMA (Edwards et al., TISMIR 6(1), 2023): a CSV with midi_filepath and the seconds between
              which a file holds the performance; audio is looked for beside the MIDI file
     asap     (n)ASAP (Peter et al., TISMIR 6(1), 2023): metadata.csv, or performances.csv with splits; scores
-             with matched performances, of which the robust alignments count
+             with matched performances; only robust alignments are used
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MAX_TABLE_SIZE = 64 * 2**20
 
 @dataclass(frozen=True)
 class Item:
-    """A performance of a dataset, as far as its files are on this machine."""
+    """A performance of a dataset; its files may be missing on this machine."""
 
     dataset: str
     name: str
-    """Unique within the dataset, the same on every machine."""
+    """Unique within the dataset and equal on every machine."""
     title: str
     split: str
     licence: str
@@ -46,26 +46,23 @@ class Item:
     """Other humans' performances of the same score, as match files."""
     start: float = 0.0
     end: float | None = None
-    """Seconds between which the files hold the performance; None: to their end, where it is not known."""
+    """Seconds between which the files hold the performance; None: to their end."""
 
 
 def read_dataset(dataset: str, folder: Path, split: str = "") -> list[Item]:
-    """The performances of a dataset's local copy, of one split ("" for all), in the order of its table;
-    performances to which the table gives no split belong to every one.
-
-    Raises ``InputError`` where the table is not there or has other columns.
-    """
+    """The performances of one split ("" for all), in the order of the table; performances without a split
+    belong to every split. Raises ``InputError`` where the table is missing or has other columns."""
     items = [item for item in _READERS[dataset](folder) if not split or item.split in ("", split)]
     if not items:
-        raise InputError(f"{folder}: {dataset} has no performances of the split {split!r} here")
+        raise InputError(f"{folder}: {dataset} has no performances of the split {split!r}")
     return items
 
 
 def draw_segments(items: Sequence[Item], *, count: int, seconds: float | None, seed: int) -> list[Item]:
-    """``count`` items, cut to segments of ``seconds`` (None: whole), chosen by seed.
+    """``count`` items, cut to segments of ``seconds`` (None: whole).
 
-    The choice depends on the seed and on the items' names alone: items that are missing on one machine do not
-    change what else is drawn there. Items that are known to be shorter than ``seconds`` are passed over.
+    The choice depends only on the seed and the items' names: an item that is missing on one machine does not
+    change what else is drawn there. Items known to be shorter than ``seconds`` are skipped.
     """
     fitting = [item for item in items if seconds is None or (_length(item) or seconds) >= seconds]
     ranked = sorted(fitting, key=lambda item: _draw(seed, item.name, "rank"))
@@ -83,12 +80,12 @@ def _cut(item: Item, seconds: float | None, seed: int) -> Item:
     if length is None:
         return replace(item, end=item.start + seconds)
     room = (length - seconds) * _draw(seed, item.name, "start")
-    start = round(item.start + room, 2)  # seconds: easier to quote
+    start = round(item.start + room, 2)  # easier to quote
     return replace(item, start=start, end=start + seconds)
 
 
 def _draw(seed: int, name: str, what: str) -> float:
-    """A number in [0, 1) that depends on nothing but the arguments."""
+    """A number in [0, 1) that depends only on the arguments."""
     digest = hashlib.sha256(f"{seed}:{what}:{name}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
@@ -184,7 +181,7 @@ class _AsapRow:
 
 
 def _asap_rows(folder: Path) -> Iterator[_AsapRow]:
-    """From ``performances.csv``, which knows splits, else from the published ``metadata.csv``."""
+    """From ``performances.csv``, which has splits, else from the published ``metadata.csv``."""
     if (folder / "performances.csv").is_file():
         columns = ("composer", "title", "folder", "split", "match", "match_is_robust", "duration_s")
         for row in _rows(folder / "performances.csv", columns):
@@ -205,7 +202,6 @@ _READERS: Mapping[str, Callable[[Path], Iterator[Item]]] = {
     "pijama": _pijama,
     "asap": _asap,
 }
-DATASETS = tuple(_READERS)
 
 
 def _table(folder: Path, *patterns: str) -> Path:
@@ -230,7 +226,7 @@ def _rows(table: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
             for row in reader:
                 yield {key: (value or "").strip() for key, value in row.items() if key}
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: is no CSV in UTF-8 ({error})") from error
+        raise InputError(f"{table}: not CSV in UTF-8 ({error})") from error
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -252,7 +248,7 @@ def _score(folder: Path, name: str) -> Path | None:
 
 
 def _audio(midi: Path, *others: Path) -> Path | None:
-    """The audio file called as the MIDI file, or as one of the others (which have no suffix), if any is."""
+    """The audio file named like the MIDI file or like one of ``others`` (without suffix), if there is one."""
     places = (
         Path(f"{stem}{suffix}") for stem in (midi.with_suffix(""), *others) for suffix in AUDIO_SUFFIXES
     )
@@ -260,7 +256,7 @@ def _audio(midi: Path, *others: Path) -> Path | None:
 
 
 def _seconds(text: str) -> float | None:
-    """Seconds, also as MINUTES:SECONDS; None where the table does not say."""
+    """Of "SECONDS" or "MINUTES:SECONDS"; None for other texts."""
     try:
         parts = [float(part) for part in text.split(":")]
     except ValueError:

@@ -1,9 +1,9 @@
-"""A checked comparison: its rows with their files, its columns with their models, before any work."""
+"""A comparison checked before any work: its rows with their files, its columns with their models."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from score_to_audio import checkpoints, registry
 from score_to_audio.comparison.config import (
-    Column,
+    ColumnConfig,
     ComparisonConfig,
     FirstSeconds,
     Material,
-    MeasureName,
+    MetricName,
     Reconstruction,
-    Row,
+    RowConfig,
     SectionConfig,
     Segments,
     Synthesis,
 )
 from score_to_audio.errors import InputError
-from score_to_audio.plugins import Checkpoint, Prompt
+from score_to_audio.plugins import Checkpoint, Prompt, Renderer, Synthesizer
 from score_to_audio.prompts import find_prompt
 from score_to_audio.registry import ResolvedPlugin
 from score_to_audio.settings import read_score_options
@@ -31,14 +31,13 @@ from score_to_audio.settings import read_score_options
 if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
 
-
 MAX_KEY = 50
 """Characters of a condition's key."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A row: what is rendered, synthesized, or listened to as it is."""
+class Row:
+    """What is rendered, synthesized, or listened to as it is."""
 
     name: str
     """Unique within its section."""
@@ -50,11 +49,12 @@ class Source:
     """Human performances of the score."""
     start: float = 0.0
     end: float | None = None
-    """Seconds between which performance and recording are cut."""
+    """Seconds between which performance and recording are cut; None: to the end."""
     note: str = ""
+    """One sentence: where the material comes from."""
     licence: str = ""
     failure: str = ""
-    """Why no cell of it can be made, such as a dataset that is not there; "" where they can."""
+    """Why no cell of the row can be made, such as a missing dataset; "" where they can."""
 
     @property
     def is_cut(self) -> bool:
@@ -62,17 +62,17 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Models:
-    """How a column synthesizes: checked, ready to run."""
+class ResolvedSynthesis:
+    """A renderer, if any, and a synthesizer, ready to run."""
 
-    renderer: ResolvedPlugin | None
-    synthesizer: ResolvedPlugin
+    renderer: ResolvedPlugin[Renderer] | None
+    synthesizer: ResolvedPlugin[Synthesizer]
     prompt: Prompt | FirstSeconds | None = None
 
 
 @dataclass(frozen=True)
-class Codec:
-    """How a column reconstructs recordings."""
+class ResolvedCodec:
+    """A codec that recordings are passed through, ready to load."""
 
     checkpoint: Checkpoint
     device: str
@@ -80,52 +80,73 @@ class Codec:
 
 @dataclass(frozen=True)
 class Condition:
-    """A column. ``how`` is None for the recordings themselves."""
+    """A column: one way to make sound."""
 
     key: str
-    """Unique within its section; the same way of making sound has the same key in every section."""
+    """Unique within its section; equal methods have equal keys in all sections."""
     label: str
+    """Heading: "virtuosonet + midi-valle"."""
     description: str = ""
-    how: Models | Codec | None = None
+    method: ResolvedSynthesis | ResolvedCodec | None = None
+    """None for the recordings themselves."""
     failure: str = ""
-    """Why no cell of it can be made, such as a checkpoint that is not there; "" where they can."""
+    """Why no cell of the column can be made, such as a missing checkpoint; "" where they can."""
     licences: Mapping[str, str] = field(default_factory=dict)
+    """Model -> licence of its weights or code."""
 
 
 @dataclass(frozen=True)
 class Section:
     title: str
     description: str
-    sources: tuple[Source, ...]
+    rows: tuple[Row, ...]
     conditions: tuple[Condition, ...]
-    reference: str | None
+    """In the order of the columns."""
+    reference: str | None = None
     """Key of the condition that sounds are measured against; None: the rows' recordings."""
 
 
-class PlaceError(InputError):
-    """Something in a comparison's description that cannot be, and where."""
+@dataclass(frozen=True)
+class Plan:
+    title: str
+    description: str
+    sections: tuple[Section, ...]
+    score_options: ScoreOptions
+    metrics: tuple[MetricName, ...] | None
+    """None: all that the installation has."""
+    embedding: str
+    """Codec of the Fréchet audio distance."""
+
+    def wants(self, metric: MetricName) -> bool:
+        return self.metrics is None or metric in self.metrics
+
+    @property
+    def cell_count(self) -> int:
+        return sum(len(section.rows) * len(section.conditions) for section in self.sections)
+
+    @property
+    def input_files(self) -> list[Path]:
+        rows = [row for section in self.sections for row in section.rows]
+        files = (
+            path for row in rows for path in (row.score, row.performance, row.recording, *row.references)
+        )
+        return [path for path in files if path]
+
+
+class PlanError(InputError):
+    """A name or an option that cannot be resolved, with its place in the configuration."""
 
     def __init__(self, place: tuple[str | int, ...], reason: str) -> None:
         super().__init__(f"{'.'.join(map(str, place))}: {reason}")
         self.place = place
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Everything that a comparison needs, checked."""
-
-    title: str
-    description: str
-    sections: tuple[Section, ...]
-    score_options: ScoreOptions
-    measures: tuple[MeasureName, ...] | None
-    """None: all that can be taken."""
-    embedding: str
-
-
 def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
-    """Raises ``PlaceError`` for unknown names and wrong options. Checkpoints, datasets and files of rows that
-    are not there cost their cells alone."""
+    """Raises ``InputError`` for unknown names and wrong options (``PlanError``, where they have a place in
+    the configuration) and for an unknown or missing device. Missing checkpoints, datasets and files fail
+    only the cells that need them."""
+    if device != "auto":  # which never fails, and would import torch
+        registry.resolve_device(device)
     return Plan(
         title=config.title,
         description=config.description,
@@ -134,7 +155,7 @@ def make_plan(config: ComparisonConfig, *, device: str = "auto") -> Plan:
             for number, section in enumerate(config.sections)
         ),
         score_options=read_score_options(config.score_options),
-        measures=config.measures,
+        metrics=config.measures,
         embedding=config.embedding,
     )
 
@@ -147,34 +168,51 @@ def _section(
         try:
             conditions.append(_condition(column, config.seed, device))
         except InputError as error:
-            raise PlaceError((*place, "columns", number), str(error)) from error
-    conditions = _with_unique_keys(conditions)
-    labels = {condition.label: condition.key for condition in conditions}
-    if section.reference is not None and section.reference not in labels:
-        raise PlaceError(
-            (*place, "reference"),
-            f"no column is called {section.reference!r}; there are: {', '.join(labels)}",
+            raise PlanError((*place, "columns", number), str(error)) from error
+    keys = unique((one.key for one in conditions), "{}-{}")
+    labels = unique((one.label for one in conditions), "{} ({})")
+    key_of = dict(zip(labels, keys, strict=True))
+    if section.reference is not None and section.reference not in key_of:
+        known = ", ".join(labels)
+        raise PlanError(
+            (*place, "reference"), f"no column is called {section.reference!r}; there are: {known}"
         )
+    rows = [row for one in section.rows for row in _rows(one)]
+    names = unique((row.name for row in rows), "{} ({})")
     return Section(
         title=section.title,
         description=section.description,
-        sources=tuple(_with_unique_names([source for row in section.rows for source in _sources(row)])),
-        conditions=tuple(conditions),
-        reference=labels[section.reference] if section.reference is not None else None,
+        rows=tuple(replace(row, name=name) for row, name in zip(rows, names, strict=True)),
+        conditions=tuple(
+            replace(one, key=key, label=label)
+            for one, key, label in zip(conditions, keys, labels, strict=True)
+        ),
+        reference=key_of[section.reference] if section.reference is not None else None,
     )
+
+
+def unique(names: Iterable[str], form: str) -> list[str]:
+    """The names, with numbers from 2 on (put in by ``form``) where one occurs again."""
+    found: dict[str, None] = {}
+    for name in names:
+        candidate, number = name, 2
+        while candidate in found:
+            candidate, number = form.format(name, number), number + 1
+        found[candidate] = None
+    return list(found)
 
 
 # --------------------------------------------------------------------------------------------- rows
 
 
-def _sources(row: Row) -> list[Source]:
+def _rows(row: RowConfig) -> list[Row]:
     return _segments(row) if isinstance(row, Segments) else [_material(row)]
 
 
-def _material(row: Material) -> Source:
+def _material(row: Material) -> Row:
     first = row.score or row.performance or row.recording
-    assert first is not None  # the model checks it
-    return Source(
+    assert first is not None  # validated by the model
+    return Row(
         name=row.title or first.stem,
         score=row.score,
         performance=row.performance,
@@ -186,7 +224,7 @@ def _material(row: Material) -> Source:
     )
 
 
-def _segments(row: Segments) -> list[Source]:
+def _segments(row: Segments) -> list[Row]:
     from score_to_audio.comparison.datasets import draw_segments, read_dataset
 
     try:
@@ -195,9 +233,9 @@ def _segments(row: Segments) -> list[Source]:
         if not drawn:
             raise InputError(f"{row.folder}: no performance of {row.dataset} is {row.seconds:g} s long")
     except InputError as error:
-        return [Source(row.dataset, failure=str(error))]
+        return [Row(row.dataset, failure=str(error))]
     return [
-        Source(
+        Row(
             name=item.title,
             score=item.score,
             performance=item.performance,
@@ -213,110 +251,73 @@ def _segments(row: Segments) -> list[Source]:
     ]
 
 
-def _with_unique_names(sources: Sequence[Source]) -> list[Source]:
-    taken: set[str] = set()
-    named = []
-    for source in sources:
-        name, number = source.name, 2
-        while name in taken:
-            name, number = f"{source.name} ({number})", number + 1
-        taken.add(name)
-        named.append(replace(source, name=name))
-    return named
-
-
 # ------------------------------------------------------------------------------------------ columns
 
 
-def _condition(column: Column, seed: int, device: str) -> Condition:
+def _condition(column: ColumnConfig, seed: int, device: str) -> Condition:
     if isinstance(column, Synthesis):
         return _synthesis(column, seed if column.seed is None else column.seed, device)
     if isinstance(column, Reconstruction):
         return _reconstruction(column, device)
-    label = column.label or "recording"
-    return Condition("recording", label, column.description or "The recording itself.")
+    return Condition("recording", column.label or "recording", column.description or "The recording itself.")
 
 
 def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
     names = [name for name in (column.renderer, column.synthesizer) if name]
     label = column.label or " + ".join(names)
-    # Names and options are the user's to mend at once; a checkpoint that is not here is not.
+    # Wrong names and options stop the comparison; a missing checkpoint only fails its column.
     if column.renderer:
         registry.parameters("renderer", column.renderer, column.renderer_options)
     registry.parameters("synthesizer", column.synthesizer, column.synthesizer_options)
     key = _slug("-".join([*names, *_differences(column)]) or label)
     try:
-        models = Models(
-            renderer=registry.resolve(
-                "renderer", column.renderer, column.renderer_options, seed=seed, device=device
-            )
+        renderer = (
+            registry.resolve("renderer", column.renderer, column.renderer_options, seed=seed, device=device)
             if column.renderer
-            else None,
-            synthesizer=registry.resolve(
-                "synthesizer", column.synthesizer, column.synthesizer_options, seed=seed, device=device
-            ),
-            prompt=find_prompt(column.prompt) if isinstance(column.prompt, str) else column.prompt,
+            else None
         )
+        synthesizer = registry.resolve(
+            "synthesizer", column.synthesizer, column.synthesizer_options, seed=seed, device=device
+        )
+        prompt = find_prompt(column.prompt) if isinstance(column.prompt, str) else column.prompt
     except InputError as error:
         return Condition(key, label, column.description, failure=str(error))
-    return Condition(key, label, column.description, models, licences=_licences(models))
+    licences = {
+        one.name: one.spec.weights_licence or one.spec.code_licence for one in (renderer, synthesizer) if one
+    }
+    method = ResolvedSynthesis(renderer, synthesizer, prompt)
+    return Condition(key, label, column.description, method, licences=licences)
 
 
 def _differences(column: Synthesis) -> list[str]:
     """What tells two columns of the same models apart."""
-    options = [
-        f"{name}-{value}"
-        for name, value in sorted({**column.renderer_options, **column.synthesizer_options}.items())
-    ]
+    options = {**column.renderer_options, **column.synthesizer_options}
+    differences = [f"{name}-{value}" for name, value in sorted(options.items())]
     prompt = column.prompt
     if isinstance(prompt, FirstSeconds):
-        options.append(f"first-{prompt.first_seconds:g}-s")
+        differences.append(f"first-{prompt.first_seconds:g}-s")
     elif prompt:
-        options.append(Path(prompt).stem)
+        differences.append(Path(prompt).stem)
     if column.seed is not None:
-        options.append(f"seed-{column.seed}")
-    return options
-
-
-def _licences(models: Models) -> dict[str, str]:
-    """What of the result is whose: weights and samples, by model."""
-    prepared = [one for one in (models.renderer, models.synthesizer) if one]
-    return {one.name: one.spec.weights_licence or one.spec.code_licence for one in prepared}
+        differences.append(f"seed-{column.seed}")
+    return differences
 
 
 def _reconstruction(column: Reconstruction, device: str) -> Condition:
     label = column.label or column.codec
     key = _slug(f"codec-{Path(column.codec).stem}")
+    known = checkpoints.table().get(column.codec)
     try:
-        codec = Codec(checkpoints.find(column.codec), registry.resolve_device(device))
+        codec = ResolvedCodec(checkpoints.find(column.codec), registry.resolve_device(device))
     except InputError as error:
-        if column.codec not in checkpoints.table():
+        if not known:
             raise
         return Condition(key, label, column.description, failure=str(error))
-    known = checkpoints.table().get(column.codec)
-    return Condition(
-        key, label, column.description, codec, licences={column.codec: known.licence} if known else {}
-    )
+    licences = {column.codec: known.licence} if known else {}
+    return Condition(key, label, column.description, codec, licences=licences)
 
 
 def _slug(text: str) -> str:
-    """A key of letters, digits and dashes; long ones are told apart by a hash."""
+    """A key of letters, digits and dashes; long ones end with a hash of the whole."""
     slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "column"
     return slug if len(slug) <= MAX_KEY else f"{slug[:MAX_KEY]}-{sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _with_unique_keys(conditions: Sequence[Condition]) -> list[Condition]:
-    keys: set[str] = set()
-    labels: set[str] = set()
-    unique = []
-    for condition in conditions:
-        key, label, number = condition.key, condition.label, 2
-        while key in keys:
-            key, number = f"{condition.key}-{number}", number + 1
-        number = 2
-        while label in labels:
-            label, number = f"{condition.label} ({number})", number + 1
-        keys.add(key)
-        labels.add(label)
-        unique.append(replace(condition, key=key, label=label))
-    return unique

@@ -1,4 +1,4 @@
-"""A comparison for webMUSHRA: a configuration, and stimuli as WAV files.
+"""A listening test for webMUSHRA: its configuration, and stimuli as WAV files.
 
 Schoeffler et al., "webMUSHRA: A Comprehensive Framework for Web-based Listening Tests", Journal of Open
 Research Software 6(1), 2018.
@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from score_to_audio import stages
-from score_to_audio.comparison import files
-from score_to_audio.comparison.files import File
-from score_to_audio.comparison.run import CellResult, ComparisonResult, SectionResult
+from score_to_audio.comparison import derived
+from score_to_audio.comparison.results import CellResult, ComparisonResult, SectionResult
 from score_to_audio.store import ArtifactStore
 
 NAME = "comparison"
 TASK = "Rate each performance from 0 (bad) to 100 (excellent)."
 RATE = 48_000
-"""Hz: webMUSHRA wants all stimuli of a page at one rate, and of one length."""
+"""Hz: webMUSHRA needs all stimuli of a page at one rate and of one length."""
 
 
 def write_webmushra(result: ComparisonResult, folder: Path, store: ArtifactStore) -> Path:
-    """``configs/comparison.yaml`` and ``configs/resources/comparison/*.wav`` in the folder, to be copied over
-    webMUSHRA's own; the configuration's path. Rows with two sounds and more become pages; the reference is
+    """Write ``configs/comparison.yaml`` and ``configs/resources/comparison/*.wav``, to be copied over
+    webMUSHRA's own; the configuration's path. Rows with two sounds or more become pages; the reference is
     the section's reference column, else the recordings' column, else the first."""
     import yaml  # type: ignore[import-untyped]
 
@@ -61,19 +60,19 @@ def write_webmushra(result: ComparisonResult, folder: Path, store: ArtifactStore
 
 
 def _trials(result: ComparisonResult, folder: Path, store: ArtifactStore) -> Iterator[dict[str, Any]]:
-    for number, section in enumerate(result.sections):
-        for row, source in enumerate(section.section.sources):
-            cells = [cell for cell in section.cells if cell.source is source and cell.made]
+    for number, section in enumerate(result.sections, start=1):
+        for position, row in enumerate(section.section.rows, start=1):
+            cells = [cell for cell in section.cells if cell.row is row and cell.cell]
             if len(cells) < 2:
                 continue
-            place = f"{number + 1}-{row + 1}"
+            place = f"{number}-{position}"
             reference = _reference(section, cells)
             length = max(_length(cell) for cell in cells)
             stimuli = {cell.condition.key: _stimulus(cell, place, length, folder, store) for cell in cells}
             yield {
                 "type": "mushra",
                 "id": f"trial-{place}",
-                "name": escape(f"{section.section.title}: {source.name}"),
+                "name": escape(f"{section.section.title}: {row.name}"),
                 "content": TASK,
                 "showWaveform": False,
                 "enableLooping": True,
@@ -89,28 +88,24 @@ def _trials(result: ComparisonResult, folder: Path, store: ArtifactStore) -> Ite
 
 def _reference(section: SectionResult, cells: list[CellResult]) -> str:
     keys = [cell.condition.key for cell in cells]
-    recordings = [cell.condition.key for cell in cells if cell.condition.how is None]
+    recordings = [cell.condition.key for cell in cells if cell.condition.method is None]
     wanted = section.section.reference
     return wanted if wanted in keys else (recordings or keys)[0]
 
 
-def _length(cell: CellResult) -> int:
+def _length(result: CellResult) -> int:
     """Samples at ``RATE``."""
     import soundfile
 
-    assert cell.made is not None
-    return round(soundfile.info(cell.made.audio.path).duration * RATE)
+    assert result.cell is not None
+    return round(soundfile.info(result.cell.audio.path).duration * RATE)
 
 
-def _stimulus(cell: CellResult, place: str, length: int, folder: Path, store: ArtifactStore) -> str:
-    """Where webMUSHRA finds the sound, relative to its folder."""
-    assert cell.made is not None
-    sound = files.at_rate(cell.made.audio, RATE, length, store)
-    name = f"configs/resources/{NAME}/{place}-{cell.condition.key}.wav"
-    _deliver(sound, folder / name, store)
+def _stimulus(result: CellResult, place: str, length: int, folder: Path, store: ArtifactStore) -> str:
+    """The sound's path, relative to webMUSHRA's folder."""
+    assert result.cell is not None
+    sound = derived.at_rate(result.cell.audio, RATE, length, store)
+    assert sound.artifact is not None
+    name = f"configs/resources/{NAME}/{place}-{result.condition.key}.wav"
+    stages.deliver(sound.artifact, folder / name, store)
     return name
-
-
-def _deliver(file: File, destination: Path, store: ArtifactStore) -> None:
-    assert file.artifact is not None
-    stages.deliver(file.artifact, destination, store)

@@ -1,14 +1,12 @@
 """Human performances of the (n)ASAP corpus, aligned to their scores note by note.
 
 (n)ASAP: Peter et al., "Automatic note-level score-to-performance alignments in the ASAP dataset", TISMIR
-6(1), 2023. The corpus is a folder that holds ``performances.csv`` and the folders that it names.
+6(1), 2023. The corpus is a folder with ``performances.csv`` and the folders that it names.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
@@ -17,10 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from score_to_audio.errors import InputError
+from score_to_audio.files import replacing, sha256_of
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, Performance
 
+COLUMNS = ("onset", "offset", "pitch", "velocity")
+CONTROL_COLUMNS = ("time", "number", "value")
 SHORTEST_NOTE = 0.001
-"""Seconds given to a note that a match file ends before it begins."""
+"""Seconds: duration of a note that ends before it begins in the match file."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,19 @@ class Piece:
     """Relative to the corpus."""
     score: Path
     robust: tuple[Path, ...]
-    """Match files that the corpus' authors call robust, of performances whose beats match the score."""
+    """Match files that the authors call robust, of performances whose beats match the score."""
     others: tuple[Path, ...]
-    """The other match files: the alignment is right for most notes, but not everywhere."""
+    """The other match files: right for most notes, but not everywhere."""
 
 
 def pieces(corpus: Path, split: str) -> tuple[Piece, ...]:
     """The pieces of a split with at least one match file, in the order of their folders.
 
-    Raises ``InputError`` where the corpus is not there.
+    Raises ``InputError`` where the corpus is missing.
     """
     table = corpus / "performances.csv"
     if not table.is_file():
-        raise InputError(f"{corpus} holds no performances.csv; name the folder of the (n)ASAP corpus")
+        raise InputError(f"{corpus}: no performances.csv here; name the folder of the (n)ASAP corpus")
     of_folder: dict[str, list[dict[str, str]]] = defaultdict(list)
     with table.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
@@ -74,12 +75,12 @@ def _piece(corpus: Path, folder: str, rows: list[dict[str, str]]) -> Piece:
 
 
 def _is_robust(row: dict[str, str]) -> bool:
-    # beats_match_score is blank where the corpus' table has not measured it.
+    # beats_match_score is blank where it was not measured.
     return row["match_is_robust"] == "1.0" and row["beats_match_score"] != "False"
 
 
 def read_match(path: Path) -> Performance:
-    """The performance in a match file; ``score_ids`` says which score note each note plays ("" for none).
+    """The performance in a match file; ``score_ids`` names the score note of each note ("" for none).
 
     Raises ``InputError`` for a file that is missing or not a match file.
     """
@@ -92,9 +93,9 @@ def read_match(path: Path) -> Performance:
             warnings.simplefilter("ignore")
             performance, alignment = partitura.load_match(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except Exception as error:  # partitura raises whatever its parser stumbles over
-        raise InputError(f"{path} is no match file, or one without notes ({error}); leave it out") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except Exception as error:  # partitura raises errors of many types
+        raise InputError(f"{path}: no match file, or one without notes ({error}); leave it out") from error
     part = performance.performedparts[0]
     score_note = {one["performance_id"]: one["score_id"] for one in alignment if one["label"] == "match"}
     rows = sorted(
@@ -123,30 +124,15 @@ def read_match(path: Path) -> Performance:
 
 
 def read_match_cached(path: Path, cache: Path) -> Performance:
-    """As ``read_match``, kept as an npz file in ``cache``, under a name that depends on the file's bytes."""
-    kept = cache / f"{hashlib.sha256(path.read_bytes()).hexdigest()}.npz"
-    if not kept.is_file():
-        made = read_match(path)
-        cache.mkdir(parents=True, exist_ok=True)
-        unfinished = cache / f"{kept.stem}.{os.getpid()}.npz"
-        np.savez_compressed(
-            unfinished,
-            onset=made.onset,
-            offset=made.offset,
-            pitch=made.pitch,
-            velocity=made.velocity,
-            ids=np.array(made.score_ids, dtype=np.str_),
-            time=made.controls.time,
-            number=made.controls.number,
-            value=made.controls.value,
-        )
-        unfinished.replace(kept)
-    with np.load(kept, allow_pickle=False) as data:
-        return Performance(
-            data["onset"],
-            data["offset"],
-            data["pitch"],
-            data["velocity"],
-            Controls(data["time"], data["number"], data["value"]),
-            tuple(data["ids"].tolist()),
-        )
+    """As ``read_match``, cached as an npz file in ``cache`` whose name is the hash of the file."""
+    cached = cache / f"{sha256_of(path)}.npz"
+    if not cached.is_file():
+        played = read_match(path)
+        kept = {name: getattr(played, name) for name in COLUMNS}
+        kept |= {name: getattr(played.controls, name) for name in CONTROL_COLUMNS}
+        with replacing(cached) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **kept, ids=np.array(played.score_ids, dtype=np.str_))
+    with np.load(cached, allow_pickle=False) as data:
+        controls = Controls(**{name: data[name] for name in CONTROL_COLUMNS})
+        columns = {name: data[name] for name in COLUMNS}
+        return Performance(**columns, controls=controls, score_ids=tuple(data["ids"].tolist()))

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthesizers.positions import sinusoidal_positions
+
 NORM_EPSILON = 1e-12
 """Of the transformer blocks' norms; torch's default elsewhere."""
 POSITIONS = 512
@@ -92,21 +94,14 @@ class PositionalEncoding(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(()))
-        self.register_buffer("table", sinusoids(POSITIONS, width), persistent=False)
+        self.register_buffer("table", sinusoidal_positions(POSITIONS, width), persistent=False)
 
     def forward(self, x: Tensor, first: int = 0) -> Tensor:
         """[B, T, width] at positions ``first``, ``first`` + 1, ..."""
         count = first + x.shape[1]
         if count > len(self.table):
-            self.table = sinusoids(2 * count, x.shape[2]).to(self.table)
+            self.table = sinusoidal_positions(2 * count, x.shape[2]).to(self.table)
         return x + self.alpha * self.table[first:count]
-
-
-def sinusoids(count: int, width: int) -> Tensor:
-    """[count, width], sine and cosine interleaved."""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
-    angles = torch.arange(count, dtype=torch.float32)[:, None] * rates
-    return torch.stack([torch.sin(angles), torch.cos(angles)], dim=2).flatten(1)
 
 
 class FeedForward(nn.Module):

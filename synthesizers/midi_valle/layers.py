@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log
 from typing import Literal, Protocol
 
 import torch
@@ -105,11 +104,3 @@ def _normed(rows: Tensor, norm: Tensor) -> Tensor:
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """[heads, rows, head width]; with a batch dimension of one, which selects the fused kernels."""
     return functional.scaled_dot_product_attention(query[None], key[None], value[None], mask)[0]
-
-
-def positions(count: int, width: int) -> Tensor:
-    """Sinusoidal positions [count, width]: sines at even, cosines at odd places (Vaswani et al., "Attention
-    Is All You Need", NeurIPS 2017, section 3.5)."""
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * -(log(10000.0) / width))
-    angle = torch.arange(count, dtype=torch.float32)[:, None] * frequency
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)

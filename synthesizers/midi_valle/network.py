@@ -20,8 +20,8 @@ from synthesizers.midi_valle.layers import (
     Layer,
     Precision,
     Transformer,
-    positions,
 )
+from synthesizers.positions import sinusoidal_positions
 
 HEAD_WIDTH = 64
 """Of the published model: 1024 / 16."""
@@ -133,7 +133,7 @@ class MidiValle:
             name: build.tensor(f"{name}_position.alpha")
             for name in ("ar_text", "ar_audio", "nar_text", "nar_audio")
         }
-        self._positions = positions(POSITIONS, config.width).to(device)
+        self._positions = sinusoidal_positions(POSITIONS, config.width).to(device)
         self._ar_audio = build.tensor("ar_audio_embedding.word_embeddings.weight")
         self._ar_predict = build.dense("ar_predict_layer", torch.float32)
         self.ar_decoder = build.transformer("ar_decoder", stages=None)
@@ -219,7 +219,7 @@ class MidiValle:
     def reserve(self, count: int) -> None:
         """Compute positions for sequences of ``count`` frames if there are fewer."""
         if count > len(self._positions):
-            self._positions = positions(2 * count, self.config.width).to(self.device)
+            self._positions = sinusoidal_positions(2 * count, self.config.width).to(self.device)
 
 
 class _Builder:

@@ -1,18 +1,14 @@
-"""Comparisons through a real Prefect server: from the command line, with a cell that fails, and as a flow."""
+"""Comparisons as a flow, on a real Prefect server."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.flows.conftest import Server
 from tests.trial.trial_kit import write_scores
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
@@ -28,33 +24,6 @@ def write_comparison(folder: Path, **more: Any) -> Path:
     path = folder / "two ways.yaml"
     path.write_text(yaml.safe_dump({"measures": ["levels"], "sections": [section]}))
     return path
-
-
-def test_the_command_line_makes_a_page_though_a_cell_fails(server: Server, tmp_path: Path) -> None:
-    write_scores(tmp_path / "scores", 2)
-    config = write_comparison(tmp_path)
-    command = [
-        sys.executable,
-        "-m",
-        "score_to_audio.cli",
-        "compare",
-        str(config),
-        "-o",
-        str(tmp_path / "out"),
-    ]
-    nothing = {"SCORE_TO_AUDIO_CHECKPOINTS": str(tmp_path / "none")}
-    environment = os.environ | server.environment | nothing
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "2 of 4 cells made, 2 failed; listen: " in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "failed: score-001: trial + midi-valle: checkpoint 'midi-valle' " in done.stdout
-    assert "models pull midi-valle" in done.stdout
-    assert (tmp_path / "out" / "page" / "index.html").is_file()
-    config.write_text(config.read_text().replace("renderer: trial", "renderer: trail", 1))
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "two ways.yaml, line 5: sections.0.columns.0: unknown renderer 'trail'" in done.stderr
 
 
 @pytest.mark.usefixtures("settings")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,12 @@ from torch import Tensor
 from adapters.dexter import official_columns
 from renderers.dexter import official, performance_codec, sampler, windows
 from renderers.dexter.encoding import encode, match, sounding_durations
-from renderers.dexter.network import Denoiser, DenoiserConfig, DenoiserTrace, step_table
+from renderers.dexter.network import Denoiser, DenoiserConfig, PackedDenoiser, step_table
 from score_to_audio import Controls, Score
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.formats.scores.partitura_bridge import import_partitura
 from score_to_audio.formats.scores.reader import ScoreOptions, load_partitura_score, read_score
+from score_to_audio.packed_linear import PackedLinear
 from tests.parity.golden_files import case_name, fill, golden_root, load_arrays, load_cases, load_config, salt
 from tests.parity.reference.dexter import TICKS_PER_BEAT, ddpm_means, midi_events, tie_by_fork_rule
 
@@ -172,6 +176,21 @@ def partitura_source(score: Score) -> list[Element]:
 # --------------------------------------------------------------------------------------- the network
 
 
+def record_outputs(packed: PackedDenoiser) -> list[Tensor]:
+    """A list that gets the residual and skip of each layer during the next pass."""
+    outputs: list[Tensor] = []
+
+    def recording(layer: PackedLinear) -> Callable[[Tensor], Tensor]:
+        def call(rows: Tensor) -> Tensor:
+            outputs.append(layer(rows))
+            return outputs[-1]
+
+        return call
+
+    packed.layers = [replace(layer, output=recording(layer.output)) for layer in packed.layers]
+    return outputs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", load_cases("dexter", "stage2_*.npz"), ids=case_name)
 def test_denoiser(path: Path) -> None:
@@ -179,14 +198,20 @@ def test_denoiser(path: Path) -> None:
     denoiser = network(path.stem.removeprefix("stage2_"))
     x, steps, given = tensor(recorded["x_t"]), torch.from_numpy(recorded["t"]), condition(recorded["s_codec"])
     close(given.transpose(1, 2), recorded["cond_norm"], 1e-6)
-    trace = DenoiserTrace([], [])
-    out = denoiser.packed().denoise(x, denoiser.condition(given), denoiser.step_projections(steps), trace)
+    packed = denoiser.packed()
+    outputs = record_outputs(packed)
+    out = packed.denoise(x, denoiser.condition(given), denoiser.step_projections(steps))
     close(out, recorded["out"][:, 0], 2e-5)
     close(denoiser(x, torch.zeros_like(given), steps), recorded["out_zero_condition"][:, 0], 2e-5)
     layers = [name for name in recorded if name.startswith("layer")]
-    for name in layers:
-        index, kind = name.removeprefix("layer").split("_")
-        close(getattr(trace, kind)[int(index)], recorded[name], 2e-5)
+    hidden = packed.input(x)
+    for index, output in enumerate(outputs):
+        residual, skip = output.chunk(2, dim=-1)
+        hidden = (hidden + residual) / math.sqrt(2)
+        for kind, state in (("x", hidden), ("skip", skip)):
+            if f"layer{index}_{kind}" in recorded:
+                close(state.transpose(1, 2), recorded[f"layer{index}_{kind}"], 2e-5)
+    assert set(layers) <= {f"layer{i}_{kind}" for i in range(len(outputs)) for kind in ("x", "skip")}
     if "step_embedding" in recorded:
         close(denoiser.diffusion_embedding(steps), recorded["step_embedding"], 1e-5)
     known = {"x_t", "s_codec", "t", "cond_norm", "out", "out_zero_condition", "step_embedding", *layers}
@@ -279,6 +304,7 @@ def test_trained_transfer() -> None:
     assert steps == recorded["t_order"].tolist()
     assert len(steps) == recorded["sample_steps"]
     assert recorded["noise"].shape[0] == len(steps) - 1  # drawn and dropped by the official code
+    assert recorded["c_codec_used"].any()  # ignored by this network
     predict = sampler.guided(
         network("tiny"), condition(recorded["s_codec"]), weight=CONFIG["tiny"]["w"], steps=steps
     )
@@ -443,7 +469,11 @@ def test_performed_notes(path: Path) -> None:
 
 
 def test_every_recording_is_compared() -> None:
-    """A recording of a new kind must not go unnoticed."""
-    known = ("schedule_", "step_embedding_", "stage1_", "stage2_", "stage3_", "stage4_join", "stage4_decode_")
-    for path in load_cases("dexter", "*.npz"):
-        assert path.stem.startswith(known), f"{path.name} is compared by no test"
+    """Each file is one of the sheet's, or of a kind whose cases the tests above find."""
+    by_name = {"stage1_encode", "stage1_train_segments", "stage1_c_codec", "stage4_join"}
+    by_name |= {"stage3_tiny", "stage3_tiny_train_mode", "stage3_full"}
+    by_name |= {"stage3_transfer_at_inference", "stage3_transfer_trained"}
+    by_kind = ("schedule_", "step_embedding_", "stage1_", "stage2_", "stage4_decode_")
+    names = {path.stem for path in load_cases("dexter", "*.npz")}
+    assert by_name <= names
+    assert {name for name in names - by_name if not name.startswith(by_kind)} == set()

@@ -24,6 +24,7 @@ from synthesizers.m2a.network import AcousticModel
 from synthesizers.vocoders.hifigan import HifiGan, folded_weight_norm
 from tests.parity.golden_files import (
     REPOSITORY,
+    Recording,
     folder_salt,
     golden_root,
     golden_values,
@@ -43,26 +44,6 @@ each_size = pytest.mark.parametrize("size", ["tiny", pytest.param("full", marks=
 
 def close(found: Any, recorded: NDArray[Any], tolerance: float) -> None:
     np.testing.assert_allclose(np.asarray(found), recorded, rtol=0, atol=tolerance)
-
-
-class Recording:
-    """The arrays of one file, and which of them were compared or used."""
-
-    def __init__(self, name: str) -> None:
-        self.arrays, self.used = load_arrays(FOLDER / f"{name}.npz"), set[str]()
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        self.used.add(name)
-        return self.arrays[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.arrays
-
-    def named(self, prefix: str) -> list[str]:
-        return [name for name in self.arrays if name.startswith(prefix)]
-
-    def check_complete(self) -> None:
-        assert self.used == set(self.arrays), "an array that nothing checks"
 
 
 # --------------------------------------------------------------------------------------- the networks
@@ -151,7 +132,7 @@ def test_the_baseline_has_the_tables_of_performers_and_environments() -> None:
 
 @each_size
 def test_every_recorded_array_of_the_networks(size: str) -> None:
-    recorded, model = Recording(size), acoustic_model(size)
+    recorded, model = Recording(FOLDER / f"{size}.npz"), acoustic_model(size)
     inputs = encoder_input(recorded)
     ids = [int(recorded[name][0]) for name in ("sid", "lid") if name in recorded]
     memory = model.memory(inputs[None], *ids)[0]
@@ -297,7 +278,7 @@ def check_features(recorded: Recording) -> None:
 
 def normalisation() -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [128]."""
-    recorded = Recording("normalisation")
+    recorded = Recording(FOLDER / "normalisation.npz")
     found = torch.from_numpy(recorded["mean"]), torch.from_numpy(recorded["std"])
     recorded.check_complete()
     return found
@@ -353,11 +334,13 @@ def test_piano_roll_of_a_file(name: str) -> None:
 
 
 def test_segments_of_the_rolls() -> None:
-    recorded = Recording("piano_roll")
+    recorded = Recording(FOLDER / "piano_roll.npz")
     for name in ROLLS:
         segments = official.encoder_inputs(recorded[f"{name}_roll"])
         lengths = recorded[f"{name}_segment_frames"].tolist()
-        assert [len(one) for one in segments] == [-(-frames // 4) + 1 for frames in lengths]
+        assert [len(one) for one in segments] == [
+            -(-frames // piano_roll.FRAMES_PER_CELL) + 1 for frames in lengths
+        ]
         inputs = recorded.named(f"{name}_encoder_input_")
         assert inputs
         for key in inputs:
@@ -366,7 +349,7 @@ def test_segments_of_the_rolls() -> None:
 
 
 def test_joined_waveforms() -> None:
-    recorded = Recording("concat")
+    recorded = Recording(FOLDER / "concat.npz")
     waves = [recorded[f"segment_{index}"] for index in range(len(recorded.named("segment_")))]
     joined = official.joined(waves)
     assert len(joined) == recorded["joined_length"]

@@ -26,6 +26,7 @@ from adapters.virtuosonet import OFFICIAL_STYLES, read_checkpoint
 from renderers.virtuosonet import vocabulary
 from renderers.virtuosonet.decoding import decode, scaled_velocities
 from renderers.virtuosonet.features import (
+    BEAT_TEMPO,
     OUTPUT_KEYS,
     WIDTHS,
     NoteFeatures,
@@ -40,6 +41,7 @@ from renderers.virtuosonet.network import GroupIndices, NetworkSizes, VirtuosoNe
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.performance import control_changes, midi_notes
 from renderers.virtuosonet.score import NoteScore, read_note_score
+from renderers.virtuosonet.tempo_curve import TempoCurve, tempo_curve
 from renderers.virtuosonet.words import dynamic_vector, tempo_vector
 from tests.parity.golden_files import (
     case_name,
@@ -47,9 +49,17 @@ from tests.parity.golden_files import (
     golden_root,
     load_arrays,
     load_config,
+    module_outputs,
     salt,
 )
-from tests.parity.reference.virtuosonet import clock_times, column_names, official_midi, spanned
+from tests.parity.reference.virtuosonet import (
+    clock_times,
+    column_names,
+    locations,
+    official_midi,
+    section_positions,
+    spanned,
+)
 from tests.paths import SHARED
 
 MODEL = "virtuosonet"
@@ -210,8 +220,8 @@ def _compare_notes(recorded: dict[str, NDArray[Any]], name: str) -> None:
     assert column_names(stats.input_keys) == recorded.pop("columns").tolist()
     np.testing.assert_allclose(raw.matrix(stats.input_keys), recorded.pop("raw"), rtol=1e-12, atol=0)
     assert_close(stats.inputs(raw), recorded.pop("normalised"), 1e-6, "normalised")
-    for key in ("beat", "measure", "section", "voice"):
-        assert_equal(getattr(own.locations, key), recorded.pop(f"location_{key}"), key)
+    for key, indices in locations(own).items():
+        assert_equal(indices, recorded.pop(f"location_{key}"), key)
     for key, attribute in NOTE_COLUMNS.items():
         assert_equal(own.column(attribute), recorded.pop(f"note_{key}"), key)
     for key, attribute in NOTE_TIMES.items():
@@ -227,7 +237,7 @@ def _compare_notes(recorded: dict[str, NDArray[Any]], name: str) -> None:
     )
     assert_equal(own.meter.beats, recorded.pop("beat_positions"), "beats")
     assert_equal(own.meter.measures, recorded.pop("measure_positions"), "measures")
-    assert_close(own.section_positions, recorded.pop("section_positions"), 1e-9, "sections")
+    assert_close(section_positions(own), recorded.pop("section_positions"), 1e-9, "sections")
 
 
 def test_units() -> None:
@@ -279,15 +289,20 @@ def test_column_order() -> None:
 def test_network(path: Path) -> None:
     size, name = split_name(path, "network")
     inputs, groups = recorded_inputs(name)
-    encoded = model(size).encode(inputs, groups)
+    module = network(size)
+    inner = {
+        "embedded": module.note_embedder,
+        "beat_nodes": module.score_encoder.beat_attention,
+        "measure_nodes": module.score_encoder.measure_attention,
+    }
+    with module_outputs(inner) as outputs_of:
+        encoded = model(size).encode(inputs, groups)
     for recorded in all_used(load_arrays(path)):
         own = {
-            "embedded": encoded.embedded,
+            **outputs_of,
             "note_rnn": encoded.note_rnn,
             "voice_rnn": encoded.voice_rnn,
-            "beat_nodes": encoded.beat_nodes,
             "beat": encoded.beat,
-            "measure_nodes": encoded.measure_nodes,
             "measure": encoded.measure,
             "beat_spanned": spanned(encoded.beat, groups.beat),
             "measure_spanned": spanned(encoded.measure, groups.measure),
@@ -337,8 +352,9 @@ def test_post_processing(path: Path) -> None:
     name = path.stem.removeprefix("post_").rsplit("_", 1)[0]
     own = score(name)
     for recorded in all_used(load_arrays(path)):
-        decoded = decode(own, recorded.pop("features"), "official")
-        curve = decoded.curve
+        features = recorded.pop("features")
+        decoded = decode(own, features, "official")
+        curve = curve_of(own, features)
         table = np.stack(
             [
                 curve.position,
@@ -364,6 +380,10 @@ def test_post_processing(path: Path) -> None:
         expected = recorded.pop("control_changes")
         assert_equal(changes[:, :2], expected[:, :2], "controllers")
         assert_close(changes[:, 2], expected[:, 2], SECONDS_TOLERANCE, "controller times")
+
+
+def curve_of(own: NoteScore, features: NDArray[np.float32]) -> TempoCurve:
+    return tempo_curve(own, features[:, BEAT_TEMPO].astype(np.float64))
 
 
 @pytest.mark.parametrize("path", cases("post_*.mid"), ids=case_name)
@@ -405,7 +425,7 @@ def test_end_to_end(path: Path) -> None:
         outputs = scaled_velocities(outputs, multiplier)
     decoded = decode(own, outputs, "official")
     if has_options:
-        clock = clock_times(own, decoded)
+        clock = clock_times(own, curve_of(own, outputs))
         expected = json.loads(path.with_name(f"{path.stem}_clock.json").read_text("utf-8"))
         assert_close(clock, np.array(expected.pop("beat_times_3_decimals")), 5.1e-4, "clock")
         assert not expected
@@ -526,16 +546,16 @@ def _corpus_differences(recorded: dict[str, NDArray[Any]], row: int, corpus: Pat
     own = read_note_score(etree.fromstring(content), name=recorded["folder"][row], compatibility="official")
     raw = note_features(own, composer=str(recorded["composer"][row])).matrix(statistics().input_keys)
     assert column_names(statistics().input_keys) == recorded["columns"].tolist()
-    at = own.locations
-    indices = np.stack([at.beat, at.measure, at.section, at.voice], axis=1).astype(np.float64)
+    at = locations(own)
+    indices = np.stack(list(at.values()), axis=1).astype(np.float64)
     counts = {
         "notes": len(own.notes),
         "beats": len(own.meter.beats),
         "measures": len(own.meter.measures),
-        "sections": len(own.section_positions),
-        "beats_with_notes": at.beat.max() - at.beat[0] + 1,
-        "measures_with_notes": at.measure.max() - at.measure[0] + 1,
-        "voices": len(set(at.voice.tolist())),
+        "sections": len(section_positions(own)),
+        "beats_with_notes": at["beat"].max() - at["beat"][0] + 1,
+        "measures_with_notes": at["measure"].max() - at["measure"][0] + 1,
+        "voices": len(set(at["voice"].tolist())),
     }
     expected = dict(zip(recorded["count_names"].tolist(), recorded["counts"][row].tolist(), strict=True))
     differences = [name for name, count in expected.items() if counts[name] != count]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from score_to_audio.seeding import generator
 from synthesizers.m2a import decoding
 from synthesizers.m2a.decoding import StepLimits
-from synthesizers.m2a.network import AcousticConfig, AcousticModel
+from synthesizers.m2a.network import POSITIONS, AcousticConfig, AcousticModel, PositionalEncoding
+from synthesizers.positions import sinusoidal_positions
 from tests.parity.reference.m2a import teacher_forced
 from tests.synthesizers.m2a_checkpoints import ACOUSTIC, acoustic_model
 
@@ -103,11 +104,9 @@ def test_masks_keep_one_in_a_hundred_and_make_up_for_it() -> None:
 
 
 def test_positions_beyond_the_table() -> None:
-    from synthesizers.m2a.network import POSITIONS, PositionalEncoding, sinusoids
-
     position = PositionalEncoding(8)
     far = position(torch.zeros(1, 3, 8), POSITIONS + 5)
-    torch.testing.assert_close(far[0], sinusoids(POSITIONS + 8, 8)[-3:])
+    torch.testing.assert_close(far[0], sinusoidal_positions(POSITIONS + 8, 8)[-3:])
 
 
 def test_performers_and_environments_are_added_to_the_memory() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from adapters import m2a as adapter
 from adapters.m2a import M2A, M2AParameters
-from score_to_audio import progress, registry, testing
+from score_to_audio import progress, testing
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.types import Controls, Performance
@@ -59,30 +57,13 @@ def sound(synthesizer: M2A, performance: Performance, seed: int = 0) -> np.ndarr
 
 # --------------------------------------------------------------------------------------- conformance
 
-LIGHT = "that_loading_is_light"
-"""Asks the entry point in a process of its own; ``test_importing_the_adapter_is_light`` asks the module."""
+CHECKS = testing.synthesizer_checks("m2a", trained=False)
 
 
-@pytest.mark.parametrize(
-    "index",
-    [
-        i
-        for i, check in enumerate(testing.synthesizer_checks("m2a", trained=False))
-        if check.__name__ != LIGHT
-    ],
-)
-def test_conformance(index: int, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (registry, testing):
-        monkeypatch.setattr(module, "plugin", lambda kind, name: M2A)
+@pytest.mark.parametrize("number", range(len(CHECKS)), ids=lambda number: CHECKS[number].__name__)
+def test_conformance(number: int, checkpoint: Checkpoint) -> None:
     options = {"checkpoint": str(checkpoint.weights)}
-    testing.synthesizer_checks("m2a", options, trained=False)[index]()
-
-
-def test_importing_the_adapter_is_light() -> None:
-    modules = (*testing.HEAVY_MODULES, "yaml")
-    code = f"import sys, adapters.m2a; print(*[m for m in {modules!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not done.stdout.strip()
+    testing.synthesizer_checks("m2a", options, trained=False)[number]()
 
 
 # ---------------------------------------------------------------------------------------------- time

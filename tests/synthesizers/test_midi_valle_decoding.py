@@ -13,9 +13,10 @@ from torch import Generator, Tensor
 
 from synthesizers.midi_valle.decoder_batch import DecoderBatch, SeparateCaches, SharedCache
 from synthesizers.midi_valle.decoding import DecodingRequest, first_codebooks, sampler
-from synthesizers.midi_valle.layers import Precision, positions
+from synthesizers.midi_valle.layers import Precision
 from synthesizers.midi_valle.network import MidiValle, MidiValleConfig, config_from_shapes, parameter_shapes
 from synthesizers.midi_valle.sampling import Sampling, draw, exponential_noise, filtered, probabilities
+from synthesizers.positions import sinusoidal_positions
 from tests.parity.reference.midi_valle import model_of
 from tests.synthesizers.midi_valle_checkpoints import TINY, random_tensors
 
@@ -118,7 +119,7 @@ def test_bfloat16_stays_near_float32() -> None:
 
 @given(st.integers(1, 300))
 def test_positions_are_those_of_the_transformer(count: int) -> None:
-    table = positions(count, 8)
+    table = sinusoidal_positions(count, 8)
     assert table.shape == (count, 8)
     torch.testing.assert_close(table[0], torch.tensor([0.0, 1.0] * 4))
     last = count - 1

@@ -167,35 +167,36 @@ def batches(
 
 def batch(pieces: Sequence[TrainingPiece], chosen: Sequence[Slice], statistics: Statistics) -> Batch:
     """The slices as one batch."""
-    rows = [slice(one.start, one.end) for one in chosen]
-    own = [pieces[one.piece] for one in chosen]
-    targets = [
-        p.mean if s.performance < 0 else p.single[s.performance] for p, s in zip(own, chosen, strict=True)
-    ]
-    beats = [_from_zero(p.beat[r]) for p, r in zip(own, rows, strict=True)]
-    bars = [_from_zero(p.measure[r]) for p, r in zip(own, rows, strict=True)]
-    voices = [p.voice[r] for p, r in zip(own, rows, strict=True)]
-    of_measures = [
-        slice(int(p.measure[r.start]), int(p.measure[r.stop - 1]) + 1) for p, r in zip(own, rows, strict=True)
-    ]
-    inputs = [_varied(p.inputs[r], s, statistics) for p, r, s in zip(own, rows, chosen, strict=True)]
+    parts = [_arrays(pieces[one.piece], one, statistics) for one in chosen]
+    columns = {name: [part[name] for part in parts] for name in parts[0]}
+    groups = [columns.pop(name) for name in ("beat", "measure", "voice")]
+    beats, measures, _ = groups
     return Batch(
-        inputs=_joined(inputs),
-        residuals=_joined([p.residuals[m] for p, m in zip(own, of_measures, strict=True)]),
-        groups=GroupIndices(_numbered_on(beats), _numbered_on(bars), _numbered_on(voices)),
-        note_counts=[one.end - one.start for one in chosen],
+        groups=GroupIndices(*(_numbered_on(indices) for indices in groups)),
+        note_counts=[len(beat) for beat in beats],
         beat_counts=[int(beat[-1]) + 1 for beat in beats],
-        measure_counts=[int(bar[-1]) + 1 for bar in bars],
+        measure_counts=[int(measure[-1]) + 1 for measure in measures],
         of_mean=torch.tensor([one.performance < 0 for one in chosen]),
-        target=_joined([t.notes[r] for t, r in zip(targets, rows, strict=True)]),
-        known=_joined([t.known[r] for t, r in zip(targets, rows, strict=True)]),
-        measure_target=_joined([t.measures[m] for t, m in zip(targets, of_measures, strict=True)]),
-        measure_known=_joined([t.known_measures[m] for t, m in zip(targets, of_measures, strict=True)]),
+        **{name: torch.from_numpy(np.concatenate(arrays)) for name, arrays in columns.items()},
     )
 
 
-def _joined(parts: Sequence[NDArray[Any]]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts))
+def _arrays(piece: TrainingPiece, one: Slice, statistics: Statistics) -> dict[str, NDArray[Any]]:
+    """The arrays of a slice: fields of ``Batch``, and its beats, measures and voices."""
+    notes = slice(one.start, one.end)
+    measures = slice(int(piece.measure[one.start]), int(piece.measure[one.end - 1]) + 1)
+    target = piece.mean if one.performance < 0 else piece.single[one.performance]
+    return {
+        "inputs": _varied(piece.inputs[notes], one, statistics),
+        "residuals": piece.residuals[measures],
+        "target": target.notes[notes],
+        "known": target.known[notes],
+        "measure_target": target.measures[measures],
+        "measure_known": target.known_measures[measures],
+        "beat": _from_zero(piece.beat[notes]),
+        "measure": _from_zero(piece.measure[notes]),
+        "voice": piece.voice[notes],
+    }
 
 
 def _from_zero(index: Indices) -> Indices:

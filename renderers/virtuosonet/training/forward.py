@@ -131,8 +131,7 @@ def _shifted(rows: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def _summary(network: VirtuosoNetwork, played: Tensor, beat: Tensor, beats: int) -> Tensor:
-    """[B, 10] the decoder's attention over the outputs [T, 10] of the notes of each beat; rows of zeros are
-    masked."""
+    """[B, 10] attention over the outputs [T, 10] of the notes of each beat; rows of zeros are masked."""
     attention = network.performance_decoder.result_for_tempo_attention
     similarity = attention.similarity(played)[:, 0]
     similarity = similarity.masked_fill(played.sum(dim=1) == 0, MASKED)

@@ -59,8 +59,7 @@ def ranges(widths: Mapping[str, int]) -> dict[str, tuple[int, int]]:
 
 
 def network_params(sizes: NetworkSizes) -> dict[str, Any]:
-    """``network_params`` of a checkpoint; entries that the network does not use are those of the published
-    file."""
+    """``network_params`` of a checkpoint; unused entries are those of the published file."""
 
     def part(size: int, layers: int) -> dict[str, int]:
         return {"size": size, "layer": layers, "input": 0, "margin": 0}

@@ -32,8 +32,7 @@ SHAPE = {
 }
 """Output -> weight of its correlation."""
 TEMPO_SHAPE, LOCAL_TEMPO_SHAPE = 1.5, 2.0
-"""Weights of the correlations of the tempo of beats, and of this tempo minus its mean over the
-surroundings."""
+"""Weights of the correlations of beat tempo, and of beat tempo minus its mean over the surroundings."""
 LOCAL_BEATS = 4
 """Beats on either side that are the surroundings of a beat."""
 LEVEL, SPREAD, MEASURES = 0.5, 0.5, 0.5

@@ -1,15 +1,14 @@
-"""Frechet audio distance: how far the distribution of a set of sounds is from that of another.
+"""Fréchet audio distance between the distributions of two sets of sounds.
 
 K. Kilgour et al., "Fréchet Audio Distance: A Reference-Free Metric for Evaluating Music Enhancement
-Algorithms" (Interspeech 2019): the Frechet distance between two Gaussians that are fitted to embeddings of
-the sounds' frames. The embedding is anybody's choice, and values of different embeddings cannot be compared:
-always say which one it was. MIDI-VALLE's authors take the quantized latents of Piano-Encodec, the codec that
-MIDI-VALLE generates through; that favours MIDI-VALLE.
+Algorithms" (Interspeech 2019): the Fréchet distance between two Gaussians fitted to embeddings of the sounds'
+frames. Values of different embeddings cannot be compared; always name the embedding. MIDI-VALLE's authors
+take the quantized latents of Piano-Encodec, the codec that MIDI-VALLE generates through, which favours it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -31,18 +30,8 @@ ZERO_CROSSINGS, ROLLOFF, KAISER_BETA = 64, 0.9475937167399596, 14.76965645937949
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """A way to turn sound into vectors."""
-
-    name: str
-    """Part of every value's label."""
-    embed: Callable[[Waveform], NDArray[np.float32]]
-    """[frames, dimensions] of a sound."""
-
-
-@dataclass(frozen=True)
 class Moments:
-    """Of a set of vectors: enough to fit a Gaussian, and to join it with other sets."""
+    """Sums over a set of vectors: enough to fit a Gaussian, and to join it with other sets."""
 
     count: int
     total: NDArray[np.float64]
@@ -75,8 +64,8 @@ def joined(sets: Sequence[Moments]) -> Moments:
 def frechet_distance(one: Moments, other: Moments) -> float:
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of means m and covariances S; 0 is best.
 
-    nan for sets of fewer than two vectors. Estimates from few vectors are biased upwards: compare sets of the
-    same size only, and take some thousand vectors.
+    nan for sets of fewer than two vectors. Estimates from few vectors are biased upwards: compare sets of
+    equal size, of some thousand vectors.
     """
     if min(one.count, other.count) < 2:
         return float("nan")
@@ -89,22 +78,19 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     return max(0.0, means + float(np.trace(a) + np.trace(b) - 2 * shared))
 
 
-def codec_embedding(codec: Codec, name: str) -> Embedding:
-    """A codec's quantized latents, 50 vectors of 128 per second for Piano-Encodec, as MIDI-VALLE's authors
-    compute them: mean over channels, Kaiser-windowed resampling, rounded to 16 bits, first three minutes."""
+def latents(codec: Codec, sound: Waveform) -> NDArray[np.float32]:
+    """[frames, dimensions] a codec's quantized latents (50 frames per second of 128 dimensions for
+    Piano-Encodec), as MIDI-VALLE's authors compute them: mean over channels, Kaiser-windowed resampling,
+    rounding to 16 bits, first three minutes."""
     import torch
 
     from adapters.codec import device_of
     from score_to_audio.formats.resampling import SincFilter, resample
 
     kaiser = SincFilter(ZERO_CROSSINGS, ROLLOFF, KAISER_BETA)
-
-    def embed(sound: Waveform) -> NDArray[np.float32]:
-        mono = torch.from_numpy(sound.samples[:, : int(LONGEST * sound.sample_rate)]).mean(dim=0)
-        mixed = Waveform(mono[None].numpy(), sound.sample_rate)
-        converted = torch.from_numpy(resample(mixed, codec.config.sample_rate, method=kaiser).samples[0])
-        rounded = torch.round(converted.clamp(-1, 1) * SIXTEEN_BITS) / SIXTEEN_BITS
-        codes = list(codec.encode_blocks([rounded[None, None].to(device_of(codec))]))
-        return np.asarray(codec.latent(torch.cat(codes, dim=-1))[0].T.cpu().numpy())
-
-    return Embedding(name, embed)
+    mono = torch.from_numpy(sound.samples[:, : int(LONGEST * sound.sample_rate)]).mean(dim=0)
+    mixed = Waveform(mono[None].numpy(), sound.sample_rate)
+    converted = torch.from_numpy(resample(mixed, codec.config.sample_rate, method=kaiser).samples[0])
+    rounded = torch.round(converted.clamp(-1, 1) * SIXTEEN_BITS) / SIXTEEN_BITS
+    codes = list(codec.encode_blocks([rounded[None, None].to(device_of(codec))]))
+    return np.asarray(codec.latent(torch.cat(codes, dim=-1))[0].T.cpu().numpy())

@@ -1,4 +1,4 @@
-"""What can be said of a sound file by itself: loudness, true peak, silence, clipping."""
+"""Levels of a sound: loudness, true peak, silence, clipping."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from score_to_audio.types import Waveform
 from synthesizers.levels import integrated_loudness, true_peak
 
 SILENT = 1e-3
-"""Full scale, -60 dBFS: what stays below counts as silence."""
+"""Full scale (-60 dBFS): silence stays below."""
 SILENCE_STEP = 0.01
-"""Seconds: silence is looked for in steps of this length."""
+"""Seconds: the resolution at which silence is found."""
 CLIPPED = 1 - 2**-14
-"""Full scale: magnitudes from here on count as clipped, as 16-bit and 24-bit files hold them."""
+"""Full scale: magnitudes from here on count as clipped, whether 16-bit or 24-bit."""
 CLIPPED_RUN = 3
-"""Samples in a row at full scale that make clipping; a single one may be a peak that just fits."""
+"""Successive samples at full scale that count as clipping; a single one may be a peak that just fits."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Of one sound."""
-
     loudness: float
     """LUFS, integrated and gated (ITU-R BS.1770-4, Annex 1); minus infinity for silence."""
     true_peak: float
@@ -51,7 +49,7 @@ def _silence(waveform: Waveform) -> float:
 
 
 def _in_runs(full: np.ndarray) -> int:
-    """How many True values stand in runs of ``CLIPPED_RUN`` or more."""
+    """Number of True values in runs of ``CLIPPED_RUN`` or more."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], full, [False]]).astype(np.int8)))
     lengths = edges[1::2] - edges[::2]
     return int(lengths[lengths >= CLIPPED_RUN].sum())

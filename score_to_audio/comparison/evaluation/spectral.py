@@ -1,9 +1,9 @@
-"""How far the harmony and the spectrum of one sound are from those of another of the same performance.
+"""Distances of harmony and spectrum between two sounds of the same performance.
 
-The objective measures of Tang et al., "Towards an Integrated Approach for Expressive Piano Performance
+The objective metrics of Tang et al., "Towards an Integrated Approach for Expressive Piano Performance
 Synthesis from Music Scores" (ICASSP 2025; M2M and M2A), used again by Tang et al., "MIDI-VALLE" (ISMIR 2025).
-Frames are compared one by one without alignment, so both sounds have to follow the same performance. In the
-papers the target is the synthesized sound and the other the recording. Needs the extra ``evaluation``.
+Frames are compared one by one without alignment, so both sounds must follow the same performance. In the
+papers the target is the synthesized sound, the other the recording. Needs the extra ``evaluation``.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Features = NDArray[np.float32]
 SAMPLE_RATE = 24_000
 """Hz."""
 HOP, WINDOW, TRANSFORM = 288, 1200, 32_768
-"""Samples: the MIDI spectrogram's frames are 12 ms apart."""
+"""Samples; the frames of the MIDI spectrogram are 12 ms apart."""
 LEAST_AMPLITUDE, REFERENCE_LEVEL = 1e-5, -20.0
-"""The floor of the MIDI spectrogram (linear), and what is added to it in dB."""
+"""Floor of the MIDI spectrogram (linear), and its offset in dB."""
 LEAST_CHROMA = 1e-5
-"""The other's chroma stays within this of 0 and 1."""
+"""The other's chroma is clipped to this distance from 0 and 1."""
 SOUNDING = 0.3
 """Chroma of the target above which a pitch class counts as sounding."""
 BLOCK = 256
-"""Frames transformed at once, to bound the memory: 34 MB."""
+"""Frames transformed at once, which bounds the memory to 34 MB."""
 
 
 def prepared(waveform: Waveform) -> NDArray[np.float32]:

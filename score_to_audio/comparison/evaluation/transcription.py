@@ -1,6 +1,6 @@
-"""How close a transcription is to the performance that was played.
+"""Transcription metrics: how close a transcription is to the performance that was played.
 
-Needs the extra ``evaluation``: the metrics are those of mir_eval.transcription (Raffel et al., ISMIR 2014).
+As in mir_eval.transcription (Raffel et al., ISMIR 2014), which the extra ``evaluation`` brings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from score_to_audio.types import SUSTAIN, Performance
 ONSET_TOLERANCE = 0.05
 """Seconds; mir_eval's default, and that of the transcription literature."""
 OFFSET_RATIO, OFFSET_TOLERANCE = 0.2, 0.05
-"""Part of the note's duration, and at least so many seconds."""
+"""Share of the note's duration, but at least so many seconds."""
 PEDAL_DOWN = 64
 """CC64 value from which a pedal holds notes (Hawthorne et al., "Onsets and Frames", ISMIR 2018)."""
 PEDAL_FRAME = 0.01
@@ -24,7 +24,7 @@ PEDAL_FRAME = 0.01
 
 @dataclass(frozen=True)
 class Scores:
-    """How well an estimate matches a reference; every figure is at best 1."""
+    """How well an estimate matches a reference."""
 
     notes: int
     """In the reference."""
@@ -33,22 +33,18 @@ class Scores:
     onset_f1: float
     """Same pitch and an onset within 50 ms."""
     offset_f1: float
-    """And an offset within the larger of 50 ms and 20 % of the duration, the notes of both extended by the
-    pedal of each."""
+    """Also an offset within the larger of 50 ms and 20 % of the duration, notes extended by the pedal."""
     velocity_f1: float
     """Same pitch, an onset within 50 ms, and a velocity within 0.1 of the reference's (of its whole range)
     once the estimate's velocities are scaled to fit (mir_eval.transcription_velocity)."""
     velocity_correlation: float
-    """Pearson's r over the notes that match by onset; not a number for fewer than two."""
+    """Pearson's r over the notes that match by onset; nan for fewer than two."""
     onset_error: float
     """Median of |difference| in seconds over the notes that match by onset."""
     pedal_f1: float
     """Frames of 10 ms in which the sustain pedal is down (CC64 >= 64) in both, against those in which it is
-    down in either (Kong et al., "High-resolution piano transcription with pedals", TASLP 29, 2021); not a
-    number where it is down in neither."""
-
-
-# ------------------------------------------------------------------------------------------ measures
+    down in either (Kong et al., "High-resolution piano transcription with pedals", TASLP 29, 2021); nan where
+    it is down in neither."""
 
 
 def scores(reference: Performance, estimate: Performance) -> Scores:
@@ -116,8 +112,8 @@ def _correlation(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
 
 
 def pedal_extended(performance: Performance) -> NDArray[np.float64]:
-    """[N] seconds at which each note stops sounding: its offset, or the end of the pedal (CC64 >= 64) that
-    is down then, but no later than the next note of the same pitch."""
+    """[N] seconds at which each note stops sounding: its offset, or the release of the pedal (CC64 >= 64) if
+    that is down, but no later than the next note of the same pitch."""
     controls = performance.controls
     mine = controls.number == SUSTAIN
     time, down = controls.time[mine], controls.value[mine] >= PEDAL_DOWN

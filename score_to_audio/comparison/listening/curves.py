@@ -1,7 +1,6 @@
-"""Tempo, dynamics and pedal over the score, of several performances at once, as a picture (SVG).
+"""Tempo, dynamics and pedal of several performances over the score, as a picture (SVG).
 
-What a renderer does is drawn as a line, what humans do as their mean and a band of one standard deviation on
-either side.
+A renderer is a line; humans are their mean with a band of one standard deviation on either side.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ from score_to_audio.types import Measure, ParsedScore, Performance
 Floats = NDArray[np.float64]
 
 WIDTH, HEIGHT, MARGIN, RIGHT, TOP, GAP, BOTTOM = 1400, 190, 64, 16, 58, 34, 40
-"""Pixels: the picture's width, the height of each of the three panels, and the space around them."""
+"""Pixels: width of the picture, height of each of the three panels, space around them."""
 INK, FAINT, PAPER, HUMAN = "#20242c", "#d9dde4", "#ffffff", "#7d8796"
 COLOURS = ("#b3402e", "#2b6cb0", "#3d8a4f", "#8a4fa3", "#b07d2b")
-"""One per performance, in the order given; from the sixth on they repeat."""
+"""One per performance, repeated from the sixth on."""
 MOST_LABELS = 24
-"""Measure numbers along the score."""
+"""At most so many measure numbers along the score."""
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """A line over the score: positions (quarter notes) and values; nan where it is interrupted."""
+    """A line over the score: positions (quarter notes) and values; nan interrupts it."""
 
     x: Floats
     y: Floats
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """A strip of the picture: the score to the right, values upwards."""
+class _ScorePanel:
+    """A panel of the picture: x is the place in the score, y the value."""
 
     title: str
     top: float
@@ -70,9 +69,9 @@ def expression_curves(
     first_measure: int = 0,
     last_measure: int | None = None,
 ) -> str:
-    """The SVG document. ``performances``: name -> performance with ``score_ids``; ``humans`` likewise.
+    """An SVG document. ``performances``: name -> performance. Those and ``humans`` need ``score_ids``.
 
-    ``first_measure`` and ``last_measure``: indices into ``score.measures`` of what is drawn, all by default.
+    ``first_measure``, ``last_measure``: indices into ``score.measures`` of the drawn part, by default all.
     Raises ``ValueError`` where a performance has no ``score_ids`` or there is nothing to draw.
     """
     if not performances and not humans:
@@ -90,7 +89,7 @@ def expression_curves(
         band = _band(of_score, people, name) if people else None
         drawn = [*lines.values(), *(band or ())]
         low, high = _range(drawn, start, end, whole=name.startswith("pedal"))
-        panel = _Panel(name, TOP + number * (HEIGHT + GAP), low, high, start, end)
+        panel = _ScorePanel(name, TOP + number * (HEIGHT + GAP), low, high, start, end)
         parts += [
             _frame(panel, [one.onset for one in shown], logarithmic=name.startswith("tempo")),
             _human(panel, band) if band else "",
@@ -112,8 +111,9 @@ def expression_curves(
 
 
 def tempo_and_dynamics(of_score: Grid, performance: Performance) -> dict[str, tuple[Floats, Floats]]:
-    """ "tempo": (quarters, quarter notes per minute), "dynamics": (quarters, MIDI velocity); nan where the
-    performance says nothing. Raises ``ValueError`` as ``measure`` does.
+    """ "tempo": (quarters, quarter notes per minute), "dynamics": (quarters, MIDI velocity).
+
+    nan where the performance plays nothing. Raises ``ValueError`` as ``measure``.
     """
     shape = measure(of_score, performance)
     tempo, dynamics = _tempo(of_score, shape), _dynamics(of_score, shape)
@@ -166,7 +166,7 @@ def _known(curve: _Curve) -> tuple[Floats, Floats]:
 
 
 def _range(curves: Sequence[_Curve], start: float, end: float, *, whole: bool) -> tuple[float, float]:
-    """Lowest and highest value to show; ``whole``: 0 to 1, as for a pedal. Rare extremes are cut off."""
+    """Lowest and highest value to show; ``whole``: 0 to 1. Rare extremes are cut off."""
     if whole:
         return -0.03, 1.03
     values = np.concatenate([curve.y[(curve.x >= start) & (curve.x <= end)] for curve in curves])
@@ -181,7 +181,7 @@ def _range(curves: Sequence[_Curve], start: float, end: float, *, whole: bool) -
 # -------------------------------------------------------------------------------------------- the drawing
 
 
-def _path(panel: _Panel, curve: _Curve) -> str:
+def _path(panel: _ScorePanel, curve: _Curve) -> str:
     """Points of an SVG path; a nan lifts the pen."""
     inside = (curve.x >= panel.start) & (curve.x <= panel.end)
     x, y = panel.x(curve.x[inside]), panel.y(curve.y[inside])
@@ -196,11 +196,11 @@ def _path(panel: _Panel, curve: _Curve) -> str:
     return "".join(steps)
 
 
-def _line(panel: _Panel, curve: _Curve, colour: str, width: float) -> str:
+def _line(panel: _ScorePanel, curve: _Curve, colour: str, width: float) -> str:
     return f'<path d="{_path(panel, curve)}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _human(panel: _Panel, band: tuple[_Curve, _Curve, _Curve]) -> str:
+def _human(panel: _ScorePanel, band: tuple[_Curve, _Curve, _Curve]) -> str:
     mean, below, above = band
     pieces = np.isfinite(below.y) & np.isfinite(above.y)
     edges = np.flatnonzero(np.diff(np.r_[0, pieces.astype(int), 0]))
@@ -211,13 +211,13 @@ def _human(panel: _Panel, band: tuple[_Curve, _Curve, _Curve]) -> str:
     return f'<path d="{outline}" fill="{HUMAN}" fill-opacity="0.25"/>' + _line(panel, mean, HUMAN, 1.6)
 
 
-def _closed(panel: _Panel, below: _Curve, above: _Curve) -> str:
+def _closed(panel: _ScorePanel, below: _Curve, above: _Curve) -> str:
     path = _path(panel, below)
     back = _path(panel, _Curve(above.x[::-1], above.y[::-1]))
     return f"{path}L{back[1:]}Z" if path and back else ""
 
 
-def _frame(panel: _Panel, barlines: Sequence[float], *, logarithmic: bool) -> str:
+def _frame(panel: _ScorePanel, barlines: Sequence[float], *, logarithmic: bool) -> str:
     bottom = panel.top + HEIGHT
     step = max(len(barlines) // (4 * MOST_LABELS), 1)
     bars = "".join(
@@ -237,7 +237,7 @@ def _frame(panel: _Panel, barlines: Sequence[float], *, logarithmic: bool) -> st
     )
 
 
-def _ticks(panel: _Panel, *, logarithmic: bool) -> list[tuple[float, str]]:
+def _ticks(panel: _ScorePanel, *, logarithmic: bool) -> list[tuple[float, str]]:
     """Heights and texts of about five round values."""
     low, high = (2.0**panel.low, 2.0**panel.high) if logarithmic else (panel.low, panel.high)
     rough = (high - low) / 5
@@ -250,7 +250,7 @@ def _ticks(panel: _Panel, *, logarithmic: bool) -> list[tuple[float, str]]:
 
 
 def _measure_numbers(shown: Sequence[Measure], start: float, end: float, top: float) -> str:
-    panel = _Panel("", top, 0.0, 1.0, start, end)
+    panel = _ScorePanel("", top, 0.0, 1.0, start, end)
     step = -(-len(shown) // MOST_LABELS)
     texts = "".join(
         f'<text x="{float(panel.x(np.array([one.onset]))[0]):.1f}" y="{top + 16}" fill="{INK}">'

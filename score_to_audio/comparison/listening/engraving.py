@@ -1,8 +1,7 @@
-"""Scores as pages of SVG whose notes can be found again; by verovio (extra ``listening``).
+"""Scores as pages of SVG with identified notes, by verovio (extra ``listening``).
 
-Verovio runs in a process of its own: a score that makes it fail, or takes too long, costs the page one
-engraving and nothing else. Of what it draws only known elements and attributes are kept, since its texts come
-from the score.
+Verovio runs in its own process, with a time limit: a score that breaks it costs one engraving. Only known
+elements and attributes of its drawings are kept, since their texts come from the score.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -26,10 +25,9 @@ from score_to_audio.types import Score
 TIME_LIMIT = 120.0
 """Seconds for one score in all its layouts; a sonata movement of 30 pages takes about 5."""
 LAYOUTS = {"wide": 2400, "narrow": 1000}
-"""Page widths in tenths of a millimetre of verovio's paper: about five measures in a system, and two for
-phones."""
+"""Page widths in tenths of a millimetre: about five measures in a system, and two for phones."""
 PAGE_HEIGHT = 1500
-"""Of the same unit: short pages, which are loaded one by one."""
+"""In the same unit: short, because pages are loaded one by one."""
 MARGIN = 50
 OPTIONS = {
     "pageHeight": PAGE_HEIGHT,
@@ -53,23 +51,23 @@ MISSING = "engraving needs the extra 'listening' (pip install score-to-audio[lis
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the score; width and height in the units of its view box."""
+    """A page of the score; width and height in units of its view box."""
 
     svg: str
     width: float
     height: float
     notes: frozenset[str]
-    """Ids of the notes on it, as in ``Engraving.ids``."""
+    """Ids of the drawn notes, as in ``Engraving.ids``."""
 
 
 @dataclass(frozen=True)
 class Engraving:
     layouts: Mapping[str, tuple[Page, ...]]
-    """For each of ``LAYOUTS`` its pages."""
+    """Name in ``LAYOUTS`` -> pages."""
     ids: Mapping[str, str]
     """Id of a note in the score, without its pass -> id of its drawing."""
     font: bytes
-    """WOFF2 with the music signs that stand in text; empty where there are none."""
+    """WOFF2 with the music symbols within texts; empty where there are none."""
 
 
 def can_engrave() -> bool:
@@ -77,7 +75,7 @@ def can_engrave() -> bool:
 
 
 def engrave(score: Score) -> Engraving:
-    """Raises ``InputError`` where the score has no notation or verovio does not cope with it."""
+    """Raises ``InputError`` where the score has no notation or verovio fails on it."""
     if not can_engrave():
         raise InputError(MISSING)
     text, ids = notation(score)
@@ -144,12 +142,12 @@ _PLAIN_WORDS = re.compile(r"[\w, #-]{0,40}")
 _CLASSES = frozenset(
     {"note", "system", "measure", "ending", "fing", "reh", "tempo", "dir", "dynam", "mNum", "rend"}
 )
-"""Verovio's classes that the page looks for. Its placeholders are not meant to be seen."""
+"""Verovio's classes that the page's scripts and style use."""
 _FONT = re.compile(r"@font-face\s*\{[^}]*?url\(data:[\w/;=+-]*;base64,([A-Za-z0-9+/=]+)\)")
 
 
 def _page(svg: str, known: Mapping[str, str], name: str) -> Page:
-    """A page made anew of what is known to be harmless."""
+    """A new page made of the harmless parts of a drawing."""
     from lxml import etree
 
     root = parse_xml(svg, name)
@@ -163,20 +161,15 @@ def _page(svg: str, known: Mapping[str, str], name: str) -> Page:
     definitions = etree.SubElement(page, "defs")
     for glyph_id, glyph in glyphs.items():
         _copy_children(glyph, etree.SubElement(definitions, "g", id=names[glyph_id]), {}, {})
-    found: dict[str, None] = {}
-    _copy_children(inner, page, known, names, found)
+    found = _copy_children(inner, page, known, names)
     return Page(etree.tostring(page, encoding="unicode"), width, height, frozenset(found))
 
 
-def _copy_children(
-    source: Any,
-    target: Any,
-    known: Mapping[str, str],
-    glyphs: Mapping[str, str],
-    found: dict[str, None] | None = None,
-) -> None:
+def _copy_children(source: Any, target: Any, known: Mapping[str, str], glyphs: Mapping[str, str]) -> set[str]:
+    """Copies the harmless parts; the ids of the notes among them."""
     from lxml import etree
 
+    notes = set()
     for child in source:
         tag = child.tag.removeprefix(_SVG) if isinstance(child.tag, str) else ""
         classes = (child.get("class") or "").split()
@@ -187,11 +180,11 @@ def _copy_children(
         note = known.get(child.get("id") or "")
         if note is not None and "note" in classes:
             copy.set("id", note)
-            if found is not None:
-                found[note] = None
-        _copy_children(child, copy, known, glyphs, found)
+            notes.add(note)
+        notes |= _copy_children(child, copy, known, glyphs)
         if tag == "g" and not len(copy):
             target.remove(copy)
+    return notes
 
 
 def _attributes(element: Any, tag: str, glyphs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -212,8 +205,3 @@ def _font(svg: str) -> bytes:
         return base64.b64decode(found.group(1), validate=True) if found else b""
     except binascii.Error:
         return b""
-
-
-def page_of_notes(pages: Sequence[Page]) -> dict[str, int]:
-    """Id of a drawn note -> index of its page."""
-    return {note: number for number, page in enumerate(pages) for note in page.notes}

@@ -1,4 +1,4 @@
-"""What the page's scripts read: a comparison as plain JSON values.
+"""A comparison as plain JSON values, which the page's scripts read.
 
 Seconds have three decimals and quarter notes four; a number that is not finite is null.
 """
@@ -7,76 +7,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.expression import Grid, grid
-from score_to_audio.comparison.listening.comparison import Cell, Comparison, Row, Section, Timeline
+from renderers.expression import Grid
 from score_to_audio.comparison.listening.curves import tempo_and_dynamics
 from score_to_audio.comparison.listening.engraving import Engraving, Page, engrave
+from score_to_audio.comparison.listening.rows import PageCell, PageRow, Timeline
+from score_to_audio.comparison.plan import Row
+from score_to_audio.comparison.results import ComparisonResult, SectionResult, as_json
 from score_to_audio.errors import InputError
-from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.types import SUSTAIN, ParsedScore, Performance, Score
+from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 
 Json = Any
-DEEPEST_CUT = -20.0
-"""dB: a recording so much louder than the softest of its row is turned down by this much and no more."""
-
-
-@dataclass(frozen=True)
-class RowScore:
-    """The score of a row, as far as it can be had."""
-
-    parsed: ParsedScore | None
-    grid: Grid | None
-    engraving: Engraving | None
-    notice: str
-    """One sentence: why there is no engraving."""
-
-
-NO_SCORE = RowScore(None, None, None, "")
-
-
-def read_row_score(row: Row) -> RowScore:
-    """Never raises: a page without one of its scores is still a page."""
-    if row.score is None:
-        return NO_SCORE
-    try:
-        score: Score = read_score(row.score, row.score_options)
-        parsed = score.parsed
-    except InputError as error:
-        return RowScore(None, None, None, f"The score is not shown: {error}.")
-    try:
-        return RowScore(parsed, grid(parsed), engrave(score), "")
-    except InputError as error:
-        return RowScore(parsed, grid(parsed), None, f"The score is not shown: {error}.")
-
-
 # ------------------------------------------------------------------------------------------ the overview
 
 
-def overview(comparison: Comparison, sections: Sequence[Json]) -> Json:
+def overview(result: ComparisonResult, sections: Sequence[Json]) -> Json:
     return {
-        "title": comparison.title,
-        "description": comparison.description,
-        "measures": [asdict(measure) for measure in comparison.measures],
+        "title": result.plan.title,
+        "description": result.plan.description,
+        "measures": [asdict(quantity) for quantity in result.quantities],
         "sections": sections,
     }
 
 
-def section_overview(section: Section, rows: Sequence[Json]) -> Json:
+def section_overview(section: SectionResult, rows: Sequence[Json]) -> Json:
     return {
-        "title": section.title,
-        "description": section.description,
-        "conditions": [asdict(condition) for condition in section.conditions],
-        "summaries": [
-            asdict(one) | {key: number(getattr(one, key)) for key in ("mean", "low", "high")}
-            for one in section.summaries
+        "title": section.section.title,
+        "description": section.section.description,
+        "conditions": [
+            {"key": one.key, "label": one.label, "description": one.description}
+            for one in section.section.conditions
         ],
+        "summaries": [as_json(asdict(summary)) for summary in section.summaries],
         "rows": rows,
     }
 
@@ -86,75 +53,52 @@ def row_overview(row: Row, data: str, cells: Sequence[Json]) -> Json:
     return {"name": row.name, "note": row.note, "data": data, "cells": cells}
 
 
-def cell_overview(cell: Cell, audio: str | None, gain: float) -> Json:
+def cell_overview(cell: PageCell, audio: str | None, gain: float) -> Json:
     """``audio``: its place in the folder."""
+    values = {key: value for key, value in cell.result.values.items() if math.isfinite(value)}
     return {
         "audio": audio,
-        "failure": cell.failure or ("" if audio else "there is no recording of it"),
-        "duration": round(_length(cell.audio), 3) if cell.audio else 0,
+        "failure": cell.failure,
+        "duration": _seconds(cell.duration),
         "gain": round(gain, 2),
-        "measures": {key: number(value) for key, value in cell.measures.items()},
+        "measures": values,
     }
-
-
-def heard(cell: Cell) -> Cell:
-    """The cell; as a failed one where its audio is missing or no audio."""
-    import soundfile
-
-    if cell.audio is None:
-        return cell
-    try:
-        soundfile.info(cell.audio)
-    except (soundfile.SoundFileError, OSError):
-        return replace(cell, audio=None, failure=f"{cell.audio.name} is not a readable audio file")
-    return cell
-
-
-def _length(audio: Path) -> float:
-    """Seconds."""
-    import soundfile
-
-    return float(soundfile.info(audio).duration)
-
-
-def gains(cells: Sequence[Cell]) -> list[float]:
-    """dB for each cell, at most 0, that make them as loud as the softest; 0 where no loudness is known."""
-    loudness = [math.nan if cell.loudness is None else cell.loudness for cell in cells]
-    softest = min((value for value in loudness if math.isfinite(value)), default=0.0)
-    return [max(softest - value, DEEPEST_CUT) if math.isfinite(value) else 0.0 for value in loudness]
 
 
 # ----------------------------------------------------------------------------------------------- one row
 
 
-def row_data(score: RowScore, cells: Sequence[Cell], pages: Mapping[str, Sequence[Json]]) -> Json:
-    """What is loaded when a row is opened. ``pages``: layout -> {data, width, height} of each page."""
-    return _score_data(score, cells, pages) | {"cells": [_cell_data(cell, score) for cell in cells]}
+@dataclass(frozen=True)
+class ShownScore:
+    """The engraved pages of a row that hold something of what its cells play."""
+
+    names: list[str]
+    """For each note in playing order the id of its drawing, "" where there is none."""
+    pages: Mapping[str, Sequence[Page]]
+    """Layout -> pages."""
+    font: bytes
+    notice: str
+    """Why there are none, or what the reader decided on its own."""
 
 
-def blind_row_data(score: RowScore, stimuli: Mapping[str, Cell], pages: Mapping[str, Sequence[Json]]) -> Json:
-    """The same for a blind test: of each stimulus only where in the score it is when."""
-    times = {name: {"timeline": _timeline(cell.timeline)} for name, cell in stimuli.items()}
-    return _score_data(score, list(stimuli.values()), pages) | {"stimuli": times}
-
-
-def shown_pages(score: RowScore, cells: Sequence[Cell]) -> dict[str, list[Page]]:
-    """Layout -> pages that hold something of what the cells play."""
-    if score.engraving is None or score.parsed is None:
-        return {}
-    drawn = _drawn_in_range(score.parsed, score.engraving, cells)
-    return {
-        layout: [page for page in pages if page.notes & drawn]
-        for layout, pages in score.engraving.layouts.items()
-    }
-
-
-def _drawn_in_range(parsed: ParsedScore, engraving: Engraving, cells: Sequence[Cell]) -> set[str]:
-    places = [pair[0] for cell in cells for pair in cell.timeline]
-    low, high = (min(places), max(places)) if places else (0.0, parsed.end)
-    within = (parsed.notes.onset >= low - 1e-6) & (parsed.notes.onset <= high + 1e-6)
+def shown_score(row: PageRow, cells: Sequence[PageCell]) -> ShownScore:
+    if row.score is None:
+        return ShownScore([], {}, b"", row.notice)
+    parsed = row.score.parsed
+    try:
+        engraving = engrave(row.score)
+    except InputError as error:
+        notice = f"The score is not shown: {error}. {row.notice}".rstrip()
+        return ShownScore([""] * len(parsed.notes), {}, b"", notice)
     names = drawn_notes(parsed, engraving)
-    return {names[i] for i in np.flatnonzero(within) if names[i]}
+    places = [place for cell in cells for place, _ in cell.timeline]
+    low, high = (min(places), max(places)) if places else (0.0, parsed.end)
+    inside = (parsed.notes.onset >= low - 1e-6) & (parsed.notes.onset <= high + 1e-6)
+    drawn = {names[i] for i in np.flatnonzero(inside)} - {""}
+    pages = {
+        layout: [page for page in pages if page.notes & drawn] for layout, pages in engraving.layouts.items()
+    }
+    return ShownScore(names, pages, engraving.font, row.notice)
 
 
 def drawn_notes(parsed: ParsedScore, engraving: Engraving) -> list[str]:
@@ -167,39 +111,62 @@ def _without_pass(note_id: str) -> str:
     return stem if number.isdecimal() else note_id
 
 
-def _score_data(score: RowScore, cells: Sequence[Cell], pages: Mapping[str, Sequence[Json]]) -> Json:
-    parsed = score.parsed
-    if parsed is None:
-        return {"measures": [], "notice": score.notice, "end": 0, "notes": None, "pages": None}
-    names = drawn_notes(parsed, score.engraving) if score.engraving else [""] * len(parsed.notes)
+def page_name(row: str, layout: str, index: int) -> str:
+    """Name of the data of a page of the score."""
+    return f"{row}-{layout}-{index + 1}"
+
+
+def row_data(row: PageRow, shown: ShownScore, name: str) -> Json:
+    """What is loaded when the row called ``name`` is opened."""
+    return _score_data(row, shown, name) | {"cells": [_cell_data(cell, row) for cell in row.cells]}
+
+
+def blind_row_data(row: PageRow, stimuli: Mapping[str, PageCell], shown: ShownScore, name: str) -> Json:
+    """The same for a blind test, with nothing of each stimulus but its timeline."""
+    times = {stimulus: {"timeline": _timeline(cell.timeline)} for stimulus, cell in stimuli.items()}
+    return _score_data(row, shown, name) | {"stimuli": times}
+
+
+def _score_data(row: PageRow, shown: ShownScore, name: str) -> Json:
+    if row.score is None:
+        return {"measures": [], "notice": shown.notice, "end": 0, "notes": None, "pages": None}
+    parsed = row.score.parsed
+    notes = parsed.notes
     page_of = {
-        layout: {note: number for number, page in enumerate(shown) for note in page.notes}
-        for layout, shown in shown_pages(score, cells).items()
+        layout: {note: number for number, page in enumerate(pages) for note in page.notes}
+        for layout, pages in shown.pages.items()
+    }
+    pages = {
+        layout: [
+            {"data": page_name(name, layout, index), "width": page.width, "height": page.height}
+            for index, page in enumerate(pages)
+        ]
+        for layout, pages in shown.pages.items()
     }
     return {
         "measures": [[_quarters(one.onset), one.number] for one in parsed.measures],
-        "notice": score.notice,
+        "notice": shown.notice,
         "end": _quarters(parsed.end),
         "notes": {
-            "id": names,
-            "q": [_quarters(onset) for onset in parsed.notes.onset.tolist()],
-            "d": [_quarters(duration) for duration in parsed.notes.duration.tolist()],
-            "grace": [int(kind != "") for kind in parsed.notes.grace],
-            "page": {layout: [of.get(name, -1) for name in names] for layout, of in page_of.items()},
+            "id": shown.names,
+            "q": [_quarters(onset) for onset in notes.onset.tolist()],
+            "d": [_quarters(duration) for duration in notes.duration.tolist()],
+            "grace": [int(kind != "") for kind in notes.grace],
+            "page": {layout: [of.get(name, -1) for name in shown.names] for layout, of in page_of.items()},
         },
-        "pages": dict(pages) or None,
+        "pages": pages or None,
     }
 
 
-def _cell_data(cell: Cell, score: RowScore) -> Json:
+def _cell_data(cell: PageCell, row: PageRow) -> Json:
     played = cell.performance
     return {
         "timeline": _timeline(cell.timeline),
-        "notes": _notes(played, score) if played else None,
+        "notes": _notes(played, row.grid) if played else None,
         "pedal": _pedal(played) if played else [[], []],
-        "provenance": [plain(stage) for stage in cell.provenance],
-        "licences": [[str(what), str(licence)] for what, licence in cell.licences.items()],
-        **_curves(played, score),
+        "provenance": as_json(cell.result.cell.audio.history) if cell.audio and cell.result.cell else [],
+        "licences": [list(entry) for entry in cell.licences.items()],
+        **_curves(played, row.grid),
     }
 
 
@@ -209,15 +176,14 @@ def _timeline(pairs: Timeline) -> Json:
     return [[_quarters(place) for place, _ in pairs], [_seconds(time) for _, time in pairs]]
 
 
-def _notes(played: Performance, score: RowScore) -> Json:
-    index = score.grid.index if score.grid else {}
-    known = played.score_ids is not None and bool(index)
+def _notes(played: Performance, of_score: Grid | None) -> Json:
+    known = played.score_ids is not None and of_score is not None and of_score.index
     return {
         "on": [_seconds(time) for time in played.onset.tolist()],
         "off": [_seconds(time) for time in played.offset.tolist()],
         "pitch": played.pitch.tolist(),
         "velocity": played.velocity.tolist(),
-        "note": [index.get(name, -1) for name in played.score_ids or ()] if known else None,
+        "note": [known.get(name, -1) for name in played.score_ids or ()] if known else None,
     }
 
 
@@ -227,11 +193,11 @@ def _pedal(played: Performance) -> Json:
     return [[_seconds(time) for time in times.tolist()], values.tolist()]
 
 
-def _curves(played: Performance | None, score: RowScore) -> dict[str, Json]:
-    if played is None or score.grid is None:
+def _curves(played: Performance | None, of_score: Grid | None) -> dict[str, Json]:
+    if played is None or of_score is None:
         return {}
     try:
-        lines = tempo_and_dynamics(score.grid, played)
+        lines = tempo_and_dynamics(of_score, played)
     except ValueError:  # no ids of score notes, or too few notes to have a tempo
         return {}
     return {name: [_rounded(x, 3), _rounded(y, 2)] for name, (x, y) in lines.items()}
@@ -240,23 +206,8 @@ def _curves(played: Performance | None, score: RowScore) -> dict[str, Json]:
 # ----------------------------------------------------------------------------------------- plain values
 
 
-def plain(value: Any) -> Json:
-    """Any value as JSON: what JSON does not know becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float):
-        return number(value)
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
-
-
-def number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _rounded(values: NDArray[np.float64], digits: int) -> list[float | None]:
-    return [number(value) for value in np.round(values, digits).tolist()]
+def _rounded(values: NDArray[np.float64], digits: int) -> Json:
+    return as_json(np.round(values, digits).tolist())
 
 
 def _quarters(value: float) -> float:

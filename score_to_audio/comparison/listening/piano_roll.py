@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 WIDTH, MARGIN, RIGHT = 960, 62, 14
 ROLL, CURVE, GAP, TOP, BOTTOM = 300, 96, 26, 34, 30
-"""Pixels: height of the roll and of each curve, between them, above and below all."""
+"""Pixels: height of the roll and of each curve, space between them, above and below."""
 INK, FAINT, PAPER = "#20242c", "#d9dde4", "#ffffff"
 TEMPO_COLOUR, PEDAL_COLOUR = "#b3402e", "#8fb4a6"
 DYNAMICS_WINDOW = 1.0
@@ -23,8 +23,8 @@ BLACK_KEYS = {1, 3, 6, 8, 10}
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """A strip of the picture: seconds to the right, values upwards."""
+class _TimePanel:
+    """A panel of the picture: x is the time in seconds, y the value."""
 
     top: float
     height: float
@@ -45,7 +45,7 @@ def piano_roll(performance: Performance, score: ParsedScore | None = None, *, ti
     roll = _roll_panel(performance, duration)
     parts = [_roll(performance, roll), _pedal(performance, roll)]
     top = TOP + ROLL + GAP
-    dynamics = _Panel(top, CURVE, 0, 127, duration)
+    dynamics = _TimePanel(top, CURVE, 0, 127, duration)
     parts.append(_dynamics(performance, dynamics))
     curve = tempo_curve(performance, score) if score and performance.score_ids else None
     if curve and len(curve[0]) > 1:
@@ -85,13 +85,13 @@ def tempo_curve(performance: Performance, score: ParsedScore) -> tuple[Floats, F
     return at_beats[:-1][played], 60 / periods[played]
 
 
-def _roll_panel(performance: Performance, duration: float) -> _Panel:
+def _roll_panel(performance: Performance, duration: float) -> _TimePanel:
     low = int(performance.pitch.min(initial=60)) - 2
     high = int(performance.pitch.max(initial=72)) + 2
-    return _Panel(TOP, ROLL, low, high, duration)
+    return _TimePanel(TOP, ROLL, low, high, duration)
 
 
-def _roll(performance: Performance, panel: _Panel) -> str:
+def _roll(performance: Performance, panel: _TimePanel) -> str:
     key = panel.height / (panel.high - panel.low)
     rows = [
         f'<rect x="{MARGIN}" y="{panel.y(pitch + 0.5)}" width="{WIDTH - MARGIN - RIGHT}" height="{key:.2f}" '
@@ -123,7 +123,7 @@ def _colour(velocity: float) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _pedal(performance: Performance, panel: _Panel) -> str:
+def _pedal(performance: Performance, panel: _TimePanel) -> str:
     """The sustain pedal along the lower edge of the roll: the lower it is pressed, the higher the strip."""
     sustain = performance.controls.number == SUSTAIN
     times, values = performance.controls.time[sustain], performance.controls.value[sustain]
@@ -137,7 +137,7 @@ def _pedal(performance: Performance, panel: _Panel) -> str:
     )
 
 
-def _dynamics(performance: Performance, panel: _Panel) -> str:
+def _dynamics(performance: Performance, panel: _TimePanel) -> str:
     if not len(performance):
         return _frame(panel, "velocity")
     order = np.argsort(performance.onset)
@@ -156,19 +156,19 @@ def _dynamics(performance: Performance, panel: _Panel) -> str:
 
 
 def _tempo(seconds: Floats, tempo: Floats, top: float, duration: float) -> str:
-    panel = _Panel(top, CURVE, 0.9 * float(tempo.min()), 1.1 * float(tempo.max()), duration)
+    panel = _TimePanel(top, CURVE, 0.9 * float(tempo.min()), 1.1 * float(tempo.max()), duration)
     marks = tuple(int(mark) for mark in range(0, 600, 20) if panel.low < mark < panel.high)
     step = max(1, len(marks) // 4)
     frame = _frame(panel, "quarter notes per minute", marks[::step])
     return "\n".join([frame, _line(seconds, tempo, panel, TEMPO_COLOUR)])
 
 
-def _line(x: Floats, y: Floats, panel: _Panel, colour: str) -> str:
+def _line(x: Floats, y: Floats, panel: _TimePanel, colour: str) -> str:
     points = " ".join(f"{panel.x(a)},{panel.y(b)}" for a, b in zip(x, y, strict=True))
     return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>'
 
 
-def _frame(panel: _Panel, label: str, marks: tuple[int, ...] = ()) -> str:
+def _frame(panel: _TimePanel, label: str, marks: tuple[int, ...] = ()) -> str:
     lines = "".join(
         f'<path d="M{MARGIN} {panel.y(mark)}H{WIDTH - RIGHT}" stroke="{FAINT}"/>'
         f'<text x="{MARGIN - 8}" y="{panel.y(mark) + 4}" text-anchor="end">{mark}</text>'
@@ -181,7 +181,7 @@ def _frame(panel: _Panel, label: str, marks: tuple[int, ...] = ()) -> str:
     )
 
 
-def _seconds(duration: float, base: float, panel: _Panel) -> str:
+def _seconds(duration: float, base: float, panel: _TimePanel) -> str:
     step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800) if duration / step <= 16)
     return "".join(
         f'<text x="{panel.x(mark)}" y="{base + 18}" text-anchor="middle">{mark // 60}:{mark % 60:02}</text>'

@@ -55,7 +55,8 @@ def read_score(path: Path, options: ScoreOptions | None = None) -> Score:
     """
     path = Path(path)
     content = read_file(path, SUFFIXES)
-    return Score(path=path, content=content, parse=partial(parse_score, options=options or ScoreOptions()))
+    options = options or ScoreOptions()
+    return Score(path, content, partial(parse_score, options=options), options.model_dump_json())
 
 
 def parse_score(score: Score, options: ScoreOptions) -> ParsedScore:
@@ -160,7 +161,23 @@ def notation(score: Score) -> tuple[str, dict[str, str]]:
     names = root.findall("part-list/score-part/part-name")
     if len(names) == 1:
         names[0].set("print-object", "no")
+    for part in root.iter("part"):
+        _declare_staves(part)
     return etree.tostring(root, encoding="unicode"), new_ids
+
+
+def _declare_staves(part: Any) -> None:
+    """Adds a missing ``staves``: verovio draws notes of undeclared staves on the first one, anywhere."""
+    from lxml import etree
+
+    attributes = part.find("measure/attributes")
+    named = {(staff.text or "").strip() for staff in part.iterfind("measure/note/staff")} & set("23456789")
+    if named and attributes is not None and attributes.find("staves") is None:
+        before = [child for child in attributes if child.tag in ("divisions", "key", "time")]
+        place = attributes.index(before[-1]) + 1 if before else 0
+        staves = etree.Element("staves")
+        staves.text = max(named)
+        attributes.insert(place, staves)
 
 
 def _why_silent(root: Any) -> str:

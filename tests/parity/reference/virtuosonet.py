@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from renderers.virtuosonet.decoding import DecodedPerformance
@@ -17,7 +18,8 @@ from renderers.virtuosonet.performance import (
     midi_notes,
     without_repetitions,
 )
-from renderers.virtuosonet.score import NoteScore
+from renderers.virtuosonet.score import NoteScore, located
+from renderers.virtuosonet.tempo_curve import TempoCurve
 from score_to_audio.imports import import_quietly
 from score_to_audio.types import SUSTAIN
 
@@ -48,14 +50,32 @@ def spanned(vectors: Tensor, index: Tensor) -> Tensor:
     return result
 
 
-def clock_times(score: NoteScore, decoded: DecodedPerformance, sixteenths: int = 4) -> list[float]:
+def section_positions(score: NoteScore) -> list[float]:
+    """Positions where the tempo words change, and just after the last onset."""
+    notes, marks = score.notes, score.marks
+    positions = [notes[0].position]
+    for index in range(1, len(notes)):
+        before, after = marks[index - 1], marks[index]
+        if before.tempo != after.tempo or before.relative_tempos != after.relative_tempos:
+            positions.append(notes[index].position)
+    return [*positions, notes[-1].position + 0.1]
+
+
+def locations(score: NoteScore) -> dict[str, NDArray[np.int64]]:
+    """[N] indices of the beat, measure, section and voice of each note."""
+    at = score.locations
+    sections = located(score.notes, section_positions(score))
+    return {"beat": at.beat, "measure": at.measure, "section": sections, "voice": at.voice}
+
+
+def clock_times(score: NoteScore, curve: TempoCurve, sixteenths: int = 4) -> list[float]:
     """Seconds of the clock: one tick for so many sixteenths of each measure's time signature."""
     positions: list[float] = []
     for start in score.meter.measures:
         signature = score.meter.time_signature_at(start)
         ticks = int(signature.numerator * 16 / (signature.denominator * sixteenths))
         positions += [start + tick * signature.divisions * sixteenths / 4 for tick in range(ticks)]
-    return decoded.curve.seconds(np.array(positions)).tolist()
+    return curve.seconds(np.array(positions)).tolist()
 
 
 def official_midi(

@@ -94,7 +94,7 @@ def test_the_three_verbs(place: Path) -> None:
         (("synthesize", "nowhere.mid", "-o", "x.wav"), "no such MIDI file"),
         (("compare", "nowhere.yaml", "-o", "out"), "nowhere.yaml: cannot be read"),
         (("compare", "good.musicxml", "-o", "out", "--blind", "abx"), "write pairs or mushra"),
-        (("compare", "good.musicxml", "-o", "out", "--synthesizers", "m2a:x"), "write NAME:KEY=VALUE"),
+        (("compare", "good.musicxml", "-o", "out", "--synthesizers", "m2a:x=1"), "--set m2a.x=1"),
         (("compare", "good.musicxml", "-o", "out", "--synthesizers", "m3a"), "did you mean 'm2a'?"),
         (("compare", "good.musicxml", "-o", "bad.musicxml"), "is not a folder that you may write to"),
         (("votes", "nowhere.json", "--key", "key.json"), "key.json: cannot be read"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from score_to_audio.comparison.datasets import DATASETS, Item, draw_segments, read_dataset
+from score_to_audio.comparison.config import DatasetName
+from score_to_audio.comparison.datasets import Item, draw_segments, read_dataset
 from score_to_audio.errors import InputError
 
 
@@ -90,7 +92,7 @@ def read(dataset: str, folder: Path) -> list[Item]:
 
 
 def test_every_dataset_is_tested() -> None:
-    assert set(LAYOUTS) == set(DATASETS)
+    assert set(LAYOUTS) == set(get_args(DatasetName))
 
 
 def test_maestro(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_short_items_are_passed_over_and_whole_ones_kept() -> None:
     assert draw_segments(items(3), count=1, seconds=None, seed=0)[0].end == 100
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", get_args(DatasetName))
 def test_what_is_no_dataset_is_said(dataset: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_dataset(dataset, tmp_path / "nowhere")

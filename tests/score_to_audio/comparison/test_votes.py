@@ -1,4 +1,4 @@
-"""Votes of a blind test, counted."""
+"""Votes of a blind test: what is refused, and how the others are counted."""
 
 from __future__ import annotations
 
@@ -82,8 +82,24 @@ def test_ratings_are_means_best_first(tmp_path: Path) -> None:
     assert found.ratings[1].mean.high - 41 == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
 
 
-def test_votes_of_another_test_are_refused(tmp_path: Path) -> None:
-    file = write_votes(tmp_path, "one", [{"chosen": "s2"}])
-    file.write_text(file.read_text().replace('"test": "x"', '"test": "y"'))
-    with pytest.raises(InputError, match="votes of another test"):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"score-to-audio votes 1"', '"other"', "not an export of votes"),
+        ('"kind"', '"more": 1, "kind"', "not an export of votes"),
+        ('"test": "x"', '"test": "y"', "votes of another test"),
+        ('"kind": "pairs"', '"kind": "mushra"', "votes of kind"),
+        ('"trial": "t1"', '"trial": "t0"', "answers a trial twice"),
+        ('"trial": "t1"', '"trial": "t9"', "no such trial"),
+        ('"chosen": "s2"', '"chosen": "s3"', "does not answer"),
+    ],
+)
+def test_exports_that_do_not_fit_the_key_are_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    file = write_votes(tmp_path, "one", [{"chosen": "s2"}, {"chosen": None}])
+    count_votes([file], write_key(tmp_path))
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
         count_votes([file], write_key(tmp_path))

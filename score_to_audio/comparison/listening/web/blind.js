@@ -49,10 +49,10 @@
   }
 
   function showBlindTest(root, page) {
-    const { test, kind, trials, most } = page.blind;
+    const { test, kind, trials } = page.blind;
     const state = memory(test);
     const random = randomFrom(`${test} ${state.listener}`);
-    const order = shuffled(trials, random).slice(0, most || undefined)
+    const order = shuffled(trials, random)
       .map((trial) => ({ ...trial, stimuli: shuffled(trial.stimuli, random) }));
     const bar = new listening.Bar();
     bar.matchedLabel.hidden = true;
@@ -89,8 +89,6 @@
 
     async function show(trial, shownPosition) {
       const names = trial.stimuli.map((_, index) => LETTERS[index]);
-      const ids = [...trial.stimuli];
-      if (trial.reference) { names.push("Reference"); ids.push(trial.reference); }
       box.replaceChildren(element("p", {}, "Loading."));
       let data;
       try {
@@ -100,12 +98,12 @@
         return;
       }
       if (position !== shownPosition) return;
-      const cells = ids.map((id) => page.blind.stimuli[id]);
-      const times = ids.map((id) => data.stimuli[id]);
+      const cells = trial.stimuli.map((id) => page.blind.stimuli[id]);
+      const times = trial.stimuli.map((id) => data.stimuli[id]);
       let firstSound = 0;
       const chips = names.map((name, index) => element("button", {
         type: "button", class: "chip", "aria-pressed": "false", click: () => choose(index),
-      }, element("kbd", { "aria-hidden": "true" }, String(index + 1)), name === "Reference" ? name : `Play ${name}`));
+      }, element("kbd", { "aria-hidden": "true" }, String(index + 1)), `Play ${name}`));
       stage = new listening.Stage({
         cells, row: { ...data, cells: times, name: trial.name }, bar, blind: true,
         nameOf: (index) => names[index],

@@ -42,6 +42,16 @@ def test_a_repeated_note_has_one_drawing() -> None:
     assert names[f"{stem}-1"] == names[f"{stem}-2"]
 
 
+def test_staves_that_a_file_does_not_declare_are_drawn(tmp_path: Path) -> None:
+    declared = SCORES / "petzold_minuet_bwv_anh114.musicxml"
+    text = declared.read_text()
+    assert "<staves>2</staves>" in text
+    path = tmp_path / declared.name
+    path.write_text(text.replace("<staves>2</staves>", ""))
+    one, other = (engrave(read_score(score)).layouts["narrow"] for score in (declared, path))
+    assert [(page.width, page.height) for page in one] == [(page.width, page.height) for page in other]
+
+
 def test_metronome_marks_bring_their_font() -> None:
     assert engrave(read_score(SCORES / "schumann_kinderszenen_op15_no1.musicxml")).font.startswith(b"wOF2")
 

@@ -2,9 +2,39 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from renderers.expression import correlation
-from score_to_audio.comparison.evaluation.intervals import interval, mean_over_pieces, resampled_correlations
+from score_to_audio.comparison.evaluation import statistics
+from score_to_audio.comparison.evaluation.statistics import interval, mean_over_pieces, resampled_correlations
+
+
+def test_student_intervals() -> None:
+    found = statistics.mean([1.0, 2.0, 3.0, np.nan])
+    # t(0.975, 2) = 4.3027, standard error 1 / sqrt(3)
+    assert (found.value, found.count) == (2.0, 3)
+    assert found.high - found.value == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
+    single = statistics.mean([5.0])
+    assert single.value == 5
+    assert np.isnan(single.low)
+    assert statistics.mean([]).count == 0
+
+
+def test_binomial_intervals() -> None:
+    found = statistics.share(202, 260)  # the votes of MIDI-VALLE's listening test
+    assert found.value == pytest.approx(0.7769, abs=1e-4)
+    assert (found.low, found.high) == (pytest.approx(0.7214, abs=5e-4), pytest.approx(0.8260, abs=5e-4))
+    assert statistics.share(0, 10).low == 0
+    assert statistics.share(0, 10).high == pytest.approx(1 - 0.025**0.1)
+    assert statistics.share(10, 10).high == 1
+    assert np.isnan(statistics.share(0, 0).value)
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_holds_the_share(votes: tuple[int, int]) -> None:
+    found = statistics.share(*votes)
+    assert 0 <= found.low <= found.value <= found.high <= 1
 
 
 def pair(size: int, r: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from score_to_audio.comparison.listening.comparison import Cell, Comparison, Condition, Row, Section
 from score_to_audio.comparison.listening.page import write_page
+from score_to_audio.comparison.plan import Condition, Row
+from score_to_audio.comparison.results import CellResult, ComparisonResult
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.browser import complaints, press, requested, until, visit
-from tests.score_to_audio.comparison.listening.comparisons import SCORES, noise, performance, without_scores
+from tests.score_to_audio.comparison.listening.comparisons import (
+    SCORES,
+    given_cell,
+    noise,
+    performance,
+    result_of,
+    with_cells,
+    without_scores,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 
@@ -35,7 +45,6 @@ SOUNDING = "return listening.open().stage.player.sounds.filter((one) => one && !
 DRAWN = "return document.querySelectorAll('.score g.note').length"
 CLICK = "document.getElementById(arguments[0]).dispatchEvent(new MouseEvent('click', {bubbles: true}))"
 OPEN = "return listening.open()?.stage ? listening.open().number : -1"
-SPOKEN = "return document.getElementById('spoken').textContent"
 REPEATED = """
 const {score} = listening.open().stage;
 const [id, notes] = [...score.passes].find(([, notes]) => notes.length === 2);
@@ -217,17 +226,20 @@ def test_everything_that_can_be_used_has_a_name(driver: Any, page: Path) -> None
 EVIL = "<img src=x onerror=window.hit=1></script><script>window.hit=1</script>\u2028&amp;"
 
 
-def test_texts_never_become_markup(driver: Any, tmp_path: Path) -> None:
+def test_texts_never_become_markup(driver: Any, page_store: Store, tmp_path: Path) -> None:
     score = tmp_path / "evil.musicxml"
     text = (SCORES / "chopin_prelude_op28_no7.musicxml").read_text()
     escaped = EVIL.replace("&", "&amp;").replace("<", "&lt;").replace("\u2028", "")
     assert "Andantino" in text
     score.write_text(text.replace("Andantino", escaped))
     record = ({"model": EVIL, EVIL: {EVIL: EVIL}},)
-    heard = Cell("a", noise(tmp_path / "n.mp3"), provenance=record, licences={EVIL: EVIL})
-    row = Row(EVIL, (heard, Cell("b", failure=EVIL)), score, note=EVIL)
-    section = Section(EVIL, (Condition("a", EVIL, EVIL), Condition("b", "B")), (row,), EVIL)
-    index = write_page(Comparison(EVIL, (section,), description=EVIL), tmp_path / "page")
+    row = Row(EVIL, score, note=EVIL)
+    heard = given_cell(
+        row, Condition("a", EVIL, EVIL, licences={EVIL: EVIL}), noise(tmp_path / "n.mp3"), record
+    )
+    failed = CellResult(row, Condition("b", "B"), None, EVIL)
+    evil = result_of(heard, failed, title=EVIL, description=EVIL, section=EVIL, section_description=EVIL)
+    index = write_page(evil, tmp_path / "page", page_store)
     visit(driver, index)
     until(lambda: driver.execute_script(DRAWN) > 100, "the score")
     press(driver, "d")
@@ -240,9 +252,9 @@ def test_texts_never_become_markup(driver: Any, tmp_path: Path) -> None:
 
 
 def test_without_scores_the_timelines_still_keep_the_place(
-    driver: Any, finished: Comparison, tmp_path: Path
+    driver: Any, finished: ComparisonResult, page_store: Store, tmp_path: Path
 ) -> None:
-    visit(driver, write_page(without_scores(finished), tmp_path / "page"))
+    visit(driver, write_page(without_scores(finished), tmp_path / "page", page_store))
     assert driver.execute_script("return document.querySelector('.score')") is None
     play_at(driver, 3.0)
     press(driver, "2")
@@ -250,10 +262,10 @@ def test_without_scores_the_timelines_still_keep_the_place(
     assert complaints(driver) == []
 
 
-def test_recordings_alone_are_switched_by_the_second(driver: Any, tmp_path: Path) -> None:
-    cells = tuple(Cell(key, noise(tmp_path / f"{key}.mp3", 3.0)) for key in "ab")
-    section = Section("Codec", (Condition("a", "A"), Condition("b", "B")), (Row("segment", cells),))
-    visit(driver, write_page(Comparison("Recordings", (section,)), tmp_path / "page"))
+def test_recordings_alone_are_switched_by_the_second(driver: Any, page_store: Store, tmp_path: Path) -> None:
+    row = Row("segment")
+    cells = (given_cell(row, Condition(key, key), noise(tmp_path / f"{key}.mp3", 3.0)) for key in "ab")
+    visit(driver, write_page(result_of(*cells), tmp_path / "page", page_store))
     play_at(driver, 1.0)
     before = driver.execute_script(SECONDS)
     press(driver, "2")
@@ -262,10 +274,13 @@ def test_recordings_alone_are_switched_by_the_second(driver: Any, tmp_path: Path
     assert complaints(driver) == []
 
 
-def test_a_hundred_cells_open_at_once(driver: Any, finished: Comparison, tmp_path: Path) -> None:
-    section = finished.sections[0]
-    rows = tuple(replace(section.rows[0], name=f"row {number}", score=None) for number in range(34))
-    visit(driver, write_page(replace(finished, sections=(replace(section, rows=rows),)), tmp_path / "page"))
+def test_a_hundred_cells_open_at_once(
+    driver: Any, finished: ComparisonResult, page_store: Store, tmp_path: Path
+) -> None:
+    first = finished.sections[0].cells[:3]
+    rows = [replace(first[0].row, name=f"row {number}", score=None) for number in range(34)]
+    cells = (replace(cell, row=row) for row in rows for cell in first)
+    visit(driver, write_page(with_cells(finished, *cells), tmp_path / "page", page_store))
     loaded = requested(driver)
     assert len(loaded) < 16  # frame, scripts, overview, one row
     assert driver.execute_script("return document.querySelectorAll('.row').length") == 34

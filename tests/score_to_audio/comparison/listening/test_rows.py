@@ -1,0 +1,67 @@
+"""What the page plays of a comparison: timelines, gains, sounds that cannot be played."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from renderers.expression import Grid, grid
+from score_to_audio.comparison.cells import Cell
+from score_to_audio.comparison.derived import TracedFile
+from score_to_audio.comparison.listening.rows import DEEPEST_CUT, PageCell, gains, page_rows, timeline
+from score_to_audio.comparison.plan import Row
+from score_to_audio.comparison.results import CellResult, ComparisonResult
+from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import Store
+from tests.score_to_audio.comparison.listening.comparisons import (
+    CONDITIONS,
+    SCORES,
+    performance,
+    with_cells,
+)
+
+MINUET = "petzold_minuet_bwv_anh114.musicxml"
+
+
+def minuet() -> Grid:
+    return grid(read_score(SCORES / MINUET).parsed)
+
+
+def test_a_literal_performance_has_a_straight_timeline() -> None:
+    pairs = np.array(timeline(minuet(), performance(MINUET, "score")))
+    assert (np.diff(pairs, axis=0) > 0).all()
+    periods = np.diff(pairs[:-1, 1]) / np.diff(pairs[:-1, 0])
+    late = np.abs(periods / np.median(periods) - 1) > 0.02
+    # The appoggiatura takes its time from its main note, in both passes: before that note and after it.
+    assert late.sum() == 4
+
+
+def test_the_timeline_covers_repeats_and_needs_ids() -> None:
+    played = performance(MINUET, "kth-rules")
+    assert timeline(minuet(), played)[-1][0] == pytest.approx(read_score(SCORES / MINUET).parsed.end)
+    assert timeline(minuet(), replace(played, score_ids=None)) == ()
+
+
+def test_louder_recordings_are_turned_down_to_the_softest_within_limits() -> None:
+    def cells(*levels: float | None) -> list[PageCell]:
+        values: list[dict[str, float]] = [{} if one is None else {"loudness": one} for one in levels]
+        return [PageCell(CellResult(Row("r"), CONDITIONS[0], None, values=one)) for one in values]
+
+    assert gains(cells(-20.0, -26.5, None, -math.inf)) == [-6.5, 0.0, 0.0, 0.0]
+    assert gains(cells(-70.0, -20.0)) == [0.0, DEEPEST_CUT]
+
+
+def test_a_cell_whose_audio_is_damaged_fails_alone(
+    finished: ComparisonResult, page_store: Store, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp3"
+    bad.write_bytes(b"nothing")
+    first, second, _ = finished.sections[0].cells[:3]
+    broken = with_cells(finished, replace(first, cell=Cell(TracedFile(bad, ()), None)), second)
+    (row,) = page_rows(broken, broken.sections[0], page_store)
+    assert [cell.failure for cell in row.cells] == ["bad.mp3 is not a readable audio file", ""]
+    assert row.cells[1].audio
