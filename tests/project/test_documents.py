@@ -15,6 +15,7 @@ import typer.main
 from score_to_audio import registry
 from score_to_audio.cli.main import app
 from score_to_audio.cli.options import split_options
+from score_to_audio.comparison.choices import options_of, parse_settings
 from score_to_audio.settings import read_score_options
 from tests.paths import PROJECT
 from tests.project.documents import Block, blocks, command_lines, documents, inline_commands, links, sections
@@ -57,11 +58,21 @@ def test_a_command_line_is_accepted(block: Block, words: list[str]) -> None:
     command, rest = command_of([word.strip("[]") for word in words])
     context = command.make_context(command.name, rest)
     chosen = context.params
+    if "renderers" in chosen:
+        check_options_of_comparison(chosen)
     for kind, options in split_options(chosen.get("options") if "renderer" in chosen else None).items():
         if kind == "score":
             read_score_options(options)
         elif (name := chosen.get(kind)) and not name.isupper():  # NAME stands for any
             registry.parameters(kind, name, options)  # type: ignore[arg-type]
+
+
+def check_options_of_comparison(chosen: dict[str, Any]) -> None:
+    lists = {"renderer": chosen["renderers"].split(","), "synthesizer": chosen["synthesizers"].split(",")}
+    options = parse_settings(chosen["settings"] or (), [name for names in lists.values() for name in names])
+    for kind, names in lists.items():
+        for name in names:
+            registry.parameters(kind, name, options_of(kind, name, options))  # type: ignore[arg-type]
 
 
 def test_commands_within_sentences_exist_with_their_options() -> None:
