@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The versions that everything was tested with; `make LOCKED= ...` takes the newest that pyproject.toml allows.
 LOCKED := --constraint requirements/constraints.txt
 
-.PHONY: demo demo-compare test fast lint format lock licences sbom audit clean
+.PHONY: demo demo-compare test test-all fast coverage lint format lock licences sbom audit clean
 
 demo: .venv/ready
 	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg --set synthesizer.normalize=true
@@ -15,11 +15,19 @@ demo-compare: .venv/ready
 	$(BIN)/score-to-audio compare examples/compare_bundled.yaml --output demo/compare
 	@echo "Done: open $(CURDIR)/demo/compare/page/index.html"
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
 test: .venv/ready-to-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(PYTEST) -m "not kills and not fuzz"
+
+test-all: .venv/ready-to-test  # also kills processes at random moments, and damages thousands of files
+	$(PYTEST)
 
 fast: .venv/ready-to-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not prefect"
+	$(PYTEST) -m "not slow and not prefect and not fuzz"
+
+coverage: .venv/ready-to-test
+	$(PYTEST) -m "not kills and not fuzz" --cov --cov-report=term:skip-covered --cov-report=html:dist/coverage
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Neural audio codecs from published checkpoints: Piano-Encodec, and EnCodec as it was before."""
+"""Neural audio codecs from published checkpoints: Piano-Encodec, and the EnCodec it was fine-tuned from."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Codes = NDArray[np.int64]
 """[codebooks, frames]"""
 
 AUDIOCRAFT_PICKLES = ("omegaconf", "typing")
-"""Packages whose objects a training checkpoint of audiocraft holds; they are read as data."""
+"""Packages whose objects are in a training checkpoint of audiocraft; they are read as data."""
 NEW_WEIGHT_NORM = {
     ".parametrizations.weight.original0": ".weight_g",
     ".parametrizations.weight.original1": ".weight_v",
 }
-"""How torch.nn.utils.parametrizations names what torch.nn.utils.weight_norm calls g and v."""
-LARGEST_CODES_FILE = 64 * 2**20
+"""Names of torch.nn.utils.parametrizations -> of torch.nn.utils.weight_norm."""
+MAX_CODES_FILE = 64 * 2**20
 """Bytes: days of codes."""
 
 
@@ -39,18 +39,18 @@ def load_codec(checkpoint: Checkpoint, *, device: str = "cpu") -> Codec:
 
     Raises ``InputError`` for a file that is neither, or whose configuration is not supported.
     """
+    from score_to_audio.weights import load_checkpoint
+    from synthesizers.codecs.encodec import name_in_transformers
+
     path = checkpoint.weights
     if path.suffix == ".safetensors":
-        from synthesizers.codecs.encodec import name_in_transformers
-
         config = _transformers_config(checkpoint)
-        return _build(config, lambda: _safetensors(path), name_in_transformers, path, device)
-    config = _audiocraft_config(path)
-    return _build(config, lambda: _audiocraft_tensors(path), lambda name: name, path, device)
+        return _build(config, lambda: load_checkpoint(path), name_in_transformers, path, device)
+    return _build(_audiocraft_config(path), lambda: _audiocraft_tensors(path), str, path, device)
 
 
 def encode(codec: Codec, sound: Waveform) -> Codes:
-    """Codes of a sound, mixed to one channel and brought to the codec's sample rate as in training."""
+    """Codes of a sound, prepared as in training."""
     import torch
 
     blocks = codec.encode_blocks([torch.from_numpy(prepared(codec, sound))[None, None].to(device_of(codec))])
@@ -78,7 +78,7 @@ def decode_stream(codec: Codec, blocks: Iterator[Codes]) -> AudioStream:
 
 
 def reconstruct(codec: Codec, sound: Waveform) -> Waveform:
-    """What is left of a sound after the codec, cut to the sound's length; may exceed [-1, 1]."""
+    """A sound encoded and decoded, cut to its length; may exceed [-1, 1]."""
     decoded = decode(codec, encode(codec, sound))
     length = -(-sound.samples.shape[1] * codec.config.sample_rate // sound.sample_rate)
     return Waveform(decoded.samples[:, :length], decoded.sample_rate)
@@ -88,10 +88,10 @@ def prepared(codec: Codec, sound: Waveform) -> NDArray[np.float32]:
     """[samples] mono at the codec's sample rate: mean over channels, then windowed-sinc resampling."""
     import torch
 
-    from synthesizers.codecs.resampling import resample
+    from score_to_audio.formats.resampling import SincFilter, resample
 
-    mono = torch.from_numpy(sound.samples).mean(dim=0)
-    return np.asarray(resample(mono, sound.sample_rate, codec.config.sample_rate).numpy())
+    mono = Waveform(torch.from_numpy(sound.samples).mean(dim=0)[None].numpy(), sound.sample_rate)
+    return resample(mono, codec.config.sample_rate, method=SincFilter()).samples[0]
 
 
 def device_of(codec: Codec) -> str:
@@ -108,10 +108,10 @@ def write_codes(codes: Codes, path: Path) -> None:
 
 
 def read_codes(path: Path, codec: Codec) -> Codes:
-    """Codes for this codec. Raises ``InputError`` for a file that does not hold such."""
+    """Codes for this codec. Raises ``InputError`` for any other file."""
     try:
-        if path.stat().st_size > LARGEST_CODES_FILE:
-            raise InputError(f"{path}: larger than {LARGEST_CODES_FILE >> 20} MB; is it a file of codes?")
+        if path.stat().st_size > MAX_CODES_FILE:
+            raise InputError(f"{path}: larger than {MAX_CODES_FILE >> 20} MB; is it a file of codes?")
         codes = np.load(path, allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
@@ -123,7 +123,7 @@ def read_codes(path: Path, codec: Codec) -> Codes:
             f"{path}: not codes for this codec, which has {books} rows; encode the sound with it"
         )
     if codes.dtype.kind not in "iu" or codes.size == 0 or codes.min() < 0 or codes.max() >= bins:
-        raise InputError(f"{path}: holds numbers that are no codes (0..{bins - 1}); encode the sound again")
+        raise InputError(f"{path}: has numbers outside the codes 0..{bins - 1}; encode the sound again")
     return codes.astype(np.int64)
 
 
@@ -137,44 +137,33 @@ def _build(
     path: Path,
     device: str,
 ) -> Codec:
-    """Fill a codec part by part, so that at no time more than one part is in memory twice.
+    """Fill a codec part by part, so that never more than one part is in memory twice.
 
-    ``read`` gives the file's tensors, not yet in memory; they leave it with the mapping.
+    ``read`` maps the file's tensors; they leave the memory with the mapping.
     """
     import torch
 
-    from synthesizers.codecs.encodec import Codec, fold_weight_norm
+    from score_to_audio.weights import shape_differences, shapes_of
+    from synthesizers.codecs.encodec import Codec, remove_weight_norm
 
     with torch.device("meta"):
         codec = Codec(config)
-    expected = {published_name(name): tuple(tensor.shape) for name, tensor in codec.state_dict().items()}
-    found_shapes = {name: tuple(tensor.shape) for name, tensor in read().items()}
-    if differences := shape_differences(expected, found_shapes):
+
+    def tensors() -> dict[str, Tensor]:
+        return {_old_weight_norm(name): tensor for name, tensor in read().items()}
+
+    expected = {published_name(name): shape for name, shape in shapes_of(codec.state_dict()).items()}
+    if differences := shape_differences(expected, shapes_of(tensors())):
         raise InputError(f"{path}: does not fit its configuration: it {differences}")
     groups: dict[str, list[str]] = {}
     for name in codec.state_dict():
         groups.setdefault(".".join(name.split(".")[:4]), []).append(name)
     for names in groups.values():
-        found = read()
+        found = tensors()
         part = {name: found[published_name(name)].to(device, torch.float32, copy=True) for name in names}
         codec.load_state_dict(part, strict=False, assign=True)
-    fold_weight_norm(codec)
+    remove_weight_norm(codec)
     return codec.requires_grad_(False)
-
-
-def shape_differences(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
-) -> str | None:
-    """What follows "it" where a checkpoint's names and shapes are not the expected ones: the first five."""
-    differences = [f"lacks {name} {shape}" for name, shape in expected.items() if name not in found]
-    differences += [f"has an unknown {name} {shape}" for name, shape in found.items() if name not in expected]
-    differences += [
-        f"has {name} as {found[name]}, not {shape}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
-    return "; ".join(differences[:5]) + more if differences else None
 
 
 def _audiocraft_content(path: Path) -> dict[str, Any]:
@@ -198,13 +187,7 @@ def _audiocraft_tensors(path: Path) -> dict[str, Tensor]:
         state = state["model"]  # a training checkpoint that was not exported
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: best_state is not a flat table of tensors")
-    return {_old_weight_norm(name): tensor for name, tensor in state.items()}
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from score_to_audio.weights import load_checkpoint
-
-    return {_old_weight_norm(name): tensor for name, tensor in load_checkpoint(path).items()}
+    return state
 
 
 def _old_weight_norm(name: str) -> str:
@@ -225,7 +208,7 @@ def _audiocraft_config(path: Path) -> CodecConfig:
         if not isinstance(settings, Mapping):
             raise ValueError("it is not a table")
         return config_from_audiocraft(settings)
-    except Exception as error:  # PyYAML's own, and whatever it makes of impossible dates and numbers
+    except Exception as error:  # PyYAML's own errors, and others for impossible dates and numbers
         raise InputError(f"{path}: its configuration (xp.cfg) cannot be used: {reason(error)}") from error
 
 

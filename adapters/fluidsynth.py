@@ -73,9 +73,10 @@ class FluidSynth:
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
         from synthesizers.fluidsynth import SAMPLE_RATE
-        from synthesizers.limiter import finished
+        from synthesizers.limiter import limit_peaks, with_progress
 
-        return finished(self._blocks(performance), sample_rate=SAMPLE_RATE, seconds=performance.end)
+        stream = limit_peaks(AudioStream(SAMPLE_RATE, 2, self._blocks(performance)))
+        return with_progress(stream, performance.end)
 
     def _blocks(self, performance: Performance) -> Iterator[Block]:
         from synthesizers.fluidsynth import UnreadableSoundFont, play

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from renderers.kth_rules.palettes import NEUTRAL, PALETTES
-from score_to_audio.plugins import Checkpoint, Parameters, Spec
+from adapters.score_playback import PlaybackParameters
+from renderers.kth_rules.palettes import AS_WRITTEN, NEUTRAL, PALETTES
+from score_to_audio.plugins import Checkpoint, Spec
 from score_to_audio.types import Performance, Score
 
 
-class _KthRulesParameters(Parameters):
-    """Options of the renderer ``kth-rules``: those that are no quantity of a rule."""
+class _KthRulesParameters(PlaybackParameters):
+    """The options of ``kth-rules`` that are not quantities of rules."""
 
     palette: Literal["neutral", "baroque", "classical", "romantic", "deadpan"] = Field(
         "neutral", description="Named quantities of all rules; deadpan has none, to hear single rules."
@@ -24,19 +25,12 @@ class _KthRulesParameters(Parameters):
         le=3,
         description="Times the quantities of tempo and loudness rules: 0 is as written, 2 exaggerates.",
     )
-    default_tempo: float = Field(
-        100.0, ge=20, le=400, description="Quarter notes per minute until the score says how fast it goes."
-    )
-    speed: float = Field(1.0, ge=0.25, le=4, description="Times every written tempo; 0.5 is half as fast.")
-    trill_start: Literal["auto", "main", "upper"] = Field(
-        "auto", description="First note of a trill; auto: the upper one for composers up to Mozart."
-    )
 
 
 KthRulesParameters = create_model(
     "KthRulesParameters",
     __base__=_KthRulesParameters,
-    __doc__="Options of the renderer ``kth-rules``. A quantity that is not given is that of the palette.",
+    __doc__="Options of the renderer ``kth-rules``. Quantities that are not given come from the palette.",
     **{
         name: (
             float | None,
@@ -48,7 +42,7 @@ KthRulesParameters = create_model(
 
 
 class KthRules:
-    """Phrasing, timing, dynamics, articulation and pedal from rules, measured against human performances."""
+    """Phrasing, timing, dynamics, articulation and pedal from rules, fitted to human performances."""
 
     spec: ClassVar[Spec] = Spec(
         name="kth-rules",
@@ -58,45 +52,35 @@ class KthRules:
         paper="Friberg, Bresin & Sundberg, Overview of the KTH rule system for musical performance, Advances "
         "in Cognitive Psychology 2(2-3), 2006",
         code_licence="Apache-2.0",
-        limits="Knows no style beyond its palettes; phrases are found by rule, not understood.",
+        limits="No styles beyond its palettes; phrases are found by rule, not understood.",
         uses_seed=True,
     )
 
     def __init__(
-        self,
-        parameters: Any,
-        *,
-        checkpoints: Mapping[str, Checkpoint],
-        device: str,
+        self, parameters: _KthRulesParameters, *, checkpoints: Mapping[str, Checkpoint], device: str
     ) -> None:
         self._parameters = parameters
 
     def render(self, score: Score, *, seed: int) -> Performance:
-        """The score by rules; the seed moves the noise."""
-        from renderers.kth_rules.play import play
+        """The score by rules; the seed changes the noise."""
+        from renderers.kth_rules.rendering import render
 
         options = self._parameters
-        start = options.trill_start
-        return play(
+        return render(
             score.parsed,
             quantities(options),
             seed=seed,
             default_tempo=options.default_tempo,
             speed=options.speed,
-            upper_start=None if start == "auto" else start == "upper",
+            upper_start=options.upper_start,
         )
 
 
-_AS_WRITTEN = ("loudness_overall", "loudness_score_dynamics", "loudness_score_accents")
-"""What ``amount`` leaves alone: it is in the score."""
-
-
-def quantities(options: Any) -> dict[str, float]:
-    """The palette's quantities, those of tempo and loudness times the amount, and the given ones as given."""
-    chosen = PALETTES[options.palette]
-    given = {name: getattr(options, name) for name in NEUTRAL}
+def quantities(options: _KthRulesParameters) -> dict[str, float]:
+    """The palette's quantities, those of tempo and loudness times the amount; given quantities unchanged."""
     result = {}
-    for name, k in chosen.items():
-        shaped = name.startswith(("tempo_", "loudness_")) and name not in _AS_WRITTEN
-        result[name] = k * options.amount if shaped else k
-    return {name: result[name] if one is None else float(one) for name, one in given.items()}
+    for name, k in PALETTES[options.palette].items():
+        shaped = name.startswith(("tempo_", "loudness_")) and name not in AS_WRITTEN
+        given: float | None = getattr(options, name)
+        result[name] = (k * options.amount if shaped else k) if given is None else given
+    return result

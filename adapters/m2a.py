@@ -24,27 +24,29 @@ if TYPE_CHECKING:
 
     from synthesizers.m2a.decoding import Redraw
     from synthesizers.m2a.network import AcousticConfig, AcousticModel
-    from synthesizers.m2a.piano_roll import Losses, Notes
-    from synthesizers.vocoders.hifigan import Generator, GeneratorConfig
+    from synthesizers.m2a.piano_roll import Losses, PedalledNotes
+    from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
 
     Samples = NDArray[np.float32]
+    ReportShare = Callable[[float], None]
+    """Takes the share of a part of the work that is done, 0..1."""
 
 SAMPLE_RATE = 24_000
 """Hz."""
-SEGMENTS_AT_ONCE = 16
-"""Bounds the memory of a long piece; beyond it a batch gains no speed."""
+BATCH_SIZE = 16
+"""Segments decoded together: bounds the memory of a long piece; larger batches are not faster."""
 BLOCK_FRAMES = 1600
-"""Frames that the vocoder takes at once, 19 s; the 16 on either side that it needs besides cost 2 %."""
+"""Frames per call of the vocoder, 19 s; the 16 frames of context on either side cost 2 %."""
 TAIL = 1.5
-"""Seconds after the last release: the roll of the published scripts ends with it, and cuts the sound off."""
-LAST_FADE = 0.05
+"""Seconds of sound after the last release; the published piano roll ends with it and cuts the sound off."""
+FADE_OUT = 0.05
 """Seconds over which the recorded room goes silent at the end."""
-LONGEST = 4 * 3600.0
-"""Seconds; a roll of that length takes 0.3 GB and its spectrum 0.6 GB."""
-DECODING = 0.1
-"""Share of the work that is done when all spectra are there."""
+MAX_SECONDS = 4 * 3600.0
+"""Of a performance; a roll of that length takes 0.3 GB and its spectrum 0.6 GB."""
+DECODING_SHARE = 0.1
+"""Share of the time that the spectra take; the vocoder takes the rest."""
 EARLY_STOP = 4
-"""Cells (0.2 s) before its segment's end from which a firing stop rule counts as early."""
+"""Cells (0.2 s) before a segment's end: a stop rule that fires earlier is reported."""
 CONFIG_FILE, MAX_CONFIG_SIZE = "config.yaml", 2**20
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class M2A:
 
     spec: ClassVar[Spec] = Spec(
         name="m2a",
-        version="1",
+        version="2",
         summary="M2A: Transformer-TTS and HiFi-GAN on piano rolls; the concert recordings of ATEPP.",
         parameters=M2AParameters,
         paper="Tang et al., Towards an Integrated Approach for Expressive Piano Performance Synthesis from "
@@ -97,11 +99,13 @@ class M2A:
         _check_table("performer", parameters.performer, model.config.performers, checkpoint)
         _check_table("environment", parameters.environment, model.config.environments, checkpoint)
         self._parameters = parameters
+        self._official = parameters.compatibility == "official"
+        self._redraw: Redraw = "step" if self._official else parameters.dropout
         self._device = device
         self._model = model.to(device)
         self._hop = generator.config.hop
         self._context = generator.config.context()
-        self._vocode = vocoder(generator, device)
+        self._vocoder = vocoder(generator, device)
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
         from score_to_audio.formats.audio import collect
@@ -111,156 +115,157 @@ class M2A:
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks. Raises ``InputError`` for hours of playing."""
         from score_to_audio.formats.audio import stream_of
-        from synthesizers.limiter import limited
+        from synthesizers.limiter import limit_peaks
 
-        if performance.end > LONGEST:
+        if performance.end > MAX_SECONDS:
             raise InputError(
-                f"a performance of {performance.end / 3600:.1f} hours; m2a takes up to {LONGEST / 3600:.0f}, "
-                "cut it into pieces"
+                f"a performance of {performance.end / 3600:.1f} hours; m2a takes up to "
+                f"{MAX_SECONDS / 3600:.0f}, cut it into pieces"
             )
         if not len(performance):
             silence = np.zeros((1, int(SAMPLE_RATE * (performance.end + TAIL))), np.float32)
             return stream_of(Waveform(silence, SAMPLE_RATE))
-        if self._parameters.compatibility == "official":
-            return stream_of(Waveform(self._official(performance, seed)[None], SAMPLE_RATE))
-        return AudioStream(SAMPLE_RATE, 1, limited(self._blocks(performance, seed), SAMPLE_RATE))
+        if self._official:
+            return stream_of(Waveform(self._official_sound(performance, seed)[None], SAMPLE_RATE))
+        return limit_peaks(AudioStream(SAMPLE_RATE, 1, self._blocks(performance, seed)))
 
     # ---------------------------------------------------------------------------------------- default
 
     def _blocks(self, performance: Performance, seed: int) -> Iterator[Samples]:
         """[1, samples] each: cells -> overlapping segments -> one spectrum -> one sound."""
         from synthesizers.m2a.joining import joined_spectra, overlapping_segments
-        from synthesizers.m2a.piano_roll import cells_until, clear_cells, encoder_input, losses
+        from synthesizers.m2a.piano_roll import encoder_input, losses, piano_roll
 
         notes = notes_of(performance)
-        cells = clear_cells(notes, cells_until(performance.end + TAIL))
-        _report_losses(losses(cells, notes))
+        cells = piano_roll(notes, performance.end + TAIL)
+        _warn_of_losses(losses(cells, notes))
         segments = overlapping_segments(len(cells))
-        inputs = [encoder_input(cells[segment.start : segment.end]) for segment in segments]
-        total = len(cells) * 4 * self._hop / SAMPLE_RATE
-        decoded = self._decoded(inputs, seed, share=_part(0, DECODING, total))
-        _report_stops([int(one["first_stop"]) for one in decoded], [len(rows) for rows in inputs])
+        inputs = [encoder_input(cells[segment.start : segment.stop]) for segment in segments]
+        seconds = len(cells) * 4 * self._hop / SAMPLE_RATE
+        decoded = self._decoded(inputs, seed, _share_reporter(0, DECODING_SHARE, seconds))
+        _warn_of_stops([int(one["first_stop"]) for one in decoded], [len(rows) for rows in inputs])
         spectrum = joined_spectra([one["frames"] for one in decoded], segments)
-        yield from self._sound(spectrum, share=_part(DECODING, 1, total))
+        yield from self._sound(spectrum, _share_reporter(DECODING_SHARE, 1, seconds))
 
-    def _sound(self, spectrum: Samples, share: Callable[[float], None]) -> Iterator[Samples]:
+    def _sound(self, spectrum: Samples, report_share: ReportShare) -> Iterator[Samples]:
         """Spectrum [F, bins] -> [1, F * hop] in blocks, faded out."""
         for start in range(0, len(spectrum), BLOCK_FRAMES):
             end = min(start + BLOCK_FRAMES, len(spectrum))
             first = max(0, start - self._context)
             window = spectrum[first : end + self._context]
-            whole = cached_part(f"sound-{start}", partial(self._vocoded, window))["samples"]
-            block = whole[(start - first) * self._hop : (end - first) * self._hop]
-            share(end / len(spectrum))
+            samples = cached_part(f"sound-{start}", partial(self._vocoded, window))["samples"]
+            block = samples[(start - first) * self._hop : (end - first) * self._hop]
+            report_share(end / len(spectrum))
             yield (_faded_out(block) if end == len(spectrum) else block)[None]
 
     # --------------------------------------------------------------------------------------- official
 
-    def _official(self, performance: Performance, seed: int) -> Samples:
-        """[samples]: as the published scripts, segment by segment through 16-bit files."""
-        from synthesizers.m2a.joining import as_pcm, published_join
-        from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, losses, published_roll, published_segments
+    def _official_sound(self, performance: Performance, seed: int) -> Samples:
+        """[samples]: segment by segment through 16-bit files, as the published scripts work."""
+        from synthesizers.m2a import official
+        from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, losses
 
         notes = notes_of(performance)
-        roll = published_roll([notes], performance.end)
-        _report_losses(losses(roll[::FRAMES_PER_CELL], notes))
-        inputs = published_segments(roll)
+        roll = official.piano_roll(notes, performance.end)
+        _warn_of_losses(losses(roll[::FRAMES_PER_CELL], notes))
+        inputs = official.encoder_inputs(roll)
         if not inputs:
             return np.zeros(0, np.float32)
-        total = len(roll) * self._hop / SAMPLE_RATE
-        decoded = self._decoded(inputs, seed, share=_part(0, DECODING, total))
-        waves, share = [], _part(DECODING, 1, total)
+        seconds = len(roll) * self._hop / SAMPLE_RATE
+        decoded = self._decoded(inputs, seed, _share_reporter(0, DECODING_SHARE, seconds))
+        waves, report_share = [], _share_reporter(DECODING_SHARE, 1, seconds)
         for index, one in enumerate(decoded):
             wave = cached_part(f"sound-{index}", partial(self._vocoded, one["frames"]))
-            waves.append(as_pcm(wave["samples"]))
-            share((index + 1) / len(decoded))
+            waves.append(official.as_pcm(wave["samples"]))
+            report_share((index + 1) / len(decoded))
         try:
-            return as_pcm(published_join(waves))
+            return official.as_pcm(official.joined(waves))
         except ValueError as error:
-            log.warning("m2a: %s, where the published script fails; put the segments end to end", error)
+            log.warning("m2a: %s, where the published script fails; segments are put end to end", error)
             return np.concatenate(waves)
 
     # ------------------------------------------------------------------------------------ the networks
 
     def _decoded(
-        self, inputs: Sequence[Samples], seed: int, share: Callable[[float], None]
+        self, inputs: Sequence[Samples], seed: int, report_share: ReportShare
     ) -> list[dict[str, NDArray[Any]]]:
         """Per encoder input [rows, bins] its ``frames`` [S r, bins] and ``first_stop`` (a step, 0: never)."""
-        found: list[dict[str, NDArray[Any]]] = []
-        for first in range(0, len(inputs), SEGMENTS_AT_ONCE):
-            batch = range(first, min(first + SEGMENTS_AT_ONCE, len(inputs)))
-            kept = cached_part(f"spectra-{first}", partial(self._decode, inputs, batch, seed))
-            found += [{name: kept[f"{name}-{index}"] for name in ("frames", "first_stop")} for index in batch]
-            share(batch.stop / len(inputs))
-        return found
+        decoded: list[dict[str, NDArray[Any]]] = []
+        for first in range(0, len(inputs), BATCH_SIZE):
+            batch = range(first, min(first + BATCH_SIZE, len(inputs)))
+            part = cached_part(f"spectra-{first}", partial(self._decoded_batch, inputs, batch, seed))
+            decoded += [{name: part[f"{name}-{i}"] for name in ("frames", "first_stop")} for i in batch]
+            report_share(batch.stop / len(inputs))
+        return decoded
 
-    def _decode(self, inputs: Sequence[Samples], batch: range, seed: int) -> dict[str, NDArray[Any]]:
+    def _decoded_batch(self, inputs: Sequence[Samples], batch: range, seed: int) -> dict[str, NDArray[Any]]:
         import torch
 
-        from synthesizers.m2a import decoding
+        from score_to_audio.seeding import generator
+        from synthesizers.m2a import decoding, official
 
-        model, official = self._model, self._parameters.compatibility == "official"
-        redraw: Redraw = "step" if official else self._parameters.dropout
+        model, r = self._model, self._model.config.reduction_factor
+        lengths = [len(inputs[index]) for index in batch]
+        limits = [
+            official.step_limits(length, r) if self._official else decoding.StepLimits(length, length)
+            for length in lengths
+        ]
+        masks = decoding.drawn_masks(
+            model.config,
+            [generator(seed, index) for index in batch],
+            [limit.maximum for limit in limits],
+            self._redraw,
+        )
         with torch.inference_mode():
             memories = [self._memory(inputs[index]) for index in batch]
-            limits = [
-                decoding.published_limits(len(inputs[index]), model.config)
-                if official
-                else decoding.exactly(len(inputs[index]))
-                for index in batch
-            ]
-            masks = decoding.drawn_masks(
-                model.config, decoding.generators(seed, batch), [limit.most for limit in limits], redraw
-            )
-            decoded = decoding.decode(model, memories, masks, limits, redraw=redraw)
-        r = model.config.reduction_factor
-        kept: dict[str, NDArray[Any]] = {}
+            decoded = decoding.decode(model, memories, masks, limits, redraw=self._redraw)
+        part: dict[str, NDArray[Any]] = {}
         for index, one in zip(batch, decoded, strict=True):
-            kept[f"frames-{index}"] = one.frames.cpu().numpy()
-            kept[f"first_stop-{index}"] = np.array(one.first_stop(r) or 0)
-        return kept
+            part[f"frames-{index}"] = one.frames.cpu().numpy()
+            part[f"first_stop-{index}"] = np.array(one.first_stop(r) or 0)
+        return part
 
     def _memory(self, rows: Samples) -> Tensor:
         import torch
 
-        options = self._parameters
         roll = torch.from_numpy(rows).to(self._device)[None]
-        return self._model.memory(roll, options.performer, options.environment)[0]
+        return self._model.memory(roll, self._parameters.performer, self._parameters.environment)[0]
 
     def _vocoded(self, spectrum: Samples) -> dict[str, Samples]:
         import torch
 
         with torch.inference_mode():
-            samples = self._vocode(torch.from_numpy(spectrum).to(self._device))
+            samples = self._vocoder(torch.from_numpy(spectrum).to(self._device))
         return {"samples": samples.cpu().numpy()}
 
 
-def _part(start: float, end: float, seconds: float) -> Callable[[float], None]:
-    """What takes the share done, 0 to 1, of this part of the work and reports it as seconds of sound."""
+def _share_reporter(start: float, end: float, seconds: float) -> ReportShare:
+    """Reports a part of the work, from share ``start`` to ``end`` of the whole, as seconds of sound."""
     return lambda done: report((start + (end - start) * done) * seconds, seconds, "seconds of sound")
 
 
 def _faded_out(samples: Samples) -> Samples:
-    count = min(len(samples), int(LAST_FADE * SAMPLE_RATE))
+    count = min(len(samples), int(FADE_OUT * SAMPLE_RATE))
     fade = np.linspace(1, 0, count, dtype=np.float32)
     return np.concatenate([samples[: len(samples) - count], samples[len(samples) - count :] * fade])
 
 
-def notes_of(performance: Performance) -> Notes:
-    from synthesizers.m2a.piano_roll import Notes
+def notes_of(performance: Performance) -> PedalledNotes:
+    from synthesizers.m2a.piano_roll import PedalledNotes
 
-    sustain = performance.controls.number == SUSTAIN
-    return Notes(
-        onset=performance.onset,
-        offset=performance.offset,
-        pitch=performance.pitch,
-        velocity=performance.velocity,
-        pedal_time=performance.controls.time[sustain],
-        pedal_value=performance.controls.value[sustain],
+    controls = performance.controls
+    sustain = controls.number == SUSTAIN
+    return PedalledNotes(
+        performance.onset,
+        performance.offset,
+        performance.pitch,
+        performance.velocity,
+        pedal_time=controls.time[sustain],
+        pedal_value=controls.value[sustain],
     )
 
 
-def _report_losses(lost: Losses) -> None:
+def _warn_of_losses(lost: Losses) -> None:
     if lost.vanished or lost.merged:
         log.warning(
             "m2a: of %d notes %d vanish between the piano roll's cells of 48 ms and %d merge with the sound "
@@ -271,13 +276,13 @@ def _report_losses(lost: Losses) -> None:
         )
 
 
-def _report_stops(stops: Sequence[int], ends: Sequence[int]) -> None:
-    """The roll says where a segment ends; the model's own stop rule is only listened to. Steps, 0: never."""
+def _warn_of_stops(stops: Sequence[int], ends: Sequence[int]) -> None:
+    """``stops``: steps at which the stop rule fired first, 0: never; the piano roll alone ends segments."""
     never = sum(stop == 0 for stop in stops)
     early = sum(0 < stop < end - EARLY_STOP for stop, end in zip(stops, ends, strict=True))
     if never or early:
         log.warning(
-            "m2a: in %d of %d segments the stop rule did not fire, in %d it fired early; all were taken to "
+            "m2a: in %d of %d segments the stop rule never fired, in %d it fired early; all were played to "
             "the end of their piano roll",
             never,
             len(stops),
@@ -285,41 +290,36 @@ def _report_stops(stops: Sequence[int], ends: Sequence[int]) -> None:
         )
 
 
-def vocoder(generator: Generator, device: str) -> Callable[[Tensor], Tensor]:
-    """Spectrum [T, bins] -> samples [T * hop], the fastest way that the device has."""
+def vocoder(generator: HifiGan, device: str) -> Callable[[Tensor], Tensor]:
+    """Spectrum [T, bins] -> samples [T * hop], the fastest way on the device."""
     if device == "cpu":
-        from synthesizers.vocoders.hifigan_cpu import CpuGenerator
+        from synthesizers.vocoders.hifigan_cpu import CpuHifiGan
 
-        return CpuGenerator(generator)
+        return CpuHifiGan(generator)
     on_device = generator.to(device)
     return lambda spectrum: on_device(spectrum.t()[None])[0]
 
 
 def _check_table(option: str, value: int, rows: int, checkpoint: Checkpoint) -> None:
-    if not rows and value:
-        raise InputError(
-            f"synthesizer.{option}: checkpoint {checkpoint.name!r} knows no {option}s; leave it 0, or use "
-            "synthesizer.checkpoint=m2a-baseline"
-        )
-    if rows and value >= rows:
-        raise InputError(
-            f"synthesizer.{option}: checkpoint {checkpoint.name!r} knows 0 to {rows - 1} (got {value})"
-        )
+    if value and value >= rows:
+        known = f"0 to {rows - 1} (got {value})" if rows else f"no {option}s"
+        hint = "" if rows else "; leave it 0, or use synthesizer.checkpoint=m2a-baseline"
+        raise InputError(f"synthesizer.{option}: checkpoint {checkpoint.name!r} knows {known}{hint}")
 
 
 # ---------------------------------------------------------------------------------------- checkpoint
 
 
-def read_model(files: Mapping[str, Path]) -> tuple[AcousticModel, Generator]:
+def read_model(files: Mapping[str, Path]) -> tuple[AcousticModel, HifiGan]:
     """The networks of an ESPnet checkpoint, ready for inference on the CPU.
 
-    ``files``: "weights", and where they are there "config" (else ``config.yaml`` beside the weights, else
-    the released configuration) and "statistics". Raises ``InputError``.
+    ``files``: "weights"; optional "config" (default: ``config.yaml`` beside the weights, else the released
+    configuration) and "statistics". Raises ``InputError``.
     """
     from score_to_audio.weights import load_checkpoint, load_strictly
     from synthesizers.m2a import espnet
     from synthesizers.m2a.network import AcousticModel
-    from synthesizers.vocoders.hifigan import Generator, fold_weight_norm
+    from synthesizers.vocoders.hifigan import HifiGan, folded_weight_norm
 
     weights = files["weights"]
     content = load_checkpoint(weights)
@@ -327,18 +327,18 @@ def read_model(files: Mapping[str, Path]) -> tuple[AcousticModel, Generator]:
     try:
         acoustic, vocoder_tensors = espnet.generator_tensors(content if isinstance(content, Mapping) else {})
         model = AcousticModel(espnet.acoustic_config(acoustic, settings.get("text2mel_params") or {}))
-        generator = Generator(espnet.vocoder_config(vocoder_tensors, settings.get("vocoder_params") or {}))
+        generator = HifiGan(espnet.vocoder_config(vocoder_tensors, settings.get("vocoder_params") or {}))
     except ValueError as error:
         raise InputError(f"{weights}: not a checkpoint of M2A (it {error})") from error
     _check_fit(model.config, generator.config, weights)
     load_strictly(model, acoustic, source=f"{weights} (acoustic model)")
-    load_strictly(generator, fold_weight_norm(vocoder_tensors), source=f"{weights} (vocoder)")
+    load_strictly(generator, folded_weight_norm(vocoder_tensors), source=f"{weights} (vocoder)")
     if "statistics" in files:
         _check_statistics(files["statistics"], content)
     return model.eval().requires_grad_(False), generator.eval().requires_grad_(False)
 
 
-def _check_fit(acoustic: AcousticConfig, vocoder: GeneratorConfig, weights: Path) -> None:
+def _check_fit(acoustic: AcousticConfig, vocoder: HifiGanConfig, weights: Path) -> None:
     from synthesizers.m2a import piano_roll, spectrum
 
     found = (acoustic.roll_bins, acoustic.feature_bins, acoustic.reduction_factor, vocoder.hop)
@@ -361,7 +361,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
         )
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except Exception as error:  # PyYAML's own, and whatever it makes of impossible dates and numbers
+    except Exception as error:  # PyYAML's own errors, and others for impossible dates and numbers
         raise InputError(f"{path}: not a readable YAML file ({reason(error)}); get it again") from error
     settings = content.get("tts_conf") if isinstance(content, Mapping) else None
     if not isinstance(settings, Mapping):
@@ -379,9 +379,7 @@ def read_statistics(path: Path) -> tuple[Tensor, Tensor]:
                 raise ValueError(f"it unpacks to more than {MAX_CONFIG_SIZE >> 20} MB")
         with np.load(path, allow_pickle=False) as arrays:
             return espnet.statistics(arrays)
-    except (
-        Exception
-    ) as error:  # NumPy parses headers as Python and zip files by zipfile: anything may come out
+    except Exception as error:  # damaged archives and headers raise errors of many kinds
         raise InputError(f"{path}: not a readable feats_stats.npz ({reason(error)}); get it again") from error
 
 

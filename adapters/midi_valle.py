@@ -11,39 +11,39 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from adapters.codec import shape_differences
 from score_to_audio import progress
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
 from score_to_audio.types import AudioStream, Performance, Waveform
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
-    from synthesizers.midi_valle.decoding import Request
+    from synthesizers.midi_valle.decoding import DecodingRequest
     from synthesizers.midi_valle.layers import Precision
     from synthesizers.midi_valle.network import MidiValle
     from synthesizers.midi_valle.prompts import Alignment
-    from synthesizers.midi_valle.takes import Take
-    from synthesizers.midi_valle.tokens import Notes
+    from synthesizers.midi_valle.segments import SegmentRequest
+    from synthesizers.midi_valle.tokens import NoteArray
 
 PROMPT_LENGTH = 3.0
 """Seconds of prompt: as in training (paper, section 4.3)."""
-LONGEST_PROMPT = 6.0
+MAX_PROMPT_LENGTH = 6.0
 """Seconds: longer ones are cut between notes."""
 TRANSCRIBED = 10.0
-"""Seconds of a recording without MIDI that are transcribed: more than a prompt takes."""
-POOR_AGREEMENT = 0.5
-"""Part of the prompt's onsets that must be heard; below it a warning says so."""
-NOTABLE_LAG = 0.02
-"""Seconds: a frame. Below it notes and sound of a prompt count as aligned."""
+"""Seconds of a recording without MIDI that are transcribed: more than a prompt needs."""
+MIN_AGREEMENT = 0.5
+"""Part of the prompt's onsets that must agree with its sound; below it there is a warning."""
+MAX_LAG = 0.02
+"""Seconds: a frame. A prompt whose notes and sound are further apart is aligned, with a warning."""
 FADE_OUT = 0.02
-"""Seconds: how a sound that is cut off before a rest ends."""
+"""Seconds at the end of a sound that is cut off before a rest."""
 Codes = NDArray[np.integer[Any]]
 """[frames, codebooks]"""
-EMPTY = np.zeros((1, 0), np.float32)
+Sound = NDArray[np.float32]
+"""[1, samples]"""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class MidiValleParameters(Parameters):
     )
     continuation: bool = Field(
         default=False,
-        description="Let each segment hear the end of the one before: smoother joins, but one at a time.",
+        description="Let each segment read the end of the one before: smoother joins, but one at a time.",
     )
     joining: Literal["auto", "continuous", "naive", "crossfade", "fade", "concat"] = Field(
         default="auto",
@@ -79,12 +79,23 @@ class MidiValleParameters(Parameters):
         default="", description="official: cut, prompt and stop as the published program, losses included."
     )
 
+    @model_validator(mode="after")
+    def _official_joins(self) -> MidiValleParameters:
+        if self.compatibility == "official" and self.joining == "continuous":
+            raise ValueError("joining=continuous is not possible with compatibility=official; use naive")
+        return self
+
+    @property
+    def join(self) -> str:
+        automatic = "naive" if self.compatibility == "official" else "continuous"
+        return automatic if self.joining == "auto" else self.joining
+
 
 @dataclass(frozen=True)
 class _EncodedPrompt:
-    """A prompt as the model takes it."""
+    """A prompt as the model reads it."""
 
-    notes: Notes
+    notes: NoteArray
     end: float
     """Seconds to its last event."""
     codes: Codes
@@ -115,14 +126,15 @@ class MidiValleSynthesizer:
 
         self._parameters = parameters
         _warn_of_slow_bfloat16(parameters.precision, device)
-        self._model = load_model(checkpoints["checkpoint"].weights, parameters.precision, device)
-        self._codec = load_codec(checkpoints["codec"], device=device)
-        books = self._codec.config.n_q, self._codec.config.bins
-        if books != (self._model.sizes.codebooks, self._model.sizes.codes):
+        model, codec = checkpoints["checkpoint"], checkpoints["codec"]
+        self._model = load_model(model.weights, parameters.precision, device)
+        self._codec = load_codec(codec, device=device)
+        found = self._codec.config.n_q, self._codec.config.bins
+        needed = self._model.config.codebooks, self._model.config.codes
+        if found != needed:
             raise InputError(
-                f"{checkpoints['codec'].name}: has {books[0]} codebooks of {books[1]} codes, but "
-                f"{checkpoints['checkpoint'].name} writes {self._model.sizes.codebooks} of "
-                f"{self._model.sizes.codes}; choose the codec that it was trained with"
+                f"{codec.name}: has {found[0]} codebooks of {found[1]} codes, but {model.name} writes "
+                f"{needed[0]} of {needed[1]}; choose the codec that it was trained with"
             )
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
@@ -131,29 +143,27 @@ class MidiValleSynthesizer:
         return collect(self.stream(performance, prompt=prompt, seed=seed))
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
-        """The same samples as ``synthesize``, as they are made."""
-        from synthesizers.limiter import limited
+        """The same samples as ``synthesize``, in blocks."""
+        from synthesizers.limiter import limit_peaks
 
-        rate = self._codec.config.sample_rate
-        return AudioStream(rate, 1, limited(self._sound(performance, prompt or default_prompt(), seed), rate))
+        blocks = self._sound(performance, prompt or default_prompt(), seed)
+        return limit_peaks(AudioStream(self._codec.config.sample_rate, 1, blocks))
 
-    def _sound(self, performance: Performance, prompt: Prompt, seed: int) -> Iterator[NDArray[np.float32]]:
-        official = self._parameters.compatibility == "official"
+    def _sound(self, performance: Performance, prompt: Prompt, seed: int) -> Iterator[Sound]:
         if not len(performance):
             yield np.zeros((1, round(performance.end * self._codec.config.sample_rate)), np.float32)
             return
-        encoded = self._encode(prompt)
-        takes = self._official_takes(performance, encoded) if official else self._takes(performance, encoded)
-        codes = self._codes(takes, encoded, seed)
-        mode = self._parameters.joining
-        if mode == "continuous" or (mode == "auto" and not official):
-            yield from self._continuous(takes, codes, performance.end)
+        encoded = self._encoded(prompt)
+        requests = self._segment_requests(performance, encoded)
+        codes = self._codes(requests, encoded, seed)
+        if self._parameters.join == "continuous":
+            yield from self._continuous(requests, codes, performance.end)
         else:
-            yield self._joined("naive" if mode == "auto" else mode, takes, codes)
+            yield self._joined(requests, codes)
 
-    # --------------------------------------------------------------------------------------- prompt
+    # ----------------------------------------------------------------------------- prompt and segments
 
-    def _encode(self, prompt: Prompt) -> _EncodedPrompt:
+    def _encoded(self, prompt: Prompt) -> _EncodedPrompt:
         import torch
 
         from adapters.codec import device_of, prepared
@@ -170,21 +180,28 @@ class MidiValleSynthesizer:
                 notes,
                 -(-len(sound) // config.hop_length),
                 config.frame_rate,
-                wished=PROMPT_LENGTH,
-                longest=LONGEST_PROMPT,
+                target_length=PROMPT_LENGTH,
+                max_length=MAX_PROMPT_LENGTH,
             )
             sound = sound[: frames * config.hop_length]
             notes = notes_between(notes, 0.0, frames / config.frame_rate)
         codes = self._codec.encode(torch.from_numpy(sound)[None, None].to(device_of(self._codec)))
         return _EncodedPrompt(notes, end, codes[0].T.cpu().numpy())
 
-    # ---------------------------------------------------------------------------------------- takes
+    def _segment_requests(self, performance: Performance, prompt: _EncodedPrompt) -> list[SegmentRequest]:
+        from synthesizers.midi_valle import official
+        from synthesizers.midi_valle.segments import segment_requests
 
-    def _takes(self, performance: Performance, prompt: _EncodedPrompt) -> list[Take]:
-        from synthesizers.midi_valle.takes import takes_of
-
-        return takes_of(
-            notes_of(performance),
+        notes = notes_of(performance)
+        if self._parameters.compatibility == "official":
+            try:
+                return official.segment_requests(notes, performance.end, prompt.notes, prompt.end)
+            except ValueError as error:
+                raise InputError(
+                    f"{error}: use a shorter prompt, or compatibility without 'official'"
+                ) from error
+        return segment_requests(
+            notes,
             prompt.notes,
             len(prompt.codes),
             self._codec.config.frame_rate,
@@ -192,147 +209,127 @@ class MidiValleSynthesizer:
             continuation=self._parameters.continuation,
         )
 
-    def _official_takes(self, performance: Performance, prompt: _EncodedPrompt) -> list[Take]:
-        from synthesizers.midi_valle.decoding import OFFICIAL_FRAMES_PER_ROW
-        from synthesizers.midi_valle.takes import official_takes
-
-        try:
-            return official_takes(
-                notes_of(performance), performance.end, prompt.notes, prompt.end, OFFICIAL_FRAMES_PER_ROW
-            )
-        except ValueError as error:
-            raise InputError(f"{error}: use a shorter prompt, or compatibility without 'official'") from error
-
     # ---------------------------------------------------------------------------------------- codes
 
-    def _codes(self, takes: Sequence[Take], prompt: _EncodedPrompt, seed: int) -> Iterator[Codes]:
-        """The codes of every take, in their order, kept as soon as they are there."""
-        counter = _Counter(takes)
-        found: dict[int, Codes] = {}
-        for index in range(len(takes)):
-            if (codes := _kept(index)) is not None:
-                found[index] = codes
+    def _codes(
+        self, requests: Sequence[SegmentRequest], prompt: _EncodedPrompt, seed: int
+    ) -> Iterator[Codes]:
+        """The codes of every segment, in their order; each is stored as soon as it is complete."""
+        counter = _ProgressCounter(requests)
+        done: dict[int, Codes] = {}
+        for index in range(len(requests)):
+            if (codes := _stored(index)) is not None:
+                done[index] = codes
                 counter.completed(index)
-        missing = [index for index in range(len(takes)) if index not in found]
+        missing = [index for index in range(len(requests)) if index not in done]
+        # Segments that read the end of the one before are generated one after the other.
+        sequential = any(request.context for request in requests)
         ready = 0
-        for group in _independent_groups(takes, missing):
-            requests = [self._request(takes[index], prompt, found, seed, index) for index in group]
-            for place, codes in self._generated(requests, counter):
-                found[group[place]] = _keep(group[place], codes)
+        for group in [[index] for index in missing] if sequential else [missing]:
+            inputs = [self._decoding_request(requests[index], prompt, done, seed, index) for index in group]
+            for place, codes in self._generated(inputs, counter):
+                done[group[place]] = _store(group[place], codes)
                 counter.completed(group[place])
-                while ready in found:
-                    yield found[ready]
+                while ready in done:
+                    yield done[ready]
                     ready += 1
-        for index in range(ready, len(takes)):
-            yield found[index]
+        for index in range(ready, len(requests)):
+            yield done[index]
 
-    def _request(
-        self, take: Take, prompt: _EncodedPrompt, found: Mapping[int, Codes], seed: int, index: int
-    ) -> Request:
+    def _decoding_request(
+        self,
+        request: SegmentRequest,
+        prompt: _EncodedPrompt,
+        done: Mapping[int, Codes],
+        seed: int,
+        index: int,
+    ) -> DecodingRequest:
         import torch
 
-        from synthesizers.midi_valle.decoding import Request
+        from score_to_audio.seeding import generator
+        from synthesizers.midi_valle.decoding import DecodingRequest
 
-        heard = prompt.codes
-        if take.context:
-            heard = np.concatenate([heard, found[index - 1][-take.context :]])
+        codes = prompt.codes
+        if request.context:
+            codes = np.concatenate([codes, done[index - 1][-request.context :]])
         device = self._model.device
-        return Request(
-            tokens=torch.from_numpy(take.tokens).to(device),
-            prompt=torch.from_numpy(heard.astype(np.int64)).to(device),
+        return DecodingRequest(
+            tokens=torch.from_numpy(request.tokens).to(device),
+            prompt=torch.from_numpy(codes.astype(np.int64)).to(device),
             generator=generator(seed, index),
-            least_frames=take.least_frames,
-            most_frames=take.most_frames,
+            min_frames=request.min_frames,
+            max_frames=request.max_frames,
         )
 
-    def _generated(self, requests: Sequence[Request], counter: _Counter) -> Iterator[tuple[int, Codes]]:
-        """Codes with the places of their requests, as they are finished."""
+    def _generated(
+        self, requests: Sequence[DecodingRequest], counter: _ProgressCounter
+    ) -> Iterator[tuple[int, Codes]]:
+        """Codes with the index of their request, in the order in which they are complete."""
         from synthesizers.midi_valle.decoding import first_codebooks, sampler
         from synthesizers.midi_valle.sampling import Sampling
 
         options = self._parameters
-        finished = first_codebooks(
-            self._model,
-            requests,
-            sampler(Sampling(options.temperature, options.top_k, options.top_p)),
-            batch_size=options.batch_size,
-            on_frames=counter.written,
-        )
-        for place, first in finished:
-            request = requests[place]
-            codes = self._model.complete(request.tokens, request.prompt, first)
-            yield place, codes.cpu().numpy().astype(np.int16)
+        choose = sampler(Sampling(options.temperature, options.top_k, options.top_p))
+        for index, first in first_codebooks(
+            self._model, requests, choose, batch_size=options.batch_size, on_frames=counter.written
+        ):
+            codes = self._model.complete(requests[index].tokens, requests[index].prompt, first)
+            yield index, codes.cpu().numpy().astype(np.int16)
 
     # ---------------------------------------------------------------------------------------- sound
 
     def _continuous(
-        self, takes: Sequence[Take], codes: Iterator[Codes], end: float
-    ) -> Iterator[NDArray[np.float32]]:
-        """Takes that follow each other decoded as one sequence; silence in the rests between."""
+        self, requests: Sequence[SegmentRequest], codes: Iterator[Codes], end: float
+    ) -> Iterator[Sound]:
+        """Segments that follow each other are decoded as one sequence; rests between them are silent."""
         from adapters.codec import decode_stream
-        from synthesizers.midi_valle.takes import runs
+        from synthesizers.midi_valle.segments import connected
 
         rate, hop = self._codec.config.sample_rate, self._codec.config.hop_length
         written = 0
-        for run in runs(takes):
-            yield np.zeros((1, run[0].start * hop - written), np.float32)
-            written = run[0].start * hop
-            blocks = decode_stream(self._codec, (next(codes).T.astype(np.int64) for _ in run)).blocks
+        for group in connected(requests):
+            yield np.zeros((1, group[0].start * hop - written), np.float32)
+            written = group[0].start * hop
+            blocks = decode_stream(self._codec, (next(codes).T.astype(np.int64) for _ in group)).blocks
             for block in _faded_out(blocks, round(FADE_OUT * rate)):
                 written += block.shape[1]
                 yield block
         yield np.zeros((1, max(0, round(end * rate) - written)), np.float32)
 
-    def _joined(self, mode: str, takes: Sequence[Take], codes: Iterator[Codes]) -> NDArray[np.float32]:
-        """Every take decoded by itself, joined as the published program does."""
+    def _joined(self, requests: Sequence[SegmentRequest], codes: Iterator[Codes]) -> Sound:
+        """Every segment decoded by itself, joined as the published program does."""
         import torch
 
         from adapters.codec import device_of
-        from synthesizers.midi_valle.joining import MODES
+        from synthesizers.midi_valle.official import JOINS
 
-        hop, device = self._codec.config.hop_length, device_of(self._codec)
+        hop, join, device = self._codec.config.hop_length, self._parameters.join, device_of(self._codec)
         pieces: list[NDArray[np.float32]] = []
         length = 0
-        for take, found in zip(takes, codes, strict=True):
-            rest = np.zeros(max(0, take.start * hop - length), np.float32)
-            sound = EMPTY[0]
+        for request, found in zip(requests, codes, strict=True):
+            sound = np.zeros(max(0, request.start * hop - length), np.float32)
             if len(found):
-                whole = torch.from_numpy(found.T.astype(np.int64))[None].to(device)
-                sound = self._codec.decode(whole)[0, 0].cpu().numpy()
-            pieces.append(np.concatenate([rest, sound]))
-            length += len(pieces[-1])
+                whole = self._codec.decode(torch.from_numpy(found.T.astype(np.int64))[None].to(device))
+                sound = np.concatenate([sound, whole[0, 0].cpu().numpy()])
+            pieces.append(sound)
+            length += len(sound)
         try:
-            return MODES[mode](pieces)[None] if pieces else EMPTY
+            return JOINS[join](pieces)[None] if pieces else np.zeros((1, 0), np.float32)
         except ValueError as error:
-            raise InputError(f"joining {mode!r} is not possible: {error}; choose another") from error
+            raise InputError(f"joining {join!r} is not possible: {error}; choose another") from error
 
 
 # ----------------------------------------------------------------------------------------------- parts
 
 
-def generator(seed: int, index: int) -> Generator:
-    """The source of chance of take ``index``: its own, whatever else is generated."""
-    import torch
+def notes_of(performance: Performance) -> NoteArray:
+    from synthesizers.midi_valle.tokens import NoteArray
 
-    state = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state)
+    return NoteArray(performance.onset, performance.offset, performance.pitch, performance.velocity)
 
 
-def notes_of(performance: Performance) -> Notes:
-    from synthesizers.midi_valle.tokens import Notes
-
-    return Notes(performance.onset, performance.offset, performance.pitch, performance.velocity)
-
-
-def _independent_groups(takes: Sequence[Take], missing: Sequence[int]) -> list[list[int]]:
-    """What can be generated at the same time: all, or one after the other where takes read each other."""
-    if any(take.context for take in takes):
-        return [[index] for index in missing]
-    return [list(missing)]
-
-
-def _faded_out(blocks: Iterator[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
-    """The same sound with its end faded, so that it does not click where silence follows."""
+def _faded_out(blocks: Iterator[Sound], samples: int) -> Iterator[Sound]:
+    """The same sound with its end faded, which prevents a click before silence."""
     last = next(blocks, None)
     for block in blocks:
         if last is not None:
@@ -344,90 +341,74 @@ def _faded_out(blocks: Iterator[NDArray[np.float32]], samples: int) -> Iterator[
         yield last
 
 
-class _NotKeptError(Exception):
+class _NotStoredError(Exception):
     pass
 
 
-def _kept(index: int) -> Codes | None:
-    """A take from an earlier, interrupted run."""
+def _stored(index: int) -> Codes | None:
+    """The codes of a segment from an earlier, interrupted run."""
 
-    def absent() -> Mapping[str, Codes]:
-        raise _NotKeptError
+    def missing() -> Mapping[str, Codes]:
+        raise _NotStoredError
 
     try:
-        return progress.cached_part(f"take {index}", absent)["codes"]
-    except _NotKeptError:
+        return progress.cached_part(f"segment {index}", missing)["codes"]
+    except _NotStoredError:
         return None
 
 
-def _keep(index: int, codes: Codes) -> Codes:
-    return progress.cached_part(f"take {index}", lambda: {"codes": codes})["codes"]
+def _store(index: int, codes: Codes) -> Codes:
+    return progress.cached_part(f"segment {index}", lambda: {"codes": codes})["codes"]
 
 
-class _Counter:
-    """Reports how far the work is. A frame counts half when its first codebook is written, and fully when
-    the others are: on a CPU both halves take about as long."""
+class _ProgressCounter:
+    """Reports progress. The first codebook counts for half of a frame and the others for the other half: on a
+    CPU both take about as long."""
 
-    def __init__(self, takes: Sequence[Take]) -> None:
-        self._frames = [take.most_frames for take in takes]
-        self._first, self._whole, self._takes = 0, 0, 0
+    def __init__(self, requests: Sequence[SegmentRequest]) -> None:
+        self._frames = [request.max_frames for request in requests]
+        self._first, self._complete, self._segments = 0, 0, 0
 
     def written(self, frames: int) -> None:
+        """``frames`` more of first codebooks."""
         self._first += frames
         self._report()
 
     def completed(self, index: int) -> None:
-        self._whole += self._frames[index]
-        self._takes += 1
+        self._complete += self._frames[index]
+        self._segments += 1
         self._report()
 
     def _report(self) -> None:
         total = sum(self._frames)
-        done = min(total, 0.5 * (max(self._first, self._whole) + self._whole))
-        progress.report(done, total, f"frames, {self._takes} of {len(self._frames)} segments done")
+        done = min(total, 0.5 * (max(self._first, self._complete) + self._complete))
+        progress.report(done, total, f"frames, {self._segments} of {len(self._frames)} segments done")
 
 
 # --------------------------------------------------------------------------------------------- prompts
 
 
-def alignment_of(prompt: Prompt) -> Alignment:
-    """How well a prompt's recording and its notes agree."""
-    from synthesizers.midi_valle.prompts import align
+def _aligned(alignment: Alignment, notes: NoteArray) -> NoteArray:
+    """The notes moved to agree with the sound; warns where they have to be moved, or do not agree."""
+    from synthesizers.midi_valle.tokens import NoteArray
 
-    if prompt.performance is None:
-        raise ValueError("a prompt without notes cannot disagree")
-    notes = notes_of(prompt.performance)
-    return align(prompt.audio.samples.mean(axis=0), prompt.audio.sample_rate, notes)
-
-
-def alignment_notice(alignment: Alignment) -> str | None:
-    """A sentence where recording and notes do not agree well enough to prompt with."""
-    if alignment.agreement < POOR_AGREEMENT:
-        return (
-            f"only {alignment.agreement:.0%} of the prompt's notes are heard where its MIDI has them; "
-            "use the MIDI of this very recording"
+    if alignment.agreement < MIN_AGREEMENT:
+        log.warning(
+            "only %.0f%% of the prompt's notes agree with its sound; use the MIDI of this very recording",
+            100 * alignment.agreement,
         )
-    if abs(alignment.lag) > NOTABLE_LAG:
-        return f"the prompt's sound comes {1000 * alignment.lag:+.0f} ms after its MIDI; its notes are moved"
-    return None
-
-
-def _aligned(alignment: Alignment, notes: Notes) -> Notes:
-    """The notes moved to where they are heard, if they are; says so."""
-    from synthesizers.midi_valle.tokens import Notes
-
-    if notice := alignment_notice(alignment):
-        log.warning("%s", notice)
-    if alignment.agreement < POOR_AGREEMENT:
         return notes
+    if abs(alignment.lag) > MAX_LAG:
+        log.warning(
+            "the prompt's sound comes %+.0f ms after its MIDI; its notes are moved", 1000 * alignment.lag
+        )
     onset = np.maximum(notes.onset + alignment.lag, 0.0)
     offset = np.maximum(notes.offset + alignment.lag, onset)
-    return Notes(onset, offset, notes.pitch, notes.velocity)
+    return NoteArray(onset, offset, notes.pitch, notes.velocity)
 
 
 def _with_notes(prompt: Prompt) -> Prompt:
-    """The prompt; one without notes is transcribed, its beginning only. Raises ``InputError`` where that is
-    not possible."""
+    """The prompt; the beginning of one without notes is transcribed. Raises ``InputError`` if that fails."""
     if prompt.performance is not None:
         return prompt
     from adapters.transcription import transcribe
@@ -442,7 +423,9 @@ def _with_notes(prompt: Prompt) -> Prompt:
             f"({error})"
         ) from error
     if not len(performance):
-        raise InputError("no piano notes were heard in the prompt: choose another recording, or add its MIDI")
+        raise InputError(
+            "the transcriber found no piano notes in the prompt: choose another recording, or add its MIDI"
+        )
     log.warning("the prompt has no MIDI; its notes were transcribed by transkun")
     return Prompt(beginning, performance, prompt.sha256)
 
@@ -455,22 +438,20 @@ PHRASE = (
     (1.42, 1.85, 54, 50), (1.42, 1.85, 60, 50), (1.43, 1.63, 67, 66), (1.64, 1.85, 66, 60),
     (1.88, 2.75, 31, 54), (1.88, 2.75, 55, 42), (1.89, 2.75, 59, 44), (1.90, 2.75, 67, 56),
 )  # fmt: skip
-"""A cadence in G major over three and a half octaves, soft to fairly loud, that has died away by 3 s."""
+"""A cadence in G major over three and a half octaves, soft to fairly loud, silent by 3 s."""
 
 
 @cache
 def default_prompt() -> Prompt:
-    """``PHRASE`` on the sampled piano, so that there is always a prompt."""
-    from adapters.sampled_piano import SampledPiano, SampledPianoParameters
+    """``PHRASE`` on the sampled piano."""
+    from adapters.sampled_piano import played
+    from score_to_audio.formats.audio import collect
 
     onset, offset, pitch, velocity = (np.array(column) for column in zip(*PHRASE, strict=True))
     performance = Performance(onset=onset, offset=offset, pitch=pitch, velocity=velocity)
-    piano = SampledPiano(SampledPianoParameters(), checkpoints={}, device="cpu")
-    sound = piano.synthesize(performance, prompt=None, seed=0)
+    sound = collect(played(performance))
     length = round(PROMPT_LENGTH * sound.sample_rate)
-    samples = np.zeros((len(sound.samples), length), np.float32)
-    heard = sound.samples[:, :length]
-    samples[:, : heard.shape[1]] = heard
+    samples = np.pad(sound.samples[:, :length], ((0, 0), (0, max(0, length - sound.samples.shape[1]))))
     return Prompt(Waveform(samples, sound.sample_rate), performance, sha256="default")
 
 
@@ -482,21 +463,22 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
 
     Raises ``InputError`` that lists the first differences for anything else.
     """
-    from synthesizers.midi_valle.network import MidiValle, parameter_shapes, sizes_of
+    from score_to_audio.weights import shape_differences, shapes_of
+    from synthesizers.midi_valle.network import MidiValle, config_from_shapes, parameter_shapes
 
-    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(path).items()}
+    shapes = shapes_of(_tensors(path))
     try:
-        sizes = sizes_of(shapes)
+        config = config_from_shapes(shapes)
     except ValueError as error:
         raise InputError(f"{path}: not a checkpoint of MIDI-VALLE: {error}") from error
-    if differences := shape_differences(parameter_shapes(sizes), shapes):
+    if differences := shape_differences(parameter_shapes(config), shapes):
         raise InputError(f"{path}: not a checkpoint of MIDI-VALLE: it {differences}")
 
     def read(prefix: str) -> dict[str, Tensor]:
-        # The file anew each time: what was read leaves the memory with the mapping.
+        # Opens the file anew each time, so that tensors leave the memory with the mapping.
         return {name: tensor for name, tensor in _tensors(path).items() if name.startswith(prefix)}
 
-    return MidiValle(sizes, read, precision=precision, device=device)
+    return MidiValle(config, read, precision=precision, device=device)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -512,7 +494,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _warn_of_slow_bfloat16(precision: str, device: str) -> None:
+def _warn_of_slow_bfloat16(precision: Precision, device: str) -> None:
     import torch
 
     fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

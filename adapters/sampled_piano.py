@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from synthesizers.sampled_piano.instrument import Instrument, Recordings
 
 GAIN = 0.28
-"""On the recordings' own level, so that the densest music stays below -1 dBTP (see docs/sampled-piano.md)."""
+"""Factor with which the densest music stays below -1 dBTP (docs/sampled-piano.md)."""
 DECLICK = 19
-"""Samples (0.4 ms) over which a recording is faded in after the silence that the codec was given."""
+"""Samples (0.4 ms) over which a recording fades in after the silence that precedes it in its file."""
 
 
 class SampledPianoParameters(Parameters):
@@ -58,29 +58,35 @@ class SampledPiano:
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream:
         """The same samples as ``synthesize``, in blocks of at most a second."""
-        from synthesizers.limiter import finished
-        from synthesizers.sampled_piano.mixing import play
+        from synthesizers.limiter import with_progress
 
-        recordings = bundled_recordings()
-        gain = GAIN
-        if self._parameters.normalize:
-            gain *= _gain_to_ceiling(performance, recordings)
-        blocks = play(performance, recordings, gain=gain)
-        return finished(blocks, sample_rate=recordings.instrument.sample_rate, seconds=performance.end)
+        gain = GAIN * _gain_to_ceiling(performance) if self._parameters.normalize else GAIN
+        return with_progress(played(performance, gain), performance.end)
 
 
-def _gain_to_ceiling(performance: Performance, recordings: Recordings) -> float:
+def played(performance: Performance, gain: float = GAIN) -> AudioStream:
+    """The performance with its peaks limited, without reports of progress."""
+    from synthesizers.limiter import limit_peaks
+    from synthesizers.sampled_piano.mixing import play
+
+    recordings = bundled_recordings()
+    blocks = play(performance, recordings, gain=gain)
+    return limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
+
+
+def _gain_to_ceiling(performance: Performance) -> float:
     from synthesizers.levels import true_peak
     from synthesizers.limiter import CEILING
     from synthesizers.sampled_piano.mixing import play
 
-    peak = max((true_peak(block) for block in play(performance, recordings, gain=GAIN)), default=0.0)
+    blocks = play(performance, bundled_recordings(), gain=GAIN)
+    peak = max(map(true_peak, blocks), default=0.0)
     return CEILING / peak if peak else 1.0
 
 
 @cache
 def bundled_recordings() -> Recordings:
-    """One per process, so that recordings are decoded once."""
+    """One object per process, so that recordings are decoded once."""
     from synthesizers.sampled_piano.instrument import Recordings
 
     return Recordings(bundled_instrument())
@@ -98,7 +104,7 @@ def bundled_instrument() -> Instrument:
     notes, noises = index["notes"], index["release_noises"]
 
     def table(name: str) -> NDArray[np.float64]:
-        """[K, S]; the strongest has no next, so its coherence is not a number."""
+        """[K, S]; nan for the coherence of the strongest, which has no next."""
         return np.array([note.get(name, np.nan) for note in notes], np.float64).reshape(-1, strengths)
 
     lead: int = index["codec_lead"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,27 +14,35 @@ from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Performance, Score
 log = logging.getLogger(__name__)
 
 
-class ScorePlaybackParameters(Parameters):
-    """Options of the renderer ``score``."""
+class PlaybackParameters(Parameters):
+    """Options of renderers that start from the written score."""
 
     default_tempo: float = Field(
-        100.0, ge=20, le=400, description="Quarter notes per minute until the score says how fast it goes."
+        100.0, ge=20, le=400, description="Quarter notes per minute where the score has no tempo."
     )
     speed: float = Field(1.0, ge=0.25, le=4, description="Times every written tempo; 0.5 is half as fast.")
-    default_dynamic: Literal["ppp", "pp", "p", "mp", "mf", "f", "ff", "fff"] = Field(
-        "mf", description="How loud it is until the score says so."
-    )
-    softest: int = Field(16, ge=1, le=127, description="MIDI velocity of ppp.")
-    loudest: int = Field(
-        126, ge=1, le=127, description="MIDI velocity of fff; the other marks lie evenly between."
-    )
     trill_start: Literal["auto", "main", "upper"] = Field(
         "auto", description="First note of a trill; auto: the upper one for composers up to Mozart."
     )
 
+    @property
+    def upper_start(self) -> bool | None:
+        """Whether trills begin with the upper note; None: depends on the composer."""
+        return None if self.trill_start == "auto" else self.trill_start == "upper"
+
+
+class ScorePlaybackParameters(PlaybackParameters):
+    """Options of the renderer ``score``."""
+
+    default_dynamic: Literal["ppp", "pp", "p", "mp", "mf", "f", "ff", "fff"] = Field(
+        "mf", description="Dynamic before the first mark."
+    )
+    softest: int = Field(16, ge=1, le=127, description="MIDI velocity of ppp.")
+    loudest: int = Field(126, ge=1, le=127, description="MIDI velocity of fff; linear between ppp and fff.")
+
 
 class ScorePlayback:
-    """Written tempo, dynamics, articulation, ornaments and pedal, and nothing else."""
+    """Written tempo, dynamics, articulation, ornaments and pedal; no interpretation."""
 
     spec: ClassVar[Spec] = Spec(
         name="score",
@@ -46,27 +54,16 @@ class ScorePlayback:
     )
 
     def __init__(
-        self,
-        parameters: ScorePlaybackParameters,
-        *,
-        checkpoints: Mapping[str, Checkpoint],
-        device: str,
+        self, parameters: ScorePlaybackParameters, *, checkpoints: Mapping[str, Checkpoint], device: str
     ) -> None:
         self._parameters = parameters
 
     def render(self, score: Score, *, seed: int) -> Performance:
-        """The score as written; the seed changes nothing."""
-        from renderers.score_playback import play
+        """The score as written; the seed has no effect."""
+        from renderers.score_playback import render
 
-        parsed = score.parsed
+        parsed, options = score.parsed, self._parameters
         pitch = parsed.notes.pitch
         if beyond := int(((pitch < LOWEST_PITCH) | (pitch > HIGHEST_PITCH)).sum()):
-            log.warning(
-                "%s: %d notes lie outside of the piano's A0 to C8 and are left out", score.path, beyond
-            )
-        return play(parsed, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        options = self._parameters.model_dump()
-        start = options.pop("trill_start")
-        return {**options, "upper_start": None if start == "auto" else start == "upper"}
+            log.warning("%s: %d notes outside the piano's A0 to C8 are left out", score.path, beyond)
+        return render(parsed, **options.model_dump(exclude={"trill_start"}), upper_start=options.upper_start)

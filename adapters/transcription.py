@@ -7,31 +7,31 @@ transcription", ISMIR 2024; the weights are in the wheel.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from score_to_audio.errors import InputError
+from score_to_audio.imports import importable_torchaudio
 from score_to_audio.types import SOFT, SUSTAIN, Controls, Performance, Waveform
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 PEDAL_PITCHES = {-SUSTAIN: SUSTAIN, -SOFT: SOFT}
-"""How transkun numbers pedals among its events."""
+"""The numbers of pedals among transkun's events."""
 
 
 def transcribe(waveform: Waveform) -> Performance:
-    """What transkun hears: notes as long as their keys are held, and pedals as 127 (down) and 0 (up).
+    """Notes as long as their keys are held, and pedals as 127 (down) and 0 (up).
 
     Raises ``InputError`` where transkun is not installed.
     """
     import torch
 
-    from score_to_audio.formats.audio import resample
+    from score_to_audio.formats.resampling import resample
 
     model = _model()
     samples = resample(waveform, model.fs).samples.T
@@ -60,7 +60,7 @@ def _model() -> Any:
     import torch
 
     try:
-        with _loadable_torchaudio():
+        with importable_torchaudio(melscale_fbanks=_empty_filterbank):
             from transkun.ModelTransformer import TransKun
 
             folder = files("transkun") / "pretrained"
@@ -76,33 +76,8 @@ def _model() -> Any:
     return model.eval()
 
 
-@contextmanager
-def _loadable_torchaudio() -> Iterator[None]:
-    """While torchaudio cannot be imported (its Linux build needs CUDA libraries), a stand-in for the one
-    function that transkun calls; the weights hold the same matrix and overwrite what it returns."""
-    try:
-        import torchaudio.functional  # noqa: F401
-    except (ImportError, OSError):
-        before = {name: module for name, module in sys.modules.items() if _is_torchaudio(name)}
-        stand_in = ModuleType("torchaudio")
-        stand_in.functional = ModuleType("torchaudio.functional")  # type: ignore[attr-defined]
-        stand_in.functional.melscale_fbanks = _empty_filterbank
-        sys.modules["torchaudio"] = stand_in
-        try:
-            yield
-        finally:
-            for name in [name for name in sys.modules if _is_torchaudio(name)]:
-                del sys.modules[name]
-            sys.modules.update(before)
-    else:
-        yield
-
-
-def _is_torchaudio(name: str) -> bool:
-    return name == "torchaudio" or name.startswith("torchaudio.")
-
-
-def _empty_filterbank(*, n_freqs: int, n_mels: int, **_: object) -> Any:
+def _empty_filterbank(*, n_freqs: int, n_mels: int, **_: object) -> Tensor:
+    """In place of torchaudio's; the weights contain the same matrix and overwrite it."""
     import torch
 
     return torch.full((n_freqs, n_mels), torch.nan)

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from renderers import dynamics, pedalling, tempo
-from renderers.score_playback import play
+from renderers.score_playback import render as play
 from score_to_audio.types import (
     Direction,
     KeySignature,

@@ -1,11 +1,11 @@
-"""M2A: speed at full size, what the two ways of drawing dropout masks differ in, what piano rolls lose.
+"""M2A: speed at full size, differences between the two ways of drawing dropout masks, losses of piano rolls.
 
     python -m benchmarks.m2a [--device cuda] [--threads 1]
     python -m benchmarks.m2a --masks
     python -m benchmarks.m2a --losses FOLDER
 
 Speed is for one full segment (800 frames of piano roll, 201 decoder steps, 9.65 s of sound) with arbitrary
-weights; times are processor time on a CPU: the official figures were taken on a shared machine.
+weights; on a CPU, times are processor time, because the official figures were taken on a shared machine.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,13 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adapters.m2a import notes_of, vocoder
+from adapters.m2a import TAIL, notes_of, vocoder
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import read_performance
-from synthesizers.m2a import decoding, piano_roll
+from score_to_audio.seeding import generator
+from synthesizers.m2a import decoding, official, piano_roll
 from synthesizers.m2a.network import AcousticConfig, AcousticModel
-from synthesizers.vocoders.hifigan import Generator, GeneratorConfig
+from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
 from tests.parity.golden_files import fill
+from tests.parity.reference.m2a import teacher_forced
 
 STEPS = 201
 SOUND = STEPS * 4 * 288 / 24000
@@ -59,8 +62,7 @@ def main() -> None:
 
 
 def print_speed(device: str) -> None:
-    model, generator = filled_model(), filled_generator()
-    model.to(device)
+    model = filled(AcousticModel(AcousticConfig())).to(device)
     roll = torch.rand(1, STEPS, 128, generator=torch.Generator().manual_seed(0)).to(device)
     memory = model.memory(roll)[0]
     spectrum = torch.randn(STEPS * 4, 128, generator=torch.Generator().manual_seed(0)).to(device)
@@ -77,17 +79,17 @@ def print_speed(device: str) -> None:
         return statistics.median(times)
 
     def cached(segments: int, redraw: decoding.Redraw) -> float:
-        return seconds(lambda: decode(model, [memory] * segments, redraw)) / segments
+        return seconds(lambda: decode(model, memory, redraw, range(segments))) / segments
 
     normed = torch.nn.utils.parametrizations.weight_norm
-    plain = Generator(GeneratorConfig()).requires_grad_(False).to(device)
+    plain = HifiGan(HifiGanConfig()).requires_grad_(False).to(device)
     for module in list(plain.modules()):
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
             normed(module)
     print(f"one full segment, {SOUND:.2f} s of sound, {device}, {torch.get_num_threads()} thread(s)")
     plain_decoding = seconds(lambda: decode_plainly(model, memory), 1)
     plain_vocoder = seconds(lambda: plain(spectrum.t()[None]))
-    fast = vocoder(generator, device)
+    fast = vocoder(filled(HifiGan(HifiGanConfig())), device)
     vocoding = seconds(lambda: fast(spectrum))
     rows = [
         ("official (recorded elsewhere)", OFFICIAL_DECODING, OFFICIAL_VOCODER),
@@ -108,25 +110,23 @@ def print_speed(device: str) -> None:
         )
 
 
-def filled_model() -> AcousticModel:
-    model = AcousticModel(AcousticConfig())
-    fill(model, "open")
-    return model.eval().requires_grad_(False)
+Network = TypeVar("Network", AcousticModel, HifiGan)
 
 
-def filled_generator() -> Generator:
-    generator = Generator(GeneratorConfig())
-    fill(generator, "open")
-    return generator.eval().requires_grad_(False)
+def filled(network: Network) -> Network:
+    fill(network, "open")
+    return network.eval().requires_grad_(False)
 
 
 def decode(
-    model: AcousticModel, memories: Sequence[Tensor], redraw: decoding.Redraw, seed: int = 0
+    model: AcousticModel, memory: Tensor, redraw: decoding.Redraw, segments: range
 ) -> list[decoding.Decoded]:
-    steps = [len(memory) for memory in memories]
-    sources = decoding.generators(seed, range(len(memories)))
-    masks = decoding.drawn_masks(model.config, sources, steps, redraw)
-    return decoding.decode(model, memories, masks, [decoding.exactly(one) for one in steps], redraw=redraw)
+    """The same segment with the masks of several."""
+    steps, count = len(memory), len(segments)
+    generators = [generator(0, index) for index in segments]
+    masks = decoding.drawn_masks(model.config, generators, [steps] * count, redraw)
+    limits = [decoding.StepLimits(steps, steps)] * count
+    return decoding.decode(model, [memory] * count, masks, limits, redraw=redraw)
 
 
 def decode_plainly(model: AcousticModel, memory: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def decode_plainly(model: AcousticModel, memory: Tensor) -> Tensor:
         ]
         x = model.decoder.embedded(inputs[:, :step], masks)
         for index, layer in enumerate(layers):
-            newest, _ = layer(x[:, -1:], layer.keys_values(x), layer.src_attn.keys_values(memory[None]))
+            newest = layer(x[:, -1:], layer.keys_values(x), layer.src_attn.keys_values(memory[None]))
             outputs[index] = x = torch.cat([outputs[index], newest], dim=1)
         last = model.decoder.after_norm(x[:, -1])
         inputs[:, step] = model.feat_out(last).unflatten(1, (config.reduction_factor, -1))[:, -1]
@@ -163,7 +163,7 @@ def print_mask_statistics() -> None:
         f"{SEEDS} decodings each; differences of means in standard errors, root mean square (1: chance alone)"
     )
     print(f"{'':<16}{'spread':>8}{'means':>8}{'deviations':>12}{'lag 1':>8}{'lag 4':>8}{'p < 0.05':>10}")
-    print_differences(filled_model(), example_roll(STEPS - 1))
+    print_differences(filled(AcousticModel(AcousticConfig())), example_roll(STEPS - 1))
     model, roll, target = trained_model()
     print(f"trained on a toy piano, root mean square errors (of a constant: {float(target.std()):.4f})")
     with torch.inference_mode():
@@ -186,14 +186,8 @@ def print_differences(model: AcousticModel, roll: NDArray[np.float32]) -> None:
 def sampled(model: AcousticModel, roll: NDArray[np.float32], redraw: decoding.Redraw, seeds: range) -> Tensor:
     """[seeds, frames, bands]"""
     memory = model.memory(torch.from_numpy(roll)[None])[0]
-    batches = (range(first, min(first + 16, seeds.stop)) for first in range(seeds.start, seeds.stop, 16))
-    found = []
-    for batch in batches:
-        sources = decoding.generators(0, batch)
-        masks = decoding.drawn_masks(model.config, sources, [len(memory)] * len(batch), redraw)
-        limits = [decoding.exactly(len(memory))] * len(batch)
-        found += decoding.decode(model, [memory] * len(batch), masks, limits, redraw=redraw)
-    return torch.stack([one.frames for one in found])
+    batches = [seeds[first : first + 16] for first in range(0, len(seeds), 16)]
+    return torch.stack([one.frames for batch in batches for one in decode(model, memory, redraw, batch)])
 
 
 def differences(one: Tensor, other: Tensor) -> str:
@@ -228,9 +222,8 @@ def example_roll(cells: int, seed: int = 0) -> NDArray[np.float32]:
 def trained_model(batches: int = 1600) -> tuple[AcousticModel, NDArray[np.float32], Tensor]:
     """A small model with the published dropout, trained on a toy piano by teacher forcing; a roll, its truth.
 
-    What is trained matters here: the masks' effect on an untrained decoder says little about one that has
-    learnt to live with them. The decoder starts out looking at the cell of its own time, which takes long to
-    learn.
+    The masks' effect on an untrained decoder says little about one that was trained with them. The decoder's
+    source attention starts at the cell of its own time, which would take long to learn.
     """
     torch.manual_seed(0)
     model = AcousticModel(
@@ -253,7 +246,7 @@ def trained_model(batches: int = 1600) -> tuple[AcousticModel, NDArray[np.float3
         p = config.prenet_dropout
         masks = [(torch.rand(rows) >= p).float() / (1 - p) for _ in range(config.prenet_layers)]
         memory = model.memory(torch.from_numpy(rolls))
-        after, before, _ = decoding.teacher_forced(model, memory, target, masks)
+        after, before, _ = teacher_forced(model, memory, target, masks)
         loss = 10 * (functional.mse_loss(after, target) + functional.mse_loss(before, target))
         optimizer.zero_grad()
         loss.backward()
@@ -267,8 +260,8 @@ def trained_model(batches: int = 1600) -> tuple[AcousticModel, NDArray[np.float3
 
 
 def toy_piano(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Encoder input [T + 1, 128] -> spectrum [4 (T + 1), 128]: each key decays while it is held, fast when it
-    is not, and sounds on its own band and those of its second and third partials."""
+    """Encoder input [T + 1, 128] -> spectrum [4 (T + 1), 128]: each key decays, fast when it is not held, and
+    sounds on its own band and those of its second and third partials."""
     struck = np.maximum(np.repeat(rows, 4, axis=0), 0)
     level = np.zeros_like(struck)
     state = np.zeros(128, np.float32)
@@ -296,9 +289,9 @@ def print_losses(folder: Path) -> None:
         except InputError:
             continue
         notes = notes_of(performance)
-        published = piano_roll.published_roll([notes], performance.end)[:: piano_roll.FRAMES_PER_CELL]
-        clear = piano_roll.clear_cells(notes, piano_roll.cells_until(performance.end) + 2)
-        old, new = piano_roll.losses(published, notes), piano_roll.losses(clear, notes)
+        published = official.piano_roll(notes, performance.end)[:: piano_roll.FRAMES_PER_CELL]
+        default = piano_roll.piano_roll(notes, performance.end + TAIL)
+        old, new = piano_roll.losses(published, notes), piano_roll.losses(default, notes)
         row = np.array([old.notes, old.vanished, old.merged, new.vanished, new.merged])
         totals += row
         print(_losses(row), path.relative_to(folder))

@@ -19,6 +19,7 @@ import torch
 
 from renderers.m2m import tokens
 from renderers.m2m.network import M2MNetwork, NetworkConfig
+from renderers.m2m.performance import score_notes
 from renderers.m2m.windows import probabilities
 from score_to_audio.formats.midi import performance_to_midi
 from score_to_audio.registry import build, resolve
@@ -44,7 +45,7 @@ def main() -> None:
         torch.save({"state_dict": network.state_dict()}, path)
         model = build(resolve("renderer", "m2m", {"checkpoint": str(path)}, device=arguments.device))
     score = made_up_score(NOTES)
-    encoded = tokens.encode(tick_notes(score.parsed))
+    encoded = tokens.encode(score_notes(score.parsed)[1])
     network = network.requires_grad_(False).eval().to(arguments.device)
     with torch.inference_mode():
         network_only = median(lambda: probabilities(network, encoded, 0))
@@ -102,12 +103,6 @@ def made_up_score(count: int) -> Score:
         key_signatures=(KeySignature(0.0, 0, "major"),),
     )
     return Score(example_score().path, b"", lambda _: parsed)
-
-
-def tick_notes(parsed: ParsedScore) -> tokens.TickNotes:
-    from adapters.m2m import score_notes
-
-    return score_notes(parsed)[1]
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def flow(folder: Path, count: int) -> None:
             made = stages.render(job.score, pipeline.renderer, alone, score_options=pipeline.score_options)
             stages.synthesize(alone.path(made.artifact), pipeline.synthesizer, alone)
 
-    shutil.rmtree(store.root)
+    shutil.rmtree(store.folder)
     for label in ("new", "cached"):
         direct = timed(without_prefect)
         row(f"{count} scores without Prefect, {label}, per score", direct / count)

@@ -1,12 +1,12 @@
-"""How long VirtuosoNet takes from a score's bytes to a performance's, stage by stage.
+"""VirtuosoNet's time from the bytes of a score to the bytes of a performance, stage by stage.
 
     python -m benchmarks.virtuosonet SCORE.musicxml ... [--checkpoint FILE] [--runs 5] [--grow 20000]
 
-Without a checkpoint the weights of the published size are filled with arbitrary values, which takes the same
-time. Seconds are processor time on one thread, the smallest of several runs; loading the model is not part of
-them. "plain" is the network alone written as the published code computes it (``encode`` and ``generate``
-together take its place), so that the machine and its load cancel out. ``--grow`` repeats the first score up
-to that many notes and reports seconds per thousand notes.
+Without a checkpoint the network has the published size and arbitrary weights, which takes the same time.
+Seconds are processor time on one thread without loading the model, the smallest of several runs. "plain" is
+the network as the published code computes it, for comparison with ``encode`` and ``generate`` together under
+the same load. ``--grow`` repeats the first score up to that many notes and reports seconds per thousand
+notes.
 
 Published code on the machine of the fact sheet (one thread, median of three, wall time):
 beethoven_18-3, 1453 notes: features .24, network .97, post-processing .57, together 1.78 s.
@@ -26,15 +26,15 @@ from typing import Any
 import torch
 from lxml import etree
 
-from adapters.virtuosonet import OFFICIAL_STYLES, places, read_checkpoint
-from renderers.virtuosonet.features import note_features
-from renderers.virtuosonet.generation import Generator, residual_info
-from renderers.virtuosonet.network import EncodedScore, NetworkSizes, VirtuosoNet
+from adapters.virtuosonet import OFFICIAL_STYLES, read_checkpoint
+from renderers.virtuosonet.decoding import decode
+from renderers.virtuosonet.features import NORMALISED, OUTPUT_KEYS, WIDTHS, note_features
+from renderers.virtuosonet.generation import residual_info
+from renderers.virtuosonet.inference import FrozenModel, group_indices
+from renderers.virtuosonet.network import NetworkSizes, VirtuosoNetwork
 from renderers.virtuosonet.normalisation import Statistics
-from renderers.virtuosonet.performance import performance
-from renderers.virtuosonet.playing import play
-from renderers.virtuosonet.recurrence import FrozenGrus
-from renderers.virtuosonet.score import read_score as read_notes
+from renderers.virtuosonet.performance import to_performance
+from renderers.virtuosonet.score import read_note_score as read_notes
 from score_to_audio.formats.midi import performance_to_midi
 from tests.renderers.virtuosonet_plain import plain_generation, plain_gru
 
@@ -46,13 +46,13 @@ OFFICIAL_SECONDS = {
 }
 """Features, network and post-processing of the published code, from the fact sheet, section 7."""
 
-STAGES = ("read", "features", "encode", "generate", "play", "write")
+STAGES = ("read", "features", "encode", "generate", "decode", "write")
 
 
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
-    model = Model(arguments.checkpoint)
+    model = Timed(arguments.checkpoint)
     print(
         f"{'score':24}{'notes':>7}"
         + "".join(f"{stage:>10}" for stage in STAGES)
@@ -75,32 +75,31 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Model:
-    """A network with its statistics."""
+class Timed:
+    """A model whose stages are timed."""
 
     def __init__(self, checkpoint: Path | None) -> None:
         if checkpoint:
-            self.network, self.statistics = read_checkpoint(checkpoint)
+            self.model = FrozenModel(*read_checkpoint(checkpoint))
         else:
-            self.network = VirtuosoNet(PUBLISHED_SIZES).eval().requires_grad_(False)
-            self.statistics = _arbitrary_statistics()
-        self.grus, self.generator = FrozenGrus(), Generator(self.network.performance_decoder)
-        self.z = torch.tensor(OFFICIAL_STYLES[84])[: self.network.sizes.style]
+            network = VirtuosoNetwork(PUBLISHED_SIZES).requires_grad_(False)
+            self.model = FrozenModel(network, _arbitrary_statistics())
+        self.z = torch.tensor(OFFICIAL_STYLES[84])[: self.model.network.sizes.style]
 
     @torch.inference_mode()
     def run(self, content: bytes) -> tuple[list[float], int]:
-        """Seconds per stage, and notes."""
+        """Seconds per stage, and number of notes."""
         clock = [time.process_time()]
         score = read_notes(etree.fromstring(content), name="score")
         clock.append(time.process_time())
-        inputs = torch.from_numpy(self.statistics.inputs(note_features(score, composer="Beethoven")))
+        inputs = self.model.inputs(note_features(score, composer="Beethoven"))
         clock.append(time.process_time())
-        encoded = self.network.encode(inputs, places(score), self.grus)
+        encoded = self.model.encode(inputs, group_indices(score))
         clock.append(time.process_time())
-        generated = self.generator(encoded, self._residuals(inputs, encoded), self.z)
+        outputs = self.model.generate(inputs, encoded, self.z)
         clock.append(time.process_time())
-        played = play(score, self.statistics.denormalised(generated.notes))
-        result = performance(score, played, trills=True, note_ids=[note.xml_id for note in score.notes])
+        decoded = decode(score, self.model.statistics.denormalised(outputs.notes))
+        result = to_performance(score, decoded, trills=True, note_ids=[note.xml_id for note in score.notes])
         clock.append(time.process_time())
         performance_to_midi(result)
         clock.append(time.process_time())
@@ -108,23 +107,17 @@ class Model:
 
     @torch.inference_mode()
     def run_plainly(self, content: bytes) -> float:
-        """Seconds of the network written plainly."""
+        """Seconds of the plain network."""
         score = read_notes(etree.fromstring(content), name="score")
-        inputs = torch.from_numpy(self.statistics.inputs(note_features(score, composer="Beethoven")))
+        inputs = self.model.inputs(note_features(score, composer="Beethoven"))
         start = time.process_time()
-        encoded = self.network.encode(inputs, places(score), plain_gru)
-        plain_generation(self.network, encoded, self._residuals(inputs, encoded), self.z)
+        encoded = self.model.network.encode(inputs, group_indices(score), plain_gru)
+        residuals = residual_info(inputs, self.model.statistics, encoded.groups.measures)
+        plain_generation(self.model.network, encoded, residuals, self.z)
         return time.process_time() - start
-
-    def _residuals(self, inputs: torch.Tensor, encoded: EncodedScore) -> torch.Tensor:
-        columns = self.statistics.columns
-        piece = [*columns("qpm_primo"), *columns("tempo_primo")]
-        return residual_info(inputs, piece, columns("tempo"), encoded.places.measures)
 
 
 def _arbitrary_statistics() -> Statistics:
-    from renderers.virtuosonet.features import NORMALISED, OUTPUT_KEYS, WIDTHS
-
     keys = (*NORMALISED, *OUTPUT_KEYS)
     mean = dict.fromkeys(keys, 0.0) | {"beat_tempo": 1.9, "velocity": 60.0}
     return Statistics(mean, dict.fromkeys(keys, 1.0) | {"beat_tempo": 0.2}, tuple(WIDTHS))
@@ -146,7 +139,7 @@ def _print(name: str, notes: int, seconds: list[float], plain: float) -> None:
     )
 
 
-def _print_growth(model: Model, content: bytes, most: int, runs: int) -> None:
+def _print_growth(model: Timed, content: bytes, most: int, runs: int) -> None:
     notes = model.run(content)[1]
     repeats = 1
     while notes * repeats < most:

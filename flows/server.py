@@ -17,6 +17,11 @@ _outage = Event()
 """Set from the first failed update to the next successful one, so that an outage is reported once."""
 
 
+def api_is_configured() -> bool:
+    """Whether the environment or the active profile names a Prefect API."""
+    return bool(PREFECT_API_URL.value())
+
+
 def is_server_unavailable(error: BaseException) -> bool:
     """Whether an error says that the server, not the request, is at fault."""
     if isinstance(error, httpx.HTTPStatusError):

@@ -1,4 +1,4 @@
-"""When keys are released: staccato, portato, tenuto, slurs."""
+"""Key releases from articulation marks and slurs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from score_to_audio.types import ScoreNotes, Slur
 Floats = NDArray[np.float64]
 
 STACCATO, STACCATISSIMO, PORTATO = 0.5, 0.25, 0.75
-"""Sounding part of the written value. Staccato takes half and staccatissimo a quarter of it, notes with
-dots under a slur three quarters: C.P.E. Bach (1753, III §17) and Türk (1789, VI.3 §36); the defaults of
-LilyPond's ``articulate`` script."""
+"""Sounding part of the written value (C.P.E. Bach 1753, III §17; Türk 1789, VI.3 §36; the defaults of
+LilyPond's ``articulate`` script). Portato: notes with dots under a slur."""
 
 MARK_FRACTIONS = {
     "staccatissimo": STACCATISSIMO,
@@ -22,12 +21,11 @@ MARK_FRACTIONS = {
     "detached-legato": PORTATO,
     "breath-mark": PORTATO,
 }
-"""Mark -> sounding part of the written value; of several the shortest. Unmarked and tenuto notes sound in
-full."""
+"""Mark -> sounding part of the written value; of several marks the shortest counts. Others sound in full."""
 
 LEGATO_OVERLAP = 0.03
-"""Seconds for which a slurred note is held into the next one: the low end of what pianists do in legato
-scales (Repp 1995, JASA 97(6))."""
+"""Seconds for which a slurred note overlaps the next one: at the low end of pianists' legato scales (Repp
+1995, JASA 97(6))."""
 
 
 def sounding_fractions(notes: ScoreNotes, slurs: tuple[Slur, ...]) -> Floats:
@@ -42,22 +40,16 @@ def _fraction(marks: frozenset[str], slurred: bool) -> float:
     detached = [MARK_FRACTIONS[mark] for mark in marks if mark in MARK_FRACTIONS]
     if not detached:
         return 1.0
-    # Dots under a slur, or a dot with a line, are portato: separate, but long.
-    carried = slurred or "tenuto" in marks
-    return max(min(detached), PORTATO) if carried else min(detached)
-
-
-def is_detached(notes: ScoreNotes, slurs: tuple[Slur, ...]) -> NDArray[np.bool_]:
-    """[N] True where a note is played staccato, staccatissimo or spiccato."""
-    return sounding_fractions(notes, slurs) <= STACCATO
+    # Dots under a slur, or a dot with a line, mean portato.
+    portato = slurred or "tenuto" in marks
+    return max(min(detached), PORTATO) if portato else min(detached)
 
 
 def releases(notes: ScoreNotes, slurs: tuple[Slur, ...], onset: Floats, end: Floats) -> Floats:
     """[N] seconds at which the keys are released.
 
-    ``onset`` and ``end``: [N] seconds at which the written values begin and end. Marked notes sound for
-    their fraction, others as written; within a slur they reach ``LEGATO_OVERLAP`` (but no more than half of
-    the next note) into a following note of another pitch.
+    ``onset`` and ``end``: [N] seconds at which the written values begin and end. Within a slur, notes without
+    marks overlap a following note of another pitch by ``LEGATO_OVERLAP``, but at most by half of that note.
     """
     fraction = sounding_fractions(notes, slurs)
     release = onset + (end - onset) * fraction
@@ -70,10 +62,10 @@ def releases(notes: ScoreNotes, slurs: tuple[Slur, ...], onset: Floats, end: Flo
 
 
 def under_slur(notes: ScoreNotes, slurs: tuple[Slur, ...], *, with_last: bool = False) -> NDArray[np.bool_]:
-    """[N] True for notes joined to what follows by a slur in their voice (``with_last``: and for the last
-    one).
+    """[N] True for notes that a slur joins to the next note of their voice; ``with_last``: and for its last
+    note.
 
-    A slur belongs to the voice in which it starts, and from that it may pass into the voice in which it ends.
+    A slur may start in one voice and end in another: it then belongs to both.
     """
     voice = voice_numbers(notes)
     order = np.lexsort((notes.onset, voice))

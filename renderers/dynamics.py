@@ -1,6 +1,6 @@
 """Written dynamics as levels over score time, and levels as MIDI velocities.
 
-A level counts dynamic marks: ppp is 0, pp 1, p 2, mp 3, mf 4, f 5, ff 6, fff 7; hairpins pass through
+A level numbers the dynamic marks: ppp is 0, pp 1, p 2, mp 3, mf 4, f 5, ff 6, fff 7; hairpins pass through
 fractions.
 """
 
@@ -25,20 +25,20 @@ LEVELS = {
 """Dynamic mark -> level."""
 
 SOFTEST, LOUDEST = 16.0, 126.0
-"""MIDI velocity of ppp and of fff. The levels between lie evenly, which is the table of MuseScore (ppp 16,
-pp 33, p 49, mp 64, mf 80, f 96, ff 112, fff 126) to within 1.8."""
+"""MIDI velocity of ppp and of fff. Linear between them, which matches the table of MuseScore (ppp 16, pp 33,
+p 49, mp 64, mf 80, f 96, ff 112, fff 126) to within 1.8."""
 
 HAIRPIN_STEP = 1.0
-"""Levels by which a hairpin leads up or down where no mark says where to (MuseScore: one dynamic step)."""
+"""Levels by which a hairpin without a target mark rises or falls (MuseScore: one dynamic step)."""
 
 FURTHEST_DRIFT = 2.0
-"""Levels that hairpins without goals may move away from the last written mark."""
+"""Levels by which hairpins without targets may depart from the last written mark."""
 
-GOAL_WITHIN = 2.0
-"""Quarter notes after the end of a hairpin within which a mark is its goal."""
+TARGET_WITHIN = 2.0
+"""Quarter notes after the end of a hairpin within which a mark is its target."""
 
 SAME_PLACE = 0.5
-"""Quarter notes within which marks of two staves stand at the same place."""
+"""Quarter notes within which marks of two staves count as simultaneous."""
 
 ACCENTS = {"accent": 0.6, "strong-accent": 0.8}
 """Mark of a note -> levels added to it. In ASAP's training split accented notes are 4.8 (2930 notes) and
@@ -51,10 +51,10 @@ IMPULSES = ((r"sff|ffz", 2.0), (r"^m?sf", 1.2), (r"^f+z", 1.0), (r"^r", 1.0))
 
 @dataclass(frozen=True)
 class LevelCurve:
-    """A level over score time in K >= 1 pieces, each linear from its onset to that of the next."""
+    """A level over score time in K >= 1 linear pieces."""
 
     onset: Floats
-    """[K] quarter notes, increasing; the first holds for everything before, too."""
+    """[K] quarter notes, increasing; the first piece extends backwards without limit."""
     start: Floats
     """[K] level at the onset of the piece."""
     slope: Floats
@@ -68,7 +68,7 @@ class LevelCurve:
 
 
 def note_levels(score: ParsedScore, default: str = "mf") -> Floats:
-    """[N] level of every note: the curve of its staff plus its accents and impulses."""
+    """[N] level of every note: the curve of its staff plus accents and impulses."""
     notes = score.notes
     levels = np.empty(len(notes))
     for (part, staff), curve in level_curves(score, default).items():
@@ -83,11 +83,10 @@ def velocities(levels: Floats, *, softest: float = SOFTEST, loudest: float = LOU
 
 
 def level_curves(score: ParsedScore, default: str = "mf") -> dict[tuple[int, int], LevelCurve]:
-    """(part, staff) -> level curve, for every staff that has notes. ``default`` holds until the first mark.
+    """(part, staff) -> level curve, for every staff that has notes. ``default`` applies until the first mark.
 
-    A mark holds for all staves of its part, because pianists' dynamics stand between the staves and belong
-    to one of them in the file only by chance; a staff that has a mark of its own at the same place keeps
-    that.
+    A mark applies to all staves of its part, because piano dynamics stand between the staves and files assign
+    them to either; a staff with a mark of its own at the same place keeps that.
     """
     staves = sorted(set(zip(score.notes.part.tolist(), score.notes.staff.tolist(), strict=True)))
     marks = [d for d in score.directions if _is_dynamic(d)]
@@ -99,8 +98,8 @@ def level_curves(score: ParsedScore, default: str = "mf") -> dict[tuple[int, int
 def level_curve(marks: Sequence[Direction], default: float) -> LevelCurve:
     """The level curve of "dynamic", "impulse" (fp, sfp) and "hairpin" directions.
 
-    A hairpin ends at the first mark within it or just after it, and leads there if that lies in its
-    direction; else it leads ``HAIRPIN_STEP`` up or down, and the mark is a sudden change.
+    A hairpin ends at the first mark within or just after it, which is its target if it lies in the right
+    direction; else the hairpin changes the level by ``HAIRPIN_STEP`` and the mark is a sudden change.
     """
     pieces = [(-np.inf, default, 0.0)]
     written = level = default
@@ -117,10 +116,10 @@ def level_curve(marks: Sequence[Direction], default: float) -> LevelCurve:
         if stop <= mark.onset:
             continue
         nearby = bisect_right(places, mark.onset)
-        goal = None
-        if nearby < len(steady) and steady[nearby].onset <= stop + GOAL_WITHIN:
-            goal = _level_before(steady[nearby])
-        target = _hairpin_target(level, written, goal, up=mark.text.lower().startswith("c"))
+        marked = None
+        if nearby < len(steady) and steady[nearby].onset <= stop + TARGET_WITHIN:
+            marked = _level_before(steady[nearby])
+        target = _hairpin_target(level, written, marked, up=mark.text.lower().startswith("c"))
         pieces.append((mark.onset, level, (target - level) / (stop - mark.onset)))
         pieces.append((stop, target, 0.0))
         level = target
@@ -131,22 +130,23 @@ def level_curve(marks: Sequence[Direction], default: float) -> LevelCurve:
 
 def accents(score: ParsedScore) -> Floats:
     """[N] levels that accents, sforzati and the attack of fp add to the notes."""
-    notes = score.notes
-    of_marks = np.array(
-        [max((ACCENTS[mark] for mark in marks if mark in ACCENTS), default=0.0) for marks in notes.marks]
+    added = np.array(
+        [
+            max((ACCENTS[mark] for mark in marks if mark in ACCENTS), default=0.0)
+            for marks in score.notes.marks
+        ]
     ).reshape(-1)
-    added = np.zeros(len(notes))
     for direction in score.directions:
         if direction.kind == "impulse":
-            hit = _struck_by(direction, score)
-            added[hit] = np.maximum(added[hit], impulse(direction.text))
-    return np.maximum(added, of_marks)
+            struck = _struck_by(direction, score)
+            added[struck] = np.maximum(added[struck], impulse(direction.text))
+    return added
 
 
 def impulse(text: str) -> float:
-    """Levels by which "sfz", "fp", "rf" ... lift their onset above the level around it.
+    """Levels by which "sfz", "fp", "rf" ... raise their onset above the surrounding level.
 
-    fp and sfp set the level after them to p; what they add is the way back up to their forte.
+    fp and sfp set the level after them to p; they raise their onset from there to their forte.
     """
     text = text.lower().strip()
     attack, after = re.match(r"s?(f+)z?(p+)$", text), re.search(r"p+$", text)
@@ -164,7 +164,7 @@ def _is_dynamic(direction: Direction) -> bool:
 
 
 def _of_staff(marks: Sequence[Direction], part: int, staff: int) -> list[Direction]:
-    """Marks that hold for a staff: its own, its part's, and other staves' where it has none at that place."""
+    """Marks that apply to a staff: its own, its part's, and those of other staves where it has none."""
     in_part = [mark for mark in marks if mark.part in (None, part)]
     own = [mark for mark in in_part if mark.staff in (None, staff)]
     places = np.array([mark.onset for mark in own])
@@ -176,7 +176,7 @@ def _of_staff(marks: Sequence[Direction], part: int, staff: int) -> list[Directi
 
 
 def _level_before(mark: Direction) -> float:
-    """Where a hairpin that runs into the mark arrives: at the attack of fp."""
+    """Level at the end of a hairpin that leads to the mark: for fp that of its attack."""
     return _level_after(mark) + (impulse(mark.text) if mark.kind == "impulse" else 0.0)
 
 
@@ -188,9 +188,9 @@ def _level_after(mark: Direction) -> float:
     return LEVELS[text]
 
 
-def _hairpin_target(level: float, written: float, goal: float | None, *, up: bool) -> float:
-    if goal is not None and (goal > level if up else goal < level):
-        return goal
+def _hairpin_target(level: float, written: float, marked: float | None, *, up: bool) -> float:
+    if marked is not None and (marked > level if up else marked < level):
+        return marked
     stepped = level + HAIRPIN_STEP if up else level - HAIRPIN_STEP
     lowest, highest = (
         max(written - FURTHEST_DRIFT, LEVELS["ppp"]),
@@ -201,7 +201,7 @@ def _hairpin_target(level: float, written: float, goal: float | None, *, up: boo
 
 
 def _struck_by(direction: Direction, score: ParsedScore) -> NDArray[np.int64]:
-    """Indices of the notes at the onset of an impulse: on its staff, else anywhere in its part."""
+    """Indices of the notes at the onset of an impulse: on its staff, otherwise in its part."""
     notes = score.notes
     first, last = np.searchsorted(notes.onset, [direction.onset - 1e-6, direction.onset + 1e-6])
     struck = np.arange(first, last)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.metre import beats
+from renderers.meter import beats
 from renderers.voices import is_grace, voice_numbers
 from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 
@@ -175,10 +175,7 @@ def ceiling(humans: Sequence[Expression]) -> dict[str, float]:
 
 
 def relative_spread(one: Expression, humans: Sequence[Expression]) -> dict[str, float]:
-    """Standard deviation within the piece, relative to the mean of the humans' own.
-
-    1 varies as much as a human; nan where no human varies, such as the pedal where nobody used it.
-    """
+    """Standard deviation relative to the mean standard deviation of the humans; nan where no human varies."""
     ratios = {}
     for name in MEASURES:
         human = nan_average([_std(getattr(one_of_them, name)) for one_of_them in humans])

@@ -1,8 +1,7 @@
-"""Signs for several notes, played out: grace notes, arpeggios, trills, mordents, turns, tremolos.
+"""Realisation of ornaments: grace notes, arpeggios, trills, mordents, turns, tremolos.
 
-All lengths are seconds: the speed of ornaments hardly follows the tempo (Timmers et al. 2002, Music
-Perception 20(1), for grace notes). ``realise`` works on notes whose onsets and releases a renderer has
-already timed.
+All lengths are in seconds, because the speed of ornaments hardly depends on the tempo (Timmers et al. 2002,
+Music Perception 20(1), for grace notes). ``realise`` takes notes that a renderer has already timed.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.playing import Played, concatenate
+from renderers.keyboard import TimedNotes, concatenate
 from renderers.voices import is_grace, neighbours, voice_numbers
-from score_to_audio.types import KeySignature, ScoreNotes
+from score_to_audio.types import KeySignature, ParsedScore, ScoreNotes
 
 Floats = NDArray[np.float64]
 
@@ -27,47 +26,45 @@ TRILL_RATE = 12.0
 training split (Bach 11.8, Beethoven 11.7, Mozart 12.7, Chopin 10.2)."""
 
 SHORTEST_STEP = 0.035
-"""Seconds; an ornament that would need shorter notes is left out and its main note played plainly."""
+"""Seconds; an ornament that needs shorter notes is left out and its main note played plainly."""
 
 MOST_NOTES = 1000
-"""Notes per ornament: about 80 s of trill. A longer main note stays on its last note; it is a mistake or an
-attack."""
+"""Largest number of notes per ornament: about 80 s of trill. Longer main notes are errors or attacks."""
 
 TERMINATED_FROM = 0.4
-"""Seconds of a trill that takes a termination (lower neighbour, main note) before a note one step above."""
+"""Seconds from which a trill gets a termination (lower neighbour, main note) before a note one step above."""
 
 GRACE_SECONDS = 0.07
-"""Seconds of a grace note before the beat, at any tempo: medians in ASAP's training split are 55 ms for
-single acciaccaturas (986) and 67 to 97 ms per note in groups of two or three in music after Mozart (526);
-the main notes fall on the beat (3 ms after the other hand). Windsor et al. (2001, Psychology of Music 29)
-find the same independence of tempo."""
+"""Seconds of a grace note before the beat, at any tempo. Medians in ASAP's training split: 55 ms for single
+acciaccaturas (986), 67 to 97 ms per note in groups of two or three in music after Mozart (526); the main
+notes fall on the beat (3 ms after the other hand). Independent of tempo also in Windsor et al. (2001,
+Psychology of Music 29)."""
 
 GRACE_SHARE = 0.5
-"""Largest part of the time since the preceding note that grace notes or an arpeggio before the beat take."""
+"""Largest part of the time since the preceding note for grace notes or an arpeggio before the beat."""
 
 APPOGGIATURA_SHARE, LONGEST_APPOGGIATURA = 0.5, 0.12
-"""A single appoggiatura takes half of its main note (C.P.E. Bach 1753, part I, chapter 2), but no more than
-0.12 s: our scores do not say with which note value it is written, and the unslashed grace notes of editions
-are mostly short (medians in the training split: 84 ms in Bach, Haydn and Mozart, 66 ms in later music; 0.15
-s at most for any length of the main note)."""
+"""A single appoggiatura takes half of its main note (C.P.E. Bach 1753, part I, chapter 2), but at most 0.12
+s: parsed scores lack its written note value, and most grace notes without a slash are short (medians in the
+training split: 84 ms in Bach, Haydn and Mozart, 66 ms in later music; at most 0.15 s for any main note)."""
 
 ARPEGGIO_STEP = 0.057
-"""Seconds between neighbouring notes of an arpeggio: the median of 1306 arpeggios in the training split.
-The last note falls on the beat (with the notes of the other hand that have no arpeggio); both hands spread
-at once."""
+"""Seconds between neighbouring notes of an arpeggio: the median of 1306 arpeggios in the training split. The
+last note falls on the beat."""
 
 REPETITION_RATE = 14.0
-"""Strokes per second of the fastest tremolo on one key that a grand piano's action follows."""
+"""Strokes per second of the fastest tremolo on one key that a grand piano's action allows."""
 
 UPPER_START = (
     "bach", "händel", "handel", "haendel", "scarlatti", "couperin", "rameau", "telemann", "haydn", "mozart",
     "clementi", "soler", "purcell", "pachelbel",
 )  # fmt: skip
-"""Composers whose trills begin with the upper note (C.P.E. Bach 1753, part I, chapter 2); from Hummel's
-Anweisung (1828) on they begin with the main note."""
+"""Composers whose trills begin with the upper note (C.P.E. Bach 1753, part I, chapter 2). From Hummel's
+Anweisung (1828) on trills begin with the main note."""
 
-_STEPS = "CDEFGAB"
-_SEMITONES = dict(zip(_STEPS, (0, 2, 4, 5, 7, 9, 11), strict=True))
+STEPS = "CDEFGAB"
+SEMITONES = dict(zip(STEPS, (0, 2, 4, 5, 7, 9, 11), strict=True))
+"""Step -> semitones above C."""
 _SHARPS = "FCGDAEB"
 _ACCIDENTALS = {
     "sharp": 1, "natural-sharp": 1, "double-sharp": 2, "sharp-sharp": 2, "natural": 0,
@@ -76,7 +73,7 @@ _ACCIDENTALS = {
 
 
 def begins_on_upper_note(composer: str) -> bool:
-    """True for composers in whose time trills begin with the upper note (see ``UPPER_START``)."""
+    """True for the composers of ``UPPER_START``."""
     return re.search(rf"\b({'|'.join(UPPER_START)})\b", composer.lower()) is not None
 
 
@@ -99,50 +96,45 @@ def spelled(spelling: str) -> tuple[str, int, int]:
 
 
 def written_alteration(marks: frozenset[str], direction: int) -> int | None:
-    """What an accidental above (direction 1) or below (-1) an ornament makes of that neighbour; None
-    without one.
-
-    Marks are "accidental-mark-sharp", "accidental-mark-below-flat" and so on, by MusicXML's accidental
-    values.
-    """
+    """Alteration in semitones of the upper (direction 1) or lower (-1) neighbour by an accidental at the
+    ornament; None without one. Marks: "accidental-mark-sharp", "accidental-mark-below-flat" and so on."""
     prefix = "accidental-mark-" if direction > 0 else "accidental-mark-below-"
     values = (_ACCIDENTALS.get(mark.removeprefix(prefix)) for mark in marks if mark.startswith(prefix))
     return next((value for value in values if value is not None), None)
 
 
 class Scale:
-    """The notes above and below any note: accidentals of the ornament, of the measure so far, of the key."""
+    """The upper and lower neighbours of notes, by accidentals of ornament and measure, and by the key."""
 
     def __init__(self, notes: ScoreNotes, keys: Sequence[KeySignature]) -> None:
         self._spelled = [spelled(spelling) for spelling in notes.spelling]
         self._marks = notes.marks
-        self._place = list(zip(notes.part.tolist(), notes.measure.tolist(), strict=True))
+        self._measure = list(zip(notes.part.tolist(), notes.measure.tolist(), strict=True))
         self._onset = notes.onset
         self._key_onsets = [key.onset for key in keys]
         self._fifths = [key.fifths for key in keys]
-        self._heard: dict[tuple[tuple[int, int], str, int], list[int]] = defaultdict(list)
+        self._notes_at: dict[tuple[tuple[int, int], str, int], list[int]] = defaultdict(list)
         for index, (step, _, octave) in enumerate(self._spelled):
-            self._heard[self._place[index], step, octave].append(index)
+            self._notes_at[self._measure[index], step, octave].append(index)
 
     def interval(self, index: int, direction: int) -> int:
-        """Semitones from a note to its upper (direction 1) or lower (-1) neighbour: 1, 2 or 3, with the
-        sign."""
+        """Semitones from a note to its upper (direction 1: 1 to 3) or lower (-1: -3 to -1) neighbour."""
         step, alteration, octave = self._spelled[index]
-        position = _STEPS.index(step) + direction
-        other, other_octave = _STEPS[position % 7], octave + position // 7
-        natural = _SEMITONES[other] - _SEMITONES[step] + 12 * (other_octave - octave)
+        position = STEPS.index(step) + direction
+        other, other_octave = STEPS[position % 7], octave + position // 7
+        natural = SEMITONES[other] - SEMITONES[step] + 12 * (other_octave - octave)
         written = written_alteration(self._marks[index], direction)
         if written is not None:
             return direction * min(max(direction * (natural + written - alteration), 1), 3)
         interval = natural + self._alteration(index, other, other_octave) - alteration
-        # An altered main note can make a "neighbour" of 0 or 3 semitones; unless written, nobody means that.
+        # An altered main note can give an interval of 0 or 3 semitones, which is not meant unless written.
         return direction * min(max(direction * interval, 1), 2)
 
     def _alteration(self, index: int, step: str, octave: int) -> int:
-        """Of a step as it stands at a note: as last written in the measure, else as the key has it."""
-        heard = self._heard[self._place[index], step, octave]
-        if earlier := bisect_right(heard, index):
-            return self._spelled[heard[earlier - 1]][1]
+        """Alteration of a step at a note: as last written in the measure, otherwise that of the key."""
+        written = self._notes_at[self._measure[index], step, octave]
+        if earlier := bisect_right(written, index):
+            return self._spelled[written[earlier - 1]][1]
         current = bisect_right(self._key_onsets, self._onset[index]) - 1
         return key_alteration(self._fifths[current], step) if current >= 0 else 0
 
@@ -152,7 +144,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Figure:
-    """An ornament on one note: M notes one after the other that fill its time."""
+    """An ornament of one note: M consecutive notes that fill its time."""
 
     intervals: NDArray[np.int64]
     """[M] semitones from the main note."""
@@ -163,8 +155,8 @@ class Figure:
 def trill(length: float, upper: int, *, on_upper: bool, lower: int | None = None) -> Figure | None:
     """Main and upper note in alternation over ``length`` seconds, ending on the main note.
 
-    ``lower``: interval of the lower neighbour where the trill ends with a termination, else None. A note too
-    short for three notes is not trilled (None).
+    ``lower``: interval of the lower neighbour if the trill ends with a termination. None where there is no
+    time for three notes.
     """
     ending = [] if lower is None else [lower, 0]
     most = min(int(length / SHORTEST_STEP), MOST_NOTES) - len(ending)
@@ -180,8 +172,8 @@ def trill(length: float, upper: int, *, on_upper: bool, lower: int | None = None
 
 
 def quick_figure(length: float, intervals: Sequence[int]) -> Figure | None:
-    """Quick notes at the start and the last of ``intervals`` held; the quick ones take half the note at
-    most."""
+    """Quick notes at the start, in half of the time at most; the last of ``intervals`` is held. None where
+    there is no time."""
     quick = len(intervals) - 1
     step = min(1 / TRILL_RATE, length / 2 / quick)
     if step < SHORTEST_STEP:
@@ -190,9 +182,9 @@ def quick_figure(length: float, intervals: Sequence[int]) -> Figure | None:
 
 
 def delayed_turn(length: float, first: int, second: int) -> Figure | None:
-    """Main note, then a turn in the last part of the note: a turn between two notes.
+    """The main note, then a turn in its last part; None where there is no time.
 
-    ``first`` and ``second``: intervals of the upper and the lower neighbour, the other way round if inverted.
+    ``first`` and ``second``: intervals of the upper and the lower neighbour, swapped for an inverted turn.
     """
     step = min(1 / TRILL_RATE, length / 8)
     if step < SHORTEST_STEP:
@@ -204,10 +196,8 @@ def delayed_turn(length: float, first: int, second: int) -> Figure | None:
 
 
 def tremolo(length: float, quarters: float, strokes: int) -> Figure | None:
-    """One note repeated in eighths (1 stroke), sixteenths (2) ..., as many as its written ``quarters`` hold.
-
-    Not faster than ``REPETITION_RATE``.
-    """
+    """One note repeated in eighths (1 stroke), sixteenths (2) ..., over its written ``quarters``, at most at
+    ``REPETITION_RATE``; None for a single stroke."""
     count = min(round(quarters * 2**strokes), int(length * REPETITION_RATE), MOST_NOTES)
     if count < 2:
         return None
@@ -217,8 +207,7 @@ def tremolo(length: float, quarters: float, strokes: int) -> Figure | None:
 def ornament(
     notes: ScoreNotes, index: int, length: float, scale: Scale, *, upper_start: bool
 ) -> Figure | None:
-    """The figure that the marks of a note ask for over ``length`` seconds, or None where it is played
-    plainly."""
+    """The figure for the marks of a note over ``length`` seconds; None where it is played plainly."""
     marks = notes.marks[index]
     if strokes := _strokes(marks, _TREMOLOS):
         return tremolo(length, float(notes.duration[index]), strokes)
@@ -254,28 +243,28 @@ def _strokes(marks: frozenset[str], table: Mapping[str, int]) -> int:
 # ------------------------------------------------------------------------------------------- in the score
 
 
-def realise(notes: ScoreNotes, keys: Sequence[KeySignature], played: Played, *, upper_start: bool) -> Played:
-    """Play out every grace note and sign.
+def realise(score: ParsedScore, timed: TimedNotes, *, upper_start: bool | None = None) -> TimedNotes:
+    """The notes with every grace note, arpeggio and ornament realised: M >= N notes, some perhaps before 0.
 
-    ``played``: the N notes of the score in their order, timed by the renderer; grace notes at the onset of
-    their main notes, with any release. ``upper_start``: trills, short trills and turns begin with the upper
-    note, as in the 18th century, else with the main note. The result has M >= N notes; some may start
-    before 0.
+    ``timed``: the N notes of the score in order, timed by the renderer; grace notes have the onset of their
+    main notes and any release. ``upper_start``: trills, short trills and turns begin with the upper note, as
+    in the 18th century, or with the main note; None: depends on the composer.
     """
-    played = arpeggios(notes, played)
-    played = grace_notes(notes, played)
-    return figures(notes, keys, played, upper_start=upper_start)
+    if upper_start is None:
+        upper_start = begins_on_upper_note(score.composer)
+    timed = grace_notes(score.notes, arpeggios(score.notes, timed))
+    return figures(score.notes, score.key_signatures, timed, upper_start=upper_start)
 
 
-def arpeggios(notes: ScoreNotes, played: Played) -> Played:
-    """Spread the chords marked "arpeggiate" upward, "arpeggiate-down" downward, so that they end on the beat.
+def arpeggios(notes: ScoreNotes, timed: TimedNotes) -> TimedNotes:
+    """Spread chords marked "arpeggiate" (upward) or "arpeggiate-down", so that they end on the beat.
 
-    Each staff spreads for itself. A chord of which one note is marked spreads as a whole.
+    Staves are spread separately and simultaneously. One marked note spreads the whole chord of its voice.
     """
     spread = np.array([_spread_direction(marks) for marks in notes.marks], np.int64).reshape(-1)
     if not spread.any():
-        return played
-    onset, offset = played.onset.copy(), played.offset.copy()
+        return timed
+    onset = timed.onset.copy()
     voice, (preceding, _) = voice_numbers(notes), neighbours(notes)
     for chord in _marked_chords(notes, spread):
         marked = chord[spread[chord] != 0]
@@ -286,33 +275,32 @@ def arpeggios(notes: ScoreNotes, played: Played) -> Played:
         available = float(np.min(onset[sequence] - np.where(before >= 0, onset[before], -np.inf)))
         step = min(ARPEGGIO_STEP, GRACE_SHARE * max(available, 0.0) / len(sequence))
         onset[sequence] -= step * np.arange(len(sequence))[::-1]
-    return replace(played, onset=onset, offset=offset)
+    return replace(timed, onset=onset)
 
 
-def grace_notes(notes: ScoreNotes, played: Played) -> Played:
-    """Give grace notes their time.
+def grace_notes(notes: ScoreNotes, timed: TimedNotes) -> TimedNotes:
+    """The notes with times for grace notes.
 
-    A single appoggiatura stands on the beat and takes its share of its main note (the nearest in pitch of a
-    chord). All others come before the beat: acciaccaturas, groups of several, terminations of trills, and
-    those without a main note. They shorten the preceding note of their voice.
-    """
+    A single appoggiatura is played on the beat and shortens its main note (of a chord the nearest in pitch).
+    All others are played before the beat and shorten the preceding note of their voice: acciaccaturas,
+    groups, terminations of trills, and grace notes without a main note."""
     grace = is_grace(notes)
     if not grace.any():
-        return played
+        return timed
     voice, (preceding, _) = voice_numbers(notes), neighbours(notes)
-    onset, offset = played.onset.copy(), played.offset.copy()
+    onset, offset = timed.onset.copy(), timed.offset.copy()
     for group in _grace_groups(notes, voice, grace):
         first = int(group[0])
         chord = _chord_of(notes, voice, grace, first)
         before = int(preceding[first])
         trilled = before >= 0 and bool(notes.marks[before] & _TRILLS)
-        # Notes of a grace chord after its first one are marked "chord": they share its place.
+        # Notes of a grace chord after the first one are marked "chord" and share its place.
         place = np.maximum(np.cumsum(["chord" not in notes.marks[i] for i in group]) - 1, 0)
         places = int(place[-1]) + 1
         if places == 1 and notes.grace[first] == "appoggiatura" and len(chord) and not trilled:
             nearest = [chord[np.argmin(np.abs(notes.pitch[chord] - notes.pitch[i]))] for i in group]
             main = np.unique(nearest)
-            # The release may be early (staccato): the appoggiatura lives on what sounds of the main note.
+            # Relative to what sounds of the main note, which may be short (staccato).
             sounding = float((offset[main] - onset[main]).min())
             length = min(APPOGGIATURA_SHARE * max(sounding, 0.0), LONGEST_APPOGGIATURA)
             onset[group] = onset[main].min()
@@ -326,63 +314,64 @@ def grace_notes(notes: ScoreNotes, played: Played) -> Played:
             offset[group] = onset[group] + step
             held = _chord_of(notes, voice, grace, before)
             offset[held] = np.maximum(onset[held], np.minimum(offset[held], onset[first]))
-    return replace(played, onset=onset, offset=offset)
+    return replace(timed, onset=onset, offset=offset)
 
 
-def figures(notes: ScoreNotes, keys: Sequence[KeySignature], played: Played, *, upper_start: bool) -> Played:
-    """Replace each trilled, turned or repeated note by the notes of its figure."""
+def figures(
+    notes: ScoreNotes, keys: Sequence[KeySignature], timed: TimedNotes, *, upper_start: bool
+) -> TimedNotes:
+    """The notes with each trill, mordent, turn and tremolo replaced by the notes of its figure."""
     signs = _FIGURES | _TREMOLOS.keys() | _ALTERNATIONS.keys()
     marked = [i for i, marks in enumerate(notes.marks) if marks & signs]
     if not marked:
-        return played
+        return timed
     scale, (preceding, following) = Scale(notes, keys), neighbours(notes)
     before_grace = _notes_before_grace(notes)
-    realised, plain = [], np.ones(len(played), dtype=bool)
+    realised, plain = [], np.ones(len(timed), dtype=bool)
     for index in marked:
         if notes.marks[index] & _ALTERNATIONS.keys():
-            strokes = _alternating(notes, played, index, int(preceding[index]), int(following[index]))
+            strokes = _alternating(notes, timed, index, int(preceding[index]), int(following[index]))
             if strokes is not None:
                 plain[index] = False
                 realised.append(strokes)
             continue
-        length = float(played.offset[index] - played.onset[index])
+        length = float(timed.offset[index] - timed.onset[index])
         figure = ornament(notes, index, length, scale, upper_start=upper_start)
         if figure is None:
             continue
         if notes.marks[index] & _TRILLS and index not in before_grace:
             figure = _terminated(notes, index, int(following[index]), length, scale, figure, upper_start)
         plain[index] = False
-        realised.append(_figure_notes(played, index, figure))
-    return concatenate([played.take(plain), *realised])
+        realised.append(_figure_notes(timed, index, figure))
+    return concatenate([timed.take(plain), *realised])
 
 
 def _alternating(
-    notes: ScoreNotes, played: Played, index: int, preceding: int, following: int
-) -> Played | None:
+    notes: ScoreNotes, timed: TimedNotes, index: int, preceding: int, following: int
+) -> TimedNotes | None:
     """The strokes of one note of a tremolo between two chords ("tremolo-start-3", "tremolo-stop-3").
 
-    Both chords last half of the tremolo each, one after the other; they are struck in turn over the whole
-    of it. None where the other chord is missing or there is no time for two strokes of each.
-    """
+    Each chord is written with half of the tremolo's length; both are struck in turn over all of it. None
+    where the other chord is missing or there is no time for two strokes of each."""
     strokes = _strokes(notes.marks[index], _ALTERNATIONS)
     is_first = f"tremolo-start-{strokes}" in notes.marks[index]
     other = following if is_first else preceding
     if other < 0 or f"tremolo-{'stop' if is_first else 'start'}-{strokes}" not in notes.marks[other]:
         return None
     first, second = (index, other) if is_first else (other, index)
-    start, end = played.onset[first], played.offset[second]
+    start, end = timed.onset[first], timed.offset[second]
     quarters = float(notes.duration[first] + notes.duration[second])
     count = min(round(quarters * 2**strokes), int((end - start) * 2 * REPETITION_RATE), MOST_NOTES) // 2
     if count < 2:
         return None
     step = (end - start) / (2 * count)
     onset = start + step * (2 * np.arange(count) + (0 if is_first else 1))
-    return Played(
-        source=np.full(count, played.source[index]),
+    return TimedNotes(
+        source=np.full(count, timed.source[index]),
         onset=onset,
         offset=onset + step,
-        pitch=np.full(count, played.pitch[index]),
-        velocity=np.full(count, played.velocity[index]),
+        pitch=np.full(count, timed.pitch[index]),
+        velocity=np.full(count, timed.velocity[index]),
     )
 
 
@@ -395,8 +384,7 @@ def _terminated(
     figure: Figure,
     upper_start: bool,
 ) -> Figure:
-    """The trill with a termination where it is long enough and resolves to the step above (Türk 1789, IV.3
-    §36)."""
+    """The trill, with a termination if long enough and resolving to the step above (Türk 1789, IV.3 §36)."""
     if length < TERMINATED_FROM or following < 0:
         return figure
     joins = abs(notes.onset[index] + notes.duration[index] - notes.onset[following]) < 1e-6
@@ -406,15 +394,15 @@ def _terminated(
     return trill(length, upper, on_upper=upper_start, lower=lower) or figure
 
 
-def _figure_notes(played: Played, index: int, figure: Figure) -> Played:
-    starts = played.onset[index] + figure.starts
+def _figure_notes(timed: TimedNotes, index: int, figure: Figure) -> TimedNotes:
+    starts = timed.onset[index] + figure.starts
     count = len(starts)
-    return Played(
-        source=np.full(count, played.source[index]),
+    return TimedNotes(
+        source=np.full(count, timed.source[index]),
         onset=starts,
-        offset=np.append(starts[1:], played.offset[index]),
-        pitch=played.pitch[index] + figure.intervals,
-        velocity=np.full(count, played.velocity[index]),
+        offset=np.append(starts[1:], timed.offset[index]),
+        pitch=timed.pitch[index] + figure.intervals,
+        velocity=np.full(count, timed.velocity[index]),
     )
 
 
@@ -423,7 +411,7 @@ def _spread_direction(marks: frozenset[str]) -> int:
 
 
 def _marked_chords(notes: ScoreNotes, spread: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Indices of the main notes of each onset and staff on which a note is marked."""
+    """Indices of the main notes of each onset and staff with a marked note."""
     main = np.flatnonzero(~is_grace(notes))
     order = main[np.lexsort((notes.staff[main], notes.part[main], notes.onset[main]))]
     columns = (notes.onset[order], notes.part[order], notes.staff[order])
@@ -444,7 +432,7 @@ def _grace_groups(
 def _chord_of(
     notes: ScoreNotes, voice: NDArray[np.int64], grace: NDArray[np.bool_], index: int
 ) -> NDArray[np.int64]:
-    """Indices of the main notes that stand with a note in its voice; none for index -1."""
+    """Indices of the main notes at the onset and in the voice of a note; none for index -1."""
     if index < 0:
         return np.zeros(0, np.int64)
     onset = notes.onset[index]
@@ -455,7 +443,7 @@ def _chord_of(
 
 
 def _notes_before_grace(notes: ScoreNotes) -> set[int]:
-    """Main notes after which grace notes are written: their trills need no termination of our own."""
+    """Main notes before written grace notes: their trills need no added termination."""
     grace, (preceding, _) = is_grace(notes), neighbours(notes)
     voice = voice_numbers(notes)
     before = {int(i) for i in preceding[grace] if i >= 0}

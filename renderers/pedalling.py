@@ -1,4 +1,4 @@
-"""Pedals as MIDI controllers: those that a score writes, and a sustain pedal that follows the harmony."""
+"""Pedals as MIDI controllers: the written pedals, and a sustain pedal that follows the harmony."""
 
 from __future__ import annotations
 
@@ -15,45 +15,41 @@ Floats = NDArray[np.float64]
 CONTROLLERS = {"sustain": SUSTAIN, "sostenuto": SOSTENUTO, "soft": SOFT}
 
 PRESS_DELAY = 0.05
-"""Seconds after the written place at which a pedal goes down, so that it catches what is struck there and
-not what has just been released."""
+"""Seconds from the written place to the press, so that the pedal holds the notes struck there and not those
+just released."""
 
 CHANGE_DELAY = 0.14
-"""Seconds between lift and press of a written pedal change, which the dampers need to silence the strings:
-the median in ASAP's training split, where pedals lift 5 ms after the nearest onset and the middle half of
-the presses follows 96 to 240 ms later."""
+"""Seconds between lift and press of a written pedal change, while the dampers silence the strings: the median
+in ASAP's training split, where pedals lift 5 ms after the nearest onset and the middle half of the presses
+follows 96 to 240 ms later."""
 
 HARMONIC_DELAY = 0.2
-"""Seconds after a change of harmony at which the pedal goes down again; fits the training split better than
-0.14."""
+"""Seconds between lift and press of a change with the harmony; fits the training split better than 0.14."""
 
 LARGEST_DELAY_SHARE = 0.5
-"""A pedal goes down within this part of its span, however short that is."""
+"""Largest delay of a press as a part of the pedal's span."""
 
 CLASH_SHARE = 0.35
-"""Part of the held time of a beat whose pitch classes clash with what the pedal holds (a semitone or a
-whole tone from it, and not part of it) from which the harmony has changed."""
+"""Part of a beat's held time with clashing pitch classes (a semitone or whole tone from the pitch classes
+that the pedal holds, and not among them) from which the harmony counts as changed."""
 
 HARMONY_SHARE = 0.1
 """Part of the held time since the last change from which a pitch class belongs to the harmony."""
 
 LONGEST_SPAN = 4.0
-"""Seconds after which a harmonic pedal is changed at the next beat even if the harmony stays: it has
-collected passing notes."""
+"""Seconds after which the pedal is changed even if the harmony stays, because passing notes accumulate."""
 
 REST_SHARE = 0.5
-"""Part of a beat without a held key from which it counts as a rest."""
+"""Part of a beat without a held key from which the beat counts as a rest."""
 
 THIN_KEYS, THIN_RANGE = 1.5, 5
-"""Fewer keys held on average and no wider range of the notes struck (semitones) make a single line without
-broken chords, which stays dry."""
+"""A beat with fewer held keys on average, and notes within no more semitones, is a single line: no pedal."""
 
 
 def written_pedals(directions: Sequence[Direction], times: TimeMap) -> Controls:
-    """The pedals that the score writes: 127 from the start of each mark to 0 at its end.
+    """The pedals that the score writes: 127 at the start of each mark, 0 at its end.
 
-    Overlapping marks of one pedal are one. A mark that starts where another ends is a change: lift, then
-    press.
+    Overlapping marks of one pedal are joined; adjacent marks are a pedal change: lift, then press.
     """
     parts = []
     for name, number in CONTROLLERS.items():
@@ -68,43 +64,27 @@ def written_pedals(directions: Sequence[Direction], times: TimeMap) -> Controls:
         if spans:
             seconds = times.to_seconds(np.maximum(_merged(spans), 0.0))
             parts.append(_presses(seconds, number, PRESS_DELAY, CHANGE_DELAY))
-    return merged_controls(parts)
+    return _merged_controls(parts)
 
 
-def harmonic_pedal(
-    onset: Floats,
-    offset: Floats,
-    pitch: NDArray[np.int64],
-    beats: Floats,
-    *,
-    detached: NDArray[np.bool_] | None = None,
-) -> Controls:
+def harmonic_pedal(onset: Floats, offset: Floats, pitch: NDArray[np.int64], beats: Floats) -> Controls:
     """A sustain pedal that is changed with the harmony.
 
-    ``onset``, ``offset`` (seconds) and ``pitch``: [N] notes as played, in any order; ``beats``: [B]
-    seconds, strictly increasing, where the pedal may change (half beats serve best); ``detached``: [N] True
-    for notes played staccato.
+    ``onset``, ``offset`` (seconds) and ``pitch``: [N] notes as played, in any order; ``beats``: [B] seconds,
+    strictly increasing, where the pedal may change (half beats work best).
 
     Heuristic, beat by beat: the harmony changes where a note is struck below the lowest since the last
-    change, or where more than ``CLASH_SHARE`` of what the beat holds clashes with what has sounded since
-    then (so that broken chords and passing notes change nothing); at the latest after ``LONGEST_SPAN``.
-    There the pedal lifts on the beat and goes down ``HARMONIC_DELAY`` later. It stays up through beats in
-    which no key is held for ``REST_SHARE`` of the time, in which most notes struck are detached, or which
-    hold a single line only.
-
-    Against the pianists of 158 scores of ASAP's training split (share of them with the pedal down, in steps
-    of 1/8 quarter, half beats as ``beats``) it correlates by 0.16, 0.22 without Bach, Haydn and Mozart,
-    whose pianists pedal 0.2 of the time; within each beat by 0.12 and 0.14.
-    """
+    change, or where more than ``CLASH_SHARE`` of a beat clashes with what has sounded since then (so that
+    broken chords and passing notes change nothing); at the latest after ``LONGEST_SPAN``. There the pedal
+    lifts on the beat and is pressed ``HARMONIC_DELAY`` later. It stays up during rests (``REST_SHARE``) and
+    single lines (``THIN_KEYS``)."""
     if len(onset) == 0 or len(beats) < 2:
         return Controls.none()
-    detached = np.zeros(len(onset), dtype=bool) if detached is None else detached
     weights = _pitch_class_weights(onset, offset, pitch, beats)
     bass, treble = _outer_notes(onset, pitch, beats)
     resting = _held_seconds(onset, offset, beats) < (1 - REST_SHARE) * np.diff(beats)
-    staccato = _share_of(detached, onset, beats) > 0.5
     thin = (bass >= 0) & (weights.sum(axis=1) < THIN_KEYS * np.diff(beats)) & (treble - bass <= THIN_RANGE)
-    up = resting | staccato | thin
+    up = resting | thin
     spans: list[tuple[float, float]] = []
     collected, lowest, since = np.zeros(12), -1, 0
     down = False
@@ -130,8 +110,8 @@ def harmonic_pedal(
     return _presses(np.array(spans).reshape(-1, 2), SUSTAIN, HARMONIC_DELAY, HARMONIC_DELAY)
 
 
-def merged_controls(parts: Sequence[Controls]) -> Controls:
-    """All events of the parts in the order of time."""
+def _merged_controls(parts: Sequence[Controls]) -> Controls:
+    """All events of the parts, sorted by time."""
     if not parts:
         return Controls.none()
     time = np.concatenate([part.time for part in parts])
@@ -144,8 +124,7 @@ def merged_controls(parts: Sequence[Controls]) -> Controls:
 def _presses(spans: Floats, number: int, delay: float, change_delay: float) -> Controls:
     """Press and lift for each of S spans [S, 2] of seconds, sorted and disjoint.
 
-    The pedal goes down ``delay`` seconds after the start of a span, or ``change_delay`` where another just
-    ended.
+    The pedal is pressed ``delay`` seconds after the start of a span, ``change_delay`` if another just ended.
     """
     if not len(spans):
         return Controls.none()
@@ -158,7 +137,7 @@ def _presses(spans: Floats, number: int, delay: float, change_delay: float) -> C
 
 
 def _merged(spans: Sequence[tuple[float, float]]) -> Floats:
-    """Spans sorted by start, overlapping ones joined; touching ones stay apart."""
+    """Spans sorted by start, overlapping ones joined; adjacent ones stay separate."""
     merged: list[tuple[float, float]] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -169,7 +148,7 @@ def _merged(spans: Sequence[tuple[float, float]]) -> Floats:
 
 
 def _sounding_until(times: Floats, onset: Floats, offset: Floats) -> Floats:
-    """[T] note-seconds that have sounded until each time: the sum over notes of the part before it."""
+    """[T] seconds that notes have sounded before each time, summed over the notes."""
 
     def ramps(starts: Floats) -> Floats:
         starts = np.sort(starts)
@@ -192,18 +171,13 @@ def _outer_notes(
     onset: Floats, pitch: NDArray[np.int64], beats: Floats
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """[B - 1] lowest and highest pitch struck in each beat; -1 where none is."""
-    beat, inside = _beat_of(onset, beats)
+    # A note that is struck a millisecond early belongs to the beat.
+    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
+    inside = (beat >= 0) & (beat < len(beats) - 1)
     lowest, highest = np.full(len(beats) - 1, 128, np.int64), np.full(len(beats) - 1, -1, np.int64)
     np.minimum.at(lowest, beat[inside], pitch[inside])
     np.maximum.at(highest, beat[inside], pitch[inside])
     return np.where(lowest < 128, lowest, -1), highest
-
-
-def _beat_of(onset: Floats, beats: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """[N] beat in which each note is struck, and whether it is one of them; a millisecond early still
-    counts."""
-    beat = np.searchsorted(beats, onset + 1e-3, side="right") - 1
-    return beat, (beat >= 0) & (beat < len(beats) - 1)
 
 
 def _held_seconds(onset: Floats, offset: Floats, beats: Floats) -> Floats:
@@ -216,16 +190,8 @@ def _held_seconds(onset: Floats, offset: Floats, beats: Floats) -> Floats:
     return np.diff(_sounding_until(beats, begins, ends))
 
 
-def _share_of(mask: NDArray[np.bool_], onset: Floats, beats: Floats) -> Floats:
-    """[B - 1] share of the notes struck in each beat for which the mask holds; 0 where none is struck."""
-    beat, inside = _beat_of(onset, beats)
-    struck = np.bincount(beat[inside], minlength=len(beats) - 1)
-    marked = np.bincount(beat[inside], weights=mask[inside].astype(np.float64), minlength=len(beats) - 1)
-    return marked / np.maximum(struck, 1)
-
-
 def _clash(collected: Floats, beat: Floats) -> float:
-    """Share of a beat's pitch classes [12] that are a step away from the harmony [12] and not in it."""
+    """Part of a beat [12] whose pitch classes are a step away from the harmony [12] and not in it."""
     harmony = collected > HARMONY_SHARE * collected.sum()
     beside = np.any([np.roll(harmony, step) for step in (-2, -1, 1, 2)], axis=0)
     return float(beat[beside & ~harmony].sum() / max(beat.sum(), 1e-9))

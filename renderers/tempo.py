@@ -1,8 +1,7 @@
-"""Written tempo as a map between score time (quarter notes) and performed time (seconds).
+"""Written tempo as a map from score time (quarter notes) to performed time (seconds).
 
-Tempo marks, gradual changes, fermatas and caesuras become a piecewise linear ``TimeMap``, which is strictly
-increasing and therefore invertible. Other renderers start from the same map and bend it with ``scaled``.
-"""
+Tempo marks, gradual changes, fermatas and caesuras become a piecewise linear, strictly increasing
+``TimeMap``. Expressive renderers change it with ``TimeMap.scaled``."""
 
 from __future__ import annotations
 
@@ -13,16 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from renderers.meter import signature_at
 from score_to_audio.types import Direction, ParsedScore, ScoreNotes, TimeSignature
 
 Floats = NDArray[np.float64]
 
 DEFAULT_TEMPO = 100.0
-"""Quarter notes per minute where a score says nothing about its tempo. The geometric mean over the 188 scores
-of ASAP's training split (Foscarin et al., ISMIR 2020) of the pianists' median tempo is 103."""
+"""Quarter notes per minute of scores without a tempo. The geometric mean over the 188 scores of ASAP's
+training split (Foscarin et al., ISMIR 2020) of the pianists' median tempo is 103."""
 
 SLOWEST, FASTEST = 10.0, 1000.0
-"""Quarter notes per minute; written values beyond are typing errors or attacks and are pulled in."""
+"""Quarter notes per minute; written values beyond are errors or attacks and are limited."""
 
 TEMPO_WORDS: tuple[tuple[str, float], ...] = (
     (r"larghissimo", 30),
@@ -45,23 +45,19 @@ TEMPO_WORDS: tuple[tuple[str, float], ...] = (
     (r"prestissimo", 220),
     (r"presto", 200),
 )
-"""Word -> quarter notes per minute, in metres with a quarter or a shorter note below the line.
+"""Word -> quarter notes per minute, in meters whose lower number is 4 or more.
 
-From the pianists' tempo over the first 32 beats of the scores in ASAP's training split that begin with the
-word: near the geometric mean and the median (34 x allegro, 15 adagio, 12 presto, 12 vivace, 11 andante, 8
-allegretto, 6 lento, 5 largo); words with fewer scores stand in their traditional order. The quarter keeps
-its tempo in 3/8 and in slow compound metres, where the eighth is the beat. With modifiers the table misses
-the pianists by a factor of 1.33 (mean of the absolute log) against 1.75 for one tempo of 100; the ranges on
-metronomes (Adagio 66-76, Andante 76-108) would be half as fast again for slow words.
-"""
+Fitted to the pianists' tempo over the first 32 beats of the scores in ASAP's training split that begin with
+the word (34 x allegro, 15 adagio, 12 presto, 12 vivace, 11 andante, 8 allegretto, 6 lento, 5 largo); rarer
+words are placed in their traditional order. With modifiers the table misses the pianists by a factor of 1.33
+(mean of the absolute log); one tempo of 100 misses by 1.75. The ranges on metronomes (Adagio 66-76, Andante
+76-108) are half as fast again for slow words. """
 
 ALLA_BREVE = 1.4
-"""Times the tempo of a word in metres with a half below the line (training split: 1.37 allegro, 1.45
-presto)."""
+"""Factor of a word's tempo where the lower number is 1 or 2 (training split: 1.37 allegro, 1.45 presto)."""
 
 EMPHASIS = 1.15
-"""What "molto" or "assai" does to a tempo word, away from ``DEFAULT_TEMPO``; "non troppo" does the
-reverse."""
+"""Factor of "molto" or "assai" on a tempo word, away from ``DEFAULT_TEMPO``; reversed by "non troppo"."""
 _MORE = re.compile(r"\bmolto|\bassai|\bsehr\b|\btr[eè]s\b|con brio|con fuoco|äußerst")
 _LESS = re.compile(r"non troppo|non tanto|\bpoco\b|\bquasi\b|\betwas\b|un peu|nicht zu|\bassez\b")
 
@@ -79,8 +75,7 @@ MOODS: tuple[tuple[str, float], ...] = (
     (r"animato|agitato|con moto|mosso", 1.15),
     (r"tranquill|ruhig|calm|largamente|sostenuto|pesante", 0.85),
 )
-"""Words that make the tempo before quicker or slower where they stand alone; beside a tempo word they say
-nothing."""
+"""Words that change the tempo before where they stand alone; beside a tempo word they change nothing."""
 
 GRADUAL_CHANGES: tuple[tuple[str, float], ...] = (
     (r"\briten|\breten|\bc[eé]d", 0.85),
@@ -92,63 +87,60 @@ GRADUAL_CHANGES: tuple[tuple[str, float], ...] = (
     (r"\brit|\brall|\ballent|\blent|\bslent|\ballarg|\btard|\bralent|[eé]largi|\blargo", 0.65),
     (r"\blangsamer|\bzurück|\bzöger|\bnachlass|\bverbreit|\bruhiger", 0.65),
 )
-"""Word -> tempo at the end of a gradual change relative to the tempo before; the first that is found
-decides. "poco" takes the square root, "molto" the power 1.5 of the factor.
+"""Word -> tempo at the end of a gradual change relative to the tempo before; the first match counts. "poco"
+takes the square root, "molto" the power 1.5 of the factor.
 
-Between what pianists do in ASAP's training split (median over the last half, two quarters at most, of each
-change) and the defaults of MuseScore 4: ritardando 0.60 in 216 performed changes and 0.75, rallentando 0.39
-(29, few pieces) and 0.75, ritenuto 0.88 (93), smorzando and calando 0.87 (64) and 0.5, accelerando 1.55
-(26) and 1.33, stringendo and stretto 1.02 (58) and 1.5.
-"""
+A compromise between the pianists of ASAP's training split (median over the last half, at most two quarters,
+of each change) and the defaults of MuseScore 4: ritardando 0.60 in 216 performed changes and 0.75,
+rallentando 0.39 (29, few pieces) and 0.75, ritenuto 0.88 (93), smorzando and calando 0.87 (64) and 0.5,
+accelerando 1.55 (26) and 1.33, stringendo and stretto 1.02 (58) and 1.5. """
 
 _IMMEDIATE = re.compile(r"\briten|\breten|\bc[eé]d")
-"""Ritenuto is "held back" at once: in the training split its first notes are as slow as its last ones
-(0.86)."""
+"""Ritenuto acts at once: in the training split its first notes are as slow as its last ones (0.86)."""
 
 _MOMENTARY = re.compile(r"\W*(?:ten\b|tenuto|lung[ao]\b|long\b)")
 
 LARGEST_CHANGE = 2.5
-"""Gradual changes never lead further than this factor from the last tempo mark."""
+"""Largest factor between a gradual change and the last tempo mark."""
 
 CURVATURE = 3.0
-"""q of v(x) = (1 + (w^q - 1) x)^(1/q), tempo over score position: q = 2 is constant deceleration, as
-of a runner; listeners prefer q = 3 (Friberg & Sundberg 1999, JASA 105(3))."""
+"""q of v(x) = (1 + (w^q - 1) x)^(1/q), tempo over score position: q = 2 is constant deceleration, as of a
+runner; listeners prefer q = 3 (Friberg & Sundberg 1999, JASA 105(3))."""
 
 CHANGE_KNOTS = 32
 """Linear pieces per gradual change; each knot lies exactly on the curve."""
 
 UNENDED_CHANGE = 4.0
-"""Quarter notes that a gradual change without a written end takes."""
+"""Length in quarter notes of a gradual change without a written end."""
 
 HELD_FOR = 8.0
-"""Quarter notes for which the tempo reached by a gradual change waits for an "a tempo" or a new tempo.
-Where none comes, the old tempo returns at the end of the change: most scores leave out the "a tempo", and
-pianists return (median tempo after such a ritardando in the training split: 0.98 of the tempo before)."""
+"""Quarter notes for which the tempo reached by a gradual change is held if an "a tempo" or new tempo follows.
+Otherwise the old tempo returns at the end of the change: most scores omit the "a tempo", and pianists return
+(median tempo after such a ritardando in the training split: 0.98 of the tempo before)."""
 
 CONTINUED_WITHIN = 1.0
-"""Quarter notes between two gradual changes within which the second goes on from where the first arrived."""
+"""Largest gap in quarter notes between two gradual changes of which the second continues the first."""
 
 FERMATA_SECONDS, FERMATA_STRETCH = 1.3, 4.0
-"""A fermata adds ``FERMATA_SECONDS`` to its note, which becomes ``FERMATA_STRETCH`` times as long at most.
+"""A fermata adds ``FERMATA_SECONDS`` to its note, which becomes at most ``FERMATA_STRETCH`` times as long.
 
-Median of what pianists add in ASAP's training split (400 performed fermatas): 1.3 s, whatever the note
-lasts between 0.5 and 4 s, and 3.6 times for shorter notes. So a note of a slow beat lasts about twice its
-value and a quick one four times, as Türk teaches (Klavierschule, 1789, I.6 §84).
-"""
+Medians of 400 performed fermatas in ASAP's training split: 1.3 s are added to notes of 0.5 to 4 s, shorter
+notes become 3.6 times as long. A note of a slow beat thus lasts about twice its value and a quick one four
+times, as in Türk (Klavierschule, 1789, I.6 §84). """
 
 CAESURA_SECONDS = 1.0
 """Silence at a caesura ("railway tracks"), about a slow beat."""
 
 SEPARATION = 1e-9
-"""Knots of a time map are at least this far apart, relative to its extent (at least a quarter note)."""
+"""Smallest distance of the knots of a time map, relative to its extent (at least a quarter note)."""
 
 _POINT = 1 / 64
-"""Quarter notes before a barline with a fermata or a caesura in which its time is spent."""
+"""Quarter notes before a barline over which the time of its fermata or caesura is spread."""
 
 
 @dataclass(frozen=True)
 class TimeMap:
-    """Score time <-> performed time, linear between K >= 2 knots and beyond the first and the last.
+    """Score time -> performed time, linear between K >= 2 knots and extended linearly beyond them.
 
     Raises ``ValueError`` where the knots do not increase strictly.
     """
@@ -166,16 +158,19 @@ class TimeMap:
 
     def to_seconds(self, quarters: ArrayLike) -> Floats:
         """Performed time of score positions (any shape)."""
-        return _interpolate(np.asarray(quarters, np.float64), self.quarters, self.seconds)
-
-    def to_quarters(self, seconds: ArrayLike) -> Floats:
-        """Score positions of performed times (any shape); the inverse of ``to_seconds``."""
-        return _interpolate(np.asarray(seconds, np.float64), self.seconds, self.quarters)
+        x = np.asarray(quarters, np.float64)
+        piece = self._piece(x)
+        slope = np.diff(self.seconds) / np.diff(self.quarters)
+        return np.asarray(self.seconds[piece] + (x - self.quarters[piece]) * slope[piece])
 
     def beat_period(self, quarters: ArrayLike) -> Floats:
         """Seconds per quarter note at score positions (any shape); at a knot, of the piece after it."""
-        piece = _piece(np.asarray(quarters, np.float64), self.quarters)
+        piece = self._piece(np.asarray(quarters, np.float64))
         return (np.diff(self.seconds) / np.diff(self.quarters))[piece]
+
+    def _piece(self, quarters: Floats) -> NDArray[np.intp]:
+        """Index of the linear piece for each position, also beyond the first and the last knot."""
+        return np.clip(np.searchsorted(self.quarters, quarters, side="right") - 1, 0, len(self.quarters) - 2)
 
     def scaled(self, positions: Floats, factors: Floats) -> TimeMap:
         """The map with the time between positions[i] and positions[i + 1] multiplied by factors[i] > 0.
@@ -184,13 +179,11 @@ class TimeMap:
         positions the tempo stays.
         """
         knots = _distinct(np.union1d(self.quarters, positions))
-        # One knot more at each end keeps the tempo beyond them apart from a scaled first or last piece.
+        # One more knot at each end separates the tempo beyond them from a scaled first or last piece.
         knots = np.r_[knots[0] - 1, knots, knots[-1] + 1]
-        inside = np.searchsorted(positions, knots[:-1], side="right") - 1
-        factor = np.concatenate([factors, [1.0]])[
-            np.where((inside >= 0) & (inside < len(factors)), inside, -1)
-        ]
-        lengths = np.diff(self.to_seconds(knots)) * factor
+        index = np.searchsorted(positions, knots[:-1], side="right") - 1
+        inside = (index >= 0) & (index < len(factors))
+        lengths = np.diff(self.to_seconds(knots)) * np.append(factors, 1.0)[np.where(inside, index, -1)]
         start = self.to_seconds(knots[0])
         return TimeMap(knots, start + np.concatenate([[0.0], np.cumsum(lengths)]))
 
@@ -201,17 +194,6 @@ def _distinct(knots: Floats) -> Floats:
     return knots[np.r_[True, np.diff(knots) > apart]]
 
 
-def _piece(x: Floats, knots: Floats) -> NDArray[np.intp]:
-    return np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
-
-
-def _interpolate(x: Floats, knots: Floats, values: Floats) -> Floats:
-    # np.interp is constant beyond the ends; notes may start before the first knot or end after the last.
-    piece = _piece(x, knots)
-    slope = np.diff(values) / np.diff(knots)
-    return np.asarray(values[piece] + (x - knots[piece]) * slope[piece])
-
-
 def time_map(score: ParsedScore, *, default_tempo: float = DEFAULT_TEMPO, speed: float = 1.0) -> TimeMap:
     """The score as written: tempo marks, gradual changes, fermatas and caesuras.
 
@@ -219,12 +201,15 @@ def time_map(score: ParsedScore, *, default_tempo: float = DEFAULT_TEMPO, speed:
     """
     end = score_end(score)
     segments = tempo_segments(score.directions, score.time_signatures, default_tempo)
-    plain = _integrate([segment.faster(speed) for segment in segments], end)
+    plain = _integrate(
+        [replace(segment, start=segment.start * speed, stop=segment.stop * speed) for segment in segments],
+        end,
+    )
     return _with_holds(plain, [*_fermatas(score), *_caesuras(score.notes)])
 
 
 def score_end(score: ParsedScore) -> float:
-    """Quarter notes to the end of the last measure or note; at least 1, so that a time map exists."""
+    """Quarter notes to the end of the last measure or note; at least 1, as a time map needs an extent."""
     ends = [measure.end for measure in score.measures] + [1.0]
     if len(score.notes):
         ends.append(float((score.notes.onset + score.notes.duration).max()))
@@ -246,9 +231,6 @@ class TempoSegment:
     start: float
     stop: float
 
-    def faster(self, factor: float) -> TempoSegment:
-        return TempoSegment(self.onset, self.end, self.start * factor, self.stop * factor)
-
 
 def tempo_segments(
     directions: Sequence[Direction], time_signatures: Sequence[TimeSignature], default_tempo: float
@@ -257,13 +239,14 @@ def tempo_segments(
     marks = _tempo_marks(directions)
     base = first = _clip(default_tempo)
     segments = [TempoSegment(0.0, np.inf, base, base)]
-    named = False
+    first_marked = False
     for index, mark in enumerate(marks):
         if mark.kind == "tempo" and _MOMENTARY.match(mark.text.lower()):
             segments += _momentary_segments(mark, base)
         elif mark.kind == "tempo":
-            base = _clip(tempo_of(mark, base, _signature_at(time_signatures, mark.onset)) or base)
-            first, named = (base, True) if not named else (first, True)
+            base = _clip(tempo_of(mark, base, signature_at(time_signatures, mark.onset)) or base)
+            if not first_marked:
+                first, first_marked = base, True
             segments.append(TempoSegment(mark.onset, np.inf, base, base))
         elif mark.kind == "tempo-reset":
             base = _reset_tempo(mark, base, first)
@@ -274,26 +257,32 @@ def tempo_segments(
 
 
 def _reset_tempo(mark: Direction, base: float, first: float) -> float:
-    """Tempo of "a tempo" (the last one marked), or "tempo primo" (the first one)."""
-    if mark.value is not None and mark.value > 0:
-        return _clip(mark.value)
+    """Tempo of "a tempo" (the last marked one) or "tempo primo" (the first one)."""
+    if value := _written_value(mark):
+        return _clip(value)
     return first if re.search(r"prim|\bi\b|\b1\b|erste|1er|anfang", mark.text.lower()) else base
 
 
+def _written_value(mark: Direction) -> float | None:
+    """Quarter notes per minute of a metronome mark; None without a positive value."""
+    return mark.value if mark.value is not None and mark.value > 0 else None
+
+
 def _momentary_segments(mark: Direction, base: float) -> Iterator[TempoSegment]:
-    """A tempo value that only plays back a held note ("ten." with 24) lasts for a quarter."""
-    value = _clip(mark.value) if mark.value is not None and mark.value > 0 else base
+    """A value for the playback of a held note ("ten." with 24) applies to one quarter note."""
+    value = _clip(_written_value(mark) or base)
     yield TempoSegment(mark.onset, mark.onset + 1, value, value)
     yield TempoSegment(mark.onset + 1, np.inf, base, base)
 
 
-def tempo_of(mark: Direction, before: float, signature: TimeSignature | None) -> float | None:
-    """Quarter notes per minute of a "tempo" direction, or None where its text names none.
+def tempo_of(mark: Direction, before: float, signature: TimeSignature) -> float | None:
+    """Quarter notes per minute of a "tempo" direction: its metronome value, otherwise from its text; None
+    where the text names no tempo.
 
-    A metronome value counts as it is. ``before``: the tempo to which "più mosso" and the like relate.
+    ``before``: the tempo to which "più mosso" and the like relate.
     """
-    if mark.value is not None and mark.value > 0:
-        return mark.value
+    if value := _written_value(mark):
+        return value
     text = mark.text.lower()
     if (factor := _first_match(COMPARATIVES, text)) is not None:
         return before * _moderated(factor, text)
@@ -304,7 +293,7 @@ def tempo_of(mark: Direction, before: float, signature: TimeSignature | None) ->
     tempo = float(np.exp(np.mean(np.log(named))))
     away = EMPHASIS if tempo > DEFAULT_TEMPO else 1 / EMPHASIS
     tempo *= away ** (bool(_MORE.search(text)) - bool(_LESS.search(text)))
-    return tempo * (ALLA_BREVE if signature and signature.beat_type <= 2 else 1.0)
+    return tempo * (ALLA_BREVE if signature.beat_type <= 2 else 1.0)
 
 
 def change_factor(text: str) -> float:
@@ -319,20 +308,15 @@ def _first_match(table: Sequence[tuple[str, float]], text: str) -> float | None:
 
 def _moderated(factor: float, text: str) -> float:
     text = re.sub(r"poco a poco|peu à peu", "", text)
-    power = (
-        0.5
-        if re.search(r"\bpoco|\betwas\b|un peu", text)
-        else 1.5
-        if re.search(r"\bmolto|\bsehr\b", text)
-        else 1
-    )
-    return float(factor**power)
+    if re.search(r"\bpoco|\betwas\b|un peu", text):
+        return float(factor**0.5)
+    return float(factor**1.5) if re.search(r"\bmolto|\bsehr\b", text) else factor
 
 
 def _tempo_marks(directions: Sequence[Direction]) -> list[Direction]:
-    """Tempo directions in order, one per kind and place: both staves may carry the same mark.
+    """Tempo directions in order, one per kind and place, because both staves may carry the same mark.
 
-    Of several the metronome value, else the first that is understood, else the first decides.
+    A metronome value takes precedence, then the first mark that is understood, then the first.
     """
     order = {"tempo": 0, "tempo-reset": 1, "tempo-change": 2}
     chosen: dict[tuple[float, int], Direction] = {}
@@ -349,7 +333,7 @@ def _tempo_marks(directions: Sequence[Direction]) -> list[Direction]:
 def _clarity(mark: Direction) -> int:
     if mark.kind != "tempo":
         return int(mark.end > mark.onset)
-    return 2 if mark.value else int(tempo_of(mark, 1.0, None) is not None)
+    return 2 if mark.value else int(tempo_of(mark, 1.0, signature_at((), 0.0)) is not None)
 
 
 def _change_segments(
@@ -358,8 +342,7 @@ def _change_segments(
     base: float,
     time_signatures: Sequence[TimeSignature],
 ) -> Iterator[TempoSegment]:
-    """The gradual change marks[0] after the segment ``before``, and what holds after it until the next
-    mark."""
+    """The gradual change marks[0] after the segment ``before``, and the tempo from its end on."""
     mark = marks[0]
     here = before.stop if mark.onset >= before.end else _tempo_in(before, mark.onset)
     following = next((other for other in marks if other.onset > mark.onset), None)
@@ -381,12 +364,12 @@ def _change_target(
     base: float,
     time_signatures: Sequence[TimeSignature],
 ) -> float:
-    """Where a gradual change leads: to its own value or the tempo after it if in its direction, else by its
-    word."""
+    """Tempo at the end of a gradual change: its own value or the tempo after it if that lies in its
+    direction, otherwise from its word."""
     factor = change_factor(mark.text)
-    written = [mark.value if mark.value is not None and mark.value > 0 else None]
+    written = [_written_value(mark)]
     if arrival is not None and arrival.kind == "tempo":
-        written.append(tempo_of(arrival, base, _signature_at(time_signatures, arrival.onset)))
+        written.append(tempo_of(arrival, base, signature_at(time_signatures, arrival.onset)))
     for tempo in written:
         if tempo is not None and (tempo - here) * (factor - 1) > 0:
             return _clip(tempo)
@@ -399,11 +382,6 @@ def _tempo_in(segment: TempoSegment, onset: float) -> float:
     x = (onset - segment.onset) / (segment.end - segment.onset)
     w = segment.stop / segment.start
     return float(segment.start * (1 + (w**CURVATURE - 1) * x) ** (1 / CURVATURE))
-
-
-def _signature_at(time_signatures: Sequence[TimeSignature], onset: float) -> TimeSignature | None:
-    before = [signature for signature in time_signatures if signature.onset <= onset]
-    return before[-1] if before else None
 
 
 def _clip(tempo: float) -> float:
@@ -447,7 +425,7 @@ def _elapsed(segment: TempoSegment, knots: Floats) -> Floats:
 class Hold:
     """Time that is added between two score positions (quarter notes).
 
-    ``written``: the stretch (onset, end) whose length a fermata multiplies; None for a caesura.
+    ``written``: the span (onset, end) that a fermata lengthens; None for a caesura.
     """
 
     onset: float
@@ -461,10 +439,10 @@ def fermata_seconds(written: float) -> float:
 
 
 def _fermatas(score: ParsedScore) -> list[Hold]:
-    """One hold per fermata, shared by all voices: it is spent after the last onset that it covers.
+    """One hold per fermata, for all voices; its time is added after the last onset that it covers.
 
-    Simultaneous fermatas in several voices are one; it starts with the last and ends with the first of them.
-    """
+    Simultaneous fermatas in several voices are joined: from the last of their onsets to the first of their
+    ends."""
     notes = score.notes
     spans = [
         (float(notes.onset[i]), float(notes.onset[i] + notes.duration[i]))
@@ -485,7 +463,7 @@ def _fermatas(score: ParsedScore) -> list[Hold]:
 
 
 def _common_spans(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """What overlapping spans have in common, for each group of them."""
+    """The intersection of each group of overlapping spans."""
     common: list[tuple[float, float]] = []
     for onset, end in sorted(spans):
         if common and onset < common[-1][1]:
@@ -517,16 +495,15 @@ def _with_holds(plain: TimeMap, holds: Sequence[Hold]) -> TimeMap:
 
 
 def _wide_enough(hold: Hold, start: float) -> tuple[float, float]:
-    """Where its time is spent: not before the start, and in no less than ``_POINT``, so that the map
-    inverts."""
+    """The span of a hold: not before the start, and at least ``_POINT`` long."""
     onset = max(min(hold.onset, hold.end - _POINT), start)
     return onset, max(hold.end, onset + _POINT)
 
 
 def _added(hold: Hold, plain: TimeMap) -> float:
-    return (
-        CAESURA_SECONDS if hold.written is None else fermata_seconds(_seconds_between(plain, *hold.written))
-    )
+    if hold.written is None:
+        return CAESURA_SECONDS
+    return fermata_seconds(_seconds_between(plain, *hold.written))
 
 
 def _seconds_between(times: TimeMap, onset: float, end: float) -> float:

@@ -1,4 +1,4 @@
-"""Who follows whom: succession of the main notes within a voice."""
+"""Voices, and the order of main notes within them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def is_grace(notes: ScoreNotes) -> NDArray[np.bool_]:
 
 
 def voice_numbers(notes: ScoreNotes) -> NDArray[np.int64]:
-    """[N] one number per voice of the score; notes without a voice belong to their staff."""
+    """[N] number of the voice, unique in the score; notes without a voice form one voice per staff."""
     if not len(notes):
         return np.zeros(0, np.int64)
     nameless = np.where(notes.voice > 0, 0, notes.staff)
@@ -26,9 +26,9 @@ def voice_numbers(notes: ScoreNotes) -> NDArray[np.int64]:
 
 
 def neighbours(notes: ScoreNotes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """[N] index of a main note of the chord before and of the chord after in the same voice; -1 for none.
+    """[N] index of a main note of the previous and of the next chord in the same voice; -1 for none.
 
-    A grace note is preceded by the last chord that starts before it and followed by the one that it adorns.
+    For a grace note: the last chord that starts before it, and the chord that it belongs to.
     """
     n = len(notes)
     if not n:
@@ -55,11 +55,11 @@ def neighbours(notes: ScoreNotes) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _starts(starts: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[N] for every element the index of the first of its run; ``starts`` marks where runs begin."""
+    """[N] for every element the index of the first element of its run; ``starts`` marks where runs begin."""
     return np.asarray(np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0)), np.int64)
 
 
 def _ends(starts: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[N] for every element the index after the last of its run; ``starts`` marks where runs begin."""
+    """[N] for every element the index after the end of its run; ``starts`` marks where runs begin."""
     bounds = np.append(np.flatnonzero(starts), len(starts))
     return np.asarray(np.repeat(bounds[1:], np.diff(bounds)), np.int64)

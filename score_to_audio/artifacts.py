@@ -6,8 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from score_to_audio.store import ArtifactStore, artifact_key
-from score_to_audio.store.local import MakeFile
+from score_to_audio.store import ArtifactStore, MakeFile, artifact_key
 from score_to_audio.types import Artifact, Provenance
 
 MEDIA_TYPES = {

@@ -1,40 +1,41 @@
-"""The published checkpoints: where they are, how they get here, and how they are read without running them.
+"""Published checkpoints: the table, downloads and imports, and hashes.
 
-The table is data (``checkpoints.toml``). Files live in ``SCORE_TO_AUDIO_CHECKPOINTS``, else in the user's
-data folder, as ``NAME/FILE``; ``NAME/pins.json`` records their hashes from the first use on.
+The table is data (``checkpoints.toml``). Files are ``NAME/FILE`` in ``SCORE_TO_AUDIO_CHECKPOINTS``, by
+default in the user's data folder; ``NAME/pins.json`` records their hashes from the first use on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import struct
-import tempfile
 import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
+from typing import IO
 
 from score_to_audio.errors import InputError
-from score_to_audio.files import replace_atomically, sha256_of
+from score_to_audio.files import replacing, sha256_of, user_folder
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.wording import reason
 
 MAX_FILE_SIZE = 8 * 2**30
-"""Bytes; the largest published checkpoint, MIDI-VALLE with optimizer state, stays well below."""
+"""Bytes; the largest published checkpoint, MIDI-VALLE with optimizer state, is far smaller."""
+UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
+"""What ``zipfile`` raises for damaged archives."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One entry of the table."""
+    """One entry of the table; the head of ``checkpoints.toml`` explains the fields."""
 
     name: str
     model: str
@@ -50,7 +51,7 @@ class Published:
 
     @property
     def folder(self) -> Path:
-        """Where its files are: among the user's checkpoints, or in the package that ships it."""
+        """Of its files: among the user's checkpoints, or in the package that ships them."""
         if self.package:
             return Path(str(package_files(self.package)))
         return folder() / self.name
@@ -64,7 +65,7 @@ def table() -> dict[str, Published]:
 
 
 def published(name: str) -> Published:
-    """The entry called ``name``. Raises ``InputError`` that lists the known names."""
+    """The entry ``name``. Raises ``InputError``, which lists the known names."""
     if name not in table():
         close = get_close_matches(name, table(), n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -73,21 +74,17 @@ def published(name: str) -> Published:
 
 
 def folder() -> Path:
-    """Where checkpoints live on this machine."""
-    if location := os.environ.get("SCORE_TO_AUDIO_CHECKPOINTS"):
-        return Path(location).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("score-to-audio")) / "checkpoints"
+    """Of the user's checkpoints."""
+    return user_folder("SCORE_TO_AUDIO_CHECKPOINTS", "checkpoints")
 
 
 def find(name_or_path: str) -> Checkpoint:
-    """The checkpoint called so in the table, or the file at that path.
+    """The checkpoint of this name in the table, or the file at this path.
 
-    Raises ``InputError`` that says what is missing and which command gets it.
+    Raises ``InputError``, which says what is missing and which command gets it.
     """
-    if name_or_path not in table() and Path(name_or_path).expanduser().is_file():
-        path = Path(name_or_path).expanduser()
+    path = Path(name_or_path).expanduser()
+    if name_or_path not in table() and path.is_file():
         return Checkpoint(path.name, {"weights": path}, sha256_of(path))
     entry = published(name_or_path)
     paths = {role: entry.folder / file for role, file in entry.files.items()}
@@ -100,7 +97,7 @@ def find(name_or_path: str) -> Checkpoint:
 
 
 def is_available(name_or_path: str) -> bool:
-    """Whether ``find`` would find it, as far as can be told without reading any file."""
+    """Whether ``find`` would find it; reads no file."""
     if name_or_path not in table():
         return Path(name_or_path).expanduser().is_file()
     entry = published(name_or_path)
@@ -108,12 +105,12 @@ def is_available(name_or_path: str) -> bool:
 
 
 def how_to_obtain(name: str) -> str:
-    """What a person has to do for a checkpoint that is not here."""
+    """What a missing checkpoint needs, to complete the sentence "it needs ..."."""
     if name not in table():
         return f"the file {name}"
     entry = published(name)
     if entry.package:
-        return "a whole installation of score-to-audio, which ships it"
+        return "a complete installation of score-to-audio, which ships it"
     if set(entry.files) <= set(entry.url):
         return f"`score-to-audio models pull {entry.name}`"
     return f"a download from {entry.page}, then `score-to-audio models import {entry.name} FILE`"
@@ -134,13 +131,8 @@ def pull(name: str, *, progressbar: bool = False) -> Checkpoint:
     for role, file in entry.files.items():
         known = _pins(entry).get(role, {}).get("sha256") or entry.sha256.get(role)
         try:
-            pooch.retrieve(
-                entry.url[role],
-                known_hash=known,
-                fname=file,
-                path=folder() / entry.name,
-                progressbar=progressbar,
-            )
+            target = folder() / entry.name
+            pooch.retrieve(entry.url[role], known, file, target, progressbar=progressbar)
         except ValueError as error:  # pooch: the hash of the downloaded file differs
             raise InputError(f"{entry.url[role]}: not the file that was expected ({error})") from error
         except OSError as error:
@@ -149,39 +141,44 @@ def pull(name: str, *, progressbar: bool = False) -> Checkpoint:
 
 
 def import_files(name: str, sources: Sequence[Path]) -> Checkpoint:
-    """Take over files that are already on this machine: the files themselves, or the archive as published.
+    """Copy a checkpoint from files on this machine: its files, or the archive as published.
 
-    A file is recognised by its published name; a single file of any name serves as the weights.
+    Files are recognised by their published names; a single file of any name counts as the weights.
     """
     entry = published(name)
     if entry.package:
         raise InputError(
-            f"{name!r} is shipped with score-to-audio and cannot be replaced; name your file itself"
+            f"{name!r} is shipped with score-to-audio and cannot be replaced; use your file by its path"
         )
     target = folder() / entry.name
     for role, source in _assign_roles(entry, sources).items():
-        target.mkdir(parents=True, exist_ok=True)
-        destination = target / entry.files[role]
-        with tempfile.NamedTemporaryFile(dir=target, delete=False) as temporary:
-            try:
-                if isinstance(source, Path):
-                    with source.open("rb") as stream:
-                        shutil.copyfileobj(stream, temporary)
-                else:
-                    archive, member = source
-                    with _unpacking(archive) as opened, opened.open(member) as stream:
-                        shutil.copyfileobj(stream, temporary)
-                temporary.flush()
-                replace_atomically(Path(temporary.name), destination)
-            except BaseException:
-                Path(temporary.name).unlink(missing_ok=True)
-                raise
-    (target / "pins.json").unlink(missing_ok=True)  # what the user hands over is what counts from now on
+        with (
+            replacing(target / entry.files[role]) as temporary,
+            _opened(source) as stream,
+            temporary.open("wb") as file,
+        ):
+            shutil.copyfileobj(stream, file)
+    (target / "pins.json").unlink(missing_ok=True)  # the user's files are the ones to check from now on
     return find(name)
 
 
-def _assign_roles(entry: Published, sources: Sequence[Path]) -> dict[str, Path | tuple[Path, str]]:
-    roles: dict[str, Path | tuple[Path, str]] = {}
+Source = Path | tuple[Path, str]
+"""A file, or an archive and one of its members."""
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[IO[bytes]]:
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            yield stream
+    else:
+        archive, member = source
+        with _unpacking(archive) as opened, opened.open(member) as stream:
+            yield stream
+
+
+def _assign_roles(entry: Published, sources: Sequence[Path]) -> dict[str, Source]:
+    roles: dict[str, Source] = {}
     role_of = {file: role for role, file in entry.files.items()}
     for source in sources:
         if not source.is_file():
@@ -201,23 +198,16 @@ def _assign_roles(entry: Published, sources: Sequence[Path]) -> dict[str, Path |
 
 @contextmanager
 def _unpacking(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """Turns what damaged archives make of themselves into an ``InputError``."""
+    """Raises ``InputError`` for a damaged archive."""
     try:
         with zipfile.ZipFile(archive) as opened:
             yield opened
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except UNREADABLE as error:
         raise InputError(f"{archive}: not a readable archive ({reason(error)}); get it again") from error
 
 
 def _members(entry: Published, archive: Path) -> dict[str, str]:
-    """The members of a published archive that belong to the checkpoint, wherever its top folder is."""
+    """Role -> member of a published archive, whatever its top folder is."""
     found = {}
     with _unpacking(archive) as opened:
         for role, path in entry.archive.items():
@@ -243,7 +233,7 @@ def _pins(entry: Published) -> dict[str, dict[str, str | int]]:
 
 
 def _verified_hashes(entry: Published, paths: Mapping[str, Path]) -> dict[str, str]:
-    """sha256 per role. Large files are hashed once: size and modification time are pinned with the hash."""
+    """sha256 per role. Each file is hashed once: its size and modification time are pinned with the hash."""
     if entry.package:
         return {role: sha256_of(path) for role, path in paths.items()}
     pins = _pins(entry)
@@ -258,8 +248,8 @@ def _verified_hashes(entry: Published, paths: Mapping[str, Path]) -> dict[str, s
         expected = pin.get("sha256") or entry.sha256.get(role)
         if expected and expected != hashes[role]:
             raise InputError(
-                f"{path}: is not the file it was (sha256 {hashes[role][:12]}, pinned {str(expected)[:12]}); "
-                f"restore it, or take the new one with `score-to-audio models import {entry.name} {path}`"
+                f"{path}: has changed (sha256 {hashes[role][:12]}, pinned {str(expected)[:12]}); restore it, "
+                f"or accept the new file with `score-to-audio models import {entry.name} {path}`"
             )
         pins[role] = {"sha256": hashes[role], "size": status.st_size, "mtime_ns": status.st_mtime_ns}
         _write_pins(entry, pins)
@@ -267,14 +257,11 @@ def _verified_hashes(entry: Published, paths: Mapping[str, Path]) -> dict[str, s
 
 
 def _write_pins(entry: Published, pins: Mapping[str, Mapping[str, str | int]]) -> None:
-    target = folder() / entry.name
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=target, delete=False, encoding="utf-8") as temporary:
-            json.dump(pins, temporary, indent=1, sort_keys=True)
-        replace_atomically(Path(temporary.name), target / "pins.json")
-    except OSError:
-        # A read-only folder works too: the hashes are then computed once per process.
-        return
+    with (
+        suppress(OSError),
+        replacing(folder() / entry.name / "pins.json") as temporary,
+    ):  # read-only
+        temporary.write_text(json.dumps(pins, indent=1, sort_keys=True), "utf-8")
 
 
 def _joint_sha256(hashes: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Files: hashes, locks, atomic replacement, and errors that say why a file cannot be written."""
+"""Files: hashes, locks, atomic replacement, and errors that tell the way out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 from score_to_audio.errors import InputError, OutputError
 
 TEMPORARY = ".score-to-audio-"
-"""Start of the names of unfinished files in folders that are not ours alone."""
+"""Start of the names of unfinished files in the user's folders."""
 
 MAKE_ROOM = "make room there and run the same command again; what is finished is kept"
 CHOOSE_ANOTHER = "choose a folder that can be written to"
+MOVE_AWAY = "move away what is there under this name"
 WAYS_OUT = {
     errno.ENOSPC: MAKE_ROOM,
     errno.EDQUOT: MAKE_ROOM,
@@ -27,16 +28,16 @@ WAYS_OUT = {
     errno.EACCES: CHOOSE_ANOTHER,
     errno.EPERM: CHOOSE_ANOTHER,
     errno.ENAMETOOLONG: "shorten the name of the score",
-    errno.EISDIR: "move away what is there under this name",
-    errno.EEXIST: "move away what is there under this name",
-    errno.ENOTDIR: "move away what is there under this name",
+    errno.EISDIR: MOVE_AWAY,
+    errno.EEXIST: MOVE_AWAY,
+    errno.ENOTDIR: MOVE_AWAY,
 }
-"""What to do about errors that trying again does not mend."""
+"""For errors that a retry does not cure."""
 
 
 @contextmanager
 def writing(what: Path) -> Iterator[None]:
-    """Turns errors of the file system that stay until somebody does something into an ``OutputError``."""
+    """A block that writes ``what``: errors that a retry does not cure become ``OutputError``."""
     try:
         yield
     except OSError as error:
@@ -48,10 +49,10 @@ def writing(what: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file ``path``, made with its folder where missing; the block may delete it.
+    """Hold the lock file ``path``, which is made if missing, and which the block may delete.
 
-    Yields whether the lock is held: always where ``wait``, otherwise only if nobody else holds it.
-    Excludes threads as well as processes; is not re-entrant.
+    Yields whether the lock is held: True with ``wait``, otherwise False if it is held elsewhere. Excludes
+    threads as well as processes; not re-entrant.
     """
     descriptor = _locked(path, wait=wait)
     try:
@@ -66,7 +67,7 @@ def _locked(path: Path, *, wait: bool) -> int | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # somebody deleted the folder since the line above
+        except FileNotFoundError:  # the folder was deleted since the line above
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +79,7 @@ def _locked(path: Path, *, wait: bool) -> int | None:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # deleted by its last holder: whoever comes next locks another file
+        os.close(descriptor)  # its last holder deleted it: lock its successor
 
 
 def is_open_at(descriptor: int, path: Path) -> bool:
@@ -88,8 +89,17 @@ def is_open_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def user_folder(variable: str, name: str) -> Path:
+    """The folder that an environment variable names, by default ``name`` in the user's data folder."""
+    if location := os.environ.get(variable):
+        return Path(location).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("score-to-audio")) / name
+
+
 def sha256_of(path: Path) -> str:
-    """sha256 of a file's content; computed again only when its size, inode or modification time changes."""
+    """sha256 of a file's content, remembered until its size, inode or modification time changes."""
     status = path.stat()
     return _sha256(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
@@ -101,15 +111,12 @@ def _sha256(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
 
 
 def check_output_folder(folder: Path) -> None:
-    """To be asked before work whose results go there; makes nothing.
-
-    Raises ``InputError`` where the folder could not be made or written to.
-    """
+    """Raises ``InputError`` if results could not be written to the folder, which need not exist."""
     there = nearest(folder)
     if not may_write_to(there):
         raise InputError(
-            f"{folder}: results cannot be written there: {there} is not a folder that you may write to; give "
-            "another output folder"
+            f"{folder}: cannot be written: {there} is not a folder that you may write to; "
+            "choose another output folder"
         )
 
 
@@ -118,13 +125,13 @@ def may_write_to(path: Path) -> bool:
 
 
 def nearest(path: Path) -> Path:
-    """``path``, or the nearest of the folders around it that is there."""
+    """``path``, or the nearest parent that exists."""
     path = path.absolute()
     return next((one for one in (path, *path.parents) if os.access(one, os.F_OK)), Path(path.anchor))
 
 
 def replace_atomically(temporary: Path, destination: Path) -> None:
-    """Move a finished file over its destination, so that nobody ever sees half of it."""
+    """Move a finished file over its destination: no process ever sees half of it."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(destination)
@@ -132,10 +139,10 @@ def replace_atomically(temporary: Path, destination: Path) -> None:
 
 @contextmanager
 def replacing(destination: Path) -> Iterator[Path]:
-    """A path beside ``destination`` to write to; at the end of the block the file takes its place.
+    """A path beside ``destination`` to write to; the file replaces it at the end of the block.
 
-    If the block fails, the file goes and the destination stays as it was. If the process dies, ``sweep``
-    deletes the file: it is locked as long as its writer lives.
+    If the block fails, the file is deleted and the destination stays as it was. If the process dies,
+    ``sweep`` deletes the file, which is locked as long as its process lives.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
@@ -150,7 +157,7 @@ def replacing(destination: Path) -> Iterator[Path]:
 
 
 def sweep(folders: Iterable[Path]) -> int:
-    """Delete what dead processes left unfinished in these folders; how many files that were."""
+    """Delete the unfinished files of dead processes in these folders; returns their number."""
     swept = 0
     for folder in folders:
         for path in folder.glob(f"{TEMPORARY}*"):

@@ -1,7 +1,7 @@
-"""What the product logs, and how: plain warnings for people, or JSON lines for machines.
+"""Logging to stderr: warnings as plain text, or everything as JSON lines.
 
-``SCORE_TO_AUDIO_LOG=json`` puts one JSON object a line on stderr: time (UTC), level, logger, message, and
-what the message is about (``extra``). Then every result is a line too, not only what went wrong.
+``SCORE_TO_AUDIO_LOG=json`` writes one JSON object per line: time (UTC), level, logger, message, and the
+fields of ``extra``. Results are logged too then, not only warnings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TextIO
 KINDS = ("text", "json")
 LOGGERS = ("score_to_audio", "flows", "adapters", "renderers", "synthesizers")
 ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every record has; whatever else it has is what the message is about."""
+"""Attributes of every record; all others come from ``extra``."""
 
 
 def wanted() -> str:
@@ -30,26 +30,23 @@ def wanted() -> str:
 
 
 def configure(*, debug: bool = False) -> None:
-    """Send what our packages log to stderr, as the environment says, with tracebacks where ``debug``.
-
-    Raises ``InputError``.
-    """
+    """Log as the environment says, with tracebacks if ``debug``. Raises ``InputError``."""
     if wanted() == "text":
         handler = ToStderr()
-        handler.setFormatter(logging.Formatter("%(message)s") if debug else Sentences())
+        handler.setFormatter(logging.Formatter("%(message)s") if debug else MessageOnly())
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
     else:
         use_json_lines()
 
 
 def configure_flow_logging() -> None:
-    """Within a flow, whose process has handlers of its own: JSON lines where the environment wants them."""
+    """Within a flow, where Prefect configures logging: JSON lines if the environment says so."""
     if wanted() == "json":
         use_json_lines()
 
 
 def use_json_lines() -> None:
-    """For our loggers alone: others belong to whoever runs them."""
+    """For the loggers of our packages only."""
     handler = ToStderr()
     handler.setFormatter(JsonLines())
     for name in LOGGERS:
@@ -60,18 +57,18 @@ def use_json_lines() -> None:
 
 
 class ToStderr(logging.StreamHandler):
-    """Writes to what ``sys.stderr`` is at the moment: while there are progress bars, lines go above them."""
+    """Writes to the current ``sys.stderr``, which progress bars replace while they are shown."""
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self)  # StreamHandler's would set a stream
+        logging.Handler.__init__(self)  # that of StreamHandler sets a fixed stream
 
     @property
     def stream(self) -> TextIO:
         return sys.stderr
 
 
-class Sentences(logging.Formatter):
-    """The message alone, also where an exception belongs to it."""
+class MessageOnly(logging.Formatter):
+    """The message without the traceback of its exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         return record.getMessage()

@@ -1,26 +1,24 @@
-"""The record of what was made: ``manifest.jsonl`` in the output folder, one JSON object a line.
+"""The manifest: ``manifest.jsonl`` in the output folder, one JSON object per line and result.
 
-Lines are appended as results come, whoever makes them; of several about one result the last counts, and
-``tidy`` leaves one of each. A line that a killed process did not finish is no line.
+Processes append lines as results come. Of several lines about one result the last counts; ``tidy`` removes
+the others. An unfinished line of a killed process does not count.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing, writing
+from score_to_audio.files import exclusive, replacing, writing
 from score_to_audio.tables import write_csv
 
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.csv"
 STAGES = ("performance", "audio")
-"""Where an entry says how each stage went."""
+"""Keys of an entry, one per stage."""
 COLUMNS = (
     *("name", "result", "score", "renderer", "synthesizer"),
     *("sound_seconds", "render_seconds", "synthesis_seconds", "files", "error"),
@@ -28,15 +26,13 @@ COLUMNS = (
 
 
 def append(output: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Add entries, each with a "name". Safe beside other processes and after those that were killed."""
+    """Add entries, each with a "name"; safe beside other processes and after killed ones."""
     lines = "".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n" for entry in entries)
-    with writing(output / MANIFEST):
-        output.mkdir(parents=True, exist_ok=True)
-        with _locked(output), (output / MANIFEST).open("a+b") as file:
-            file.write((_end_of_torn_line(file) + lines).encode("utf-8", "backslashreplace"))
+    with writing(output / MANIFEST), exclusive(_lock(output)), (output / MANIFEST).open("a+b") as file:
+        file.write((_end_of_unfinished_line(file) + lines).encode("utf-8", "backslashreplace"))
 
 
-def _end_of_torn_line(file: BinaryIO) -> str:
+def _end_of_unfinished_line(file: BinaryIO) -> str:
     if file.seek(0, 2) == 0:
         return ""
     file.seek(-1, 2)
@@ -44,11 +40,10 @@ def _end_of_torn_line(file: BinaryIO) -> str:
 
 
 def check(output: Path) -> None:
-    """Raises ``InputError`` where the record of an output folder is damaged, or something else has its name:
-    better before the work than after it."""
+    """Raises ``InputError`` for a damaged manifest, and for a folder of its name."""
     for path in (output / MANIFEST, output / SUMMARY):
         if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is no file; move it away and run again")
+            raise InputError(f"{path}: is not a file; move it away and run again")
     for _ in iterate(output):
         pass
 
@@ -63,35 +58,36 @@ def check_summary(output: Path) -> None:
 
 
 def read_manifest(output: Path) -> list[dict[str, Any]]:
-    """The entries of an output folder's manifest, one per result; none where there is no manifest."""
+    """The entries, one per result, sorted by name; empty without a manifest."""
     entries = {entry["name"]: entry for entry in iterate(output)}
     return [entries[name] for name in sorted(entries)]
 
 
 def iterate(output: Path) -> Iterator[dict[str, Any]]:
-    """The entries in the order of their writing, outdated ones included."""
+    """The entries in the order of writing, outdated ones included."""
     return (entry for _, _, entry in _lines(output))
 
 
 def latest(output: Path, run: str) -> Iterator[dict[str, Any]]:
-    """The last entry of each result that ``run`` recorded, in the order of the names; one at a time, since a
-    manifest may be long."""
+    """The last entry of each result that ``run`` recorded, sorted by name; read one at a time."""
+    lines = _last_lines(output, (line for line in _lines(output) if line[2].get("run") == run))
+    yield from map(json.loads, lines)
+
+
+def _last_lines(output: Path, lines: Iterable[tuple[int, int, dict[str, Any]]]) -> Iterator[bytes]:
+    """The last line of each result, sorted by name; empty without a manifest."""
     if not (output / MANIFEST).is_file():
         return
-    with (output / MANIFEST).open("rb") as file:
-        for start, length in _places(entry for entry in _lines(output) if entry[2].get("run") == run):
-            file.seek(start)
-            yield json.loads(file.read(length))
-
-
-def _places(lines: Iterable[tuple[int, int, dict[str, Any]]]) -> list[tuple[int, int]]:
-    """Start and length of the last line of each result, in the order of the names."""
     last = {entry["name"]: (start, length) for start, length, entry in lines}
-    return [last[name] for name in sorted(last)]
+    with (output / MANIFEST).open("rb") as file:
+        for name in sorted(last):
+            start, length = last[name]
+            file.seek(start)
+            yield file.read(length)
 
 
 def _lines(output: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Start and length of each line in bytes, and what it says."""
+    """Start and length of each line in bytes, and its entry."""
     path = output / MANIFEST
     if not path.is_file():
         return
@@ -105,14 +101,14 @@ def _lines(output: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 
 def _parsed(line: bytes, path: Path) -> dict[str, Any] | None:
-    """None for an empty and for an unfinished line."""
+    """None for an empty or unfinished line."""
     if not line.strip():
         return None
     try:
         entry = json.loads(line)
         if _is_entry(entry):
             return cast(dict[str, Any], entry)
-        error: object = "a line that is no entry"
+        error: object = "a line that is not an entry"
     except (ValueError, RecursionError) as unreadable:
         if line.startswith(b"{"):
             return None
@@ -133,19 +129,16 @@ def _is_entry(found: object) -> bool:
 
 
 def tidy(output: Path) -> None:
-    """Leave one line a result, sorted by name."""
+    """Leave one line per result, sorted by name."""
     if not (output / MANIFEST).is_file():
         return
-    with writing(output / MANIFEST), _locked(output):
-        places = _places(_lines(output))
-        with (
-            (output / MANIFEST).open("rb") as old,
-            replacing(output / MANIFEST) as path,
-            path.open("wb") as new,
-        ):
-            for start, length in places:
-                old.seek(start)
-                new.write(old.read(length).rstrip(b"\n") + b"\n")
+    with (
+        writing(output / MANIFEST),
+        exclusive(_lock(output)),
+        replacing(output / MANIFEST) as path,
+        path.open("wb") as new,
+    ):
+        new.writelines(line.rstrip(b"\n") + b"\n" for line in _last_lines(output, _lines(output)))
 
 
 def summarize(output: Path) -> None:
@@ -172,8 +165,5 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    with (output / f".{MANIFEST}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # freed by the kernel if the process dies
-        yield
+def _lock(output: Path) -> Path:
+    return output / f".{MANIFEST}.lock"

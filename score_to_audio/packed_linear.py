@@ -7,15 +7,15 @@ from torch import Tensor
 from torch.nn import functional
 
 TYPICAL_ROWS = 8
-"""That the blocked layout is chosen for; more or fewer rows work too."""
+"""Rows for which the blocked layout is chosen; any number works."""
 
 
 class PackedLinear:
     """A linear layer: [..., in] -> [..., out], in the precision that it is built with.
 
-    On the CPU the weight is kept in oneDNN's blocked layout. Plain ``linear`` copies it there at every call,
-    which costs as much as the product itself where there are few rows; and in float32 it goes to a library
-    that reaches less than half of the speed on processors by AMD.
+    On the CPU the weight is stored in oneDNN's blocked layout. Plain ``linear`` converts it at every call,
+    which takes as long as the product itself for few rows; in float32 it uses a library that has less than
+    half of the speed on AMD processors.
     """
 
     def __init__(

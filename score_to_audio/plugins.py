@@ -21,7 +21,7 @@ class Checkpoint:
     files: Mapping[str, Path]
     """Role of the file ("weights", "config", "statistics", ...) -> where it is."""
     sha256: str
-    """Of the files, in the order of their roles; of the file itself where there is one only."""
+    """Of the file, or of the hashes of several files in the order of their roles."""
 
     @property
     def weights(self) -> Path:
@@ -30,21 +30,21 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A reference for timbre: a recording and, where the model needs it, the performance heard in it."""
+    """A reference for timbre: a recording and, if known, the performance heard in it."""
 
     audio: Waveform
     performance: Performance | None
     sha256: str
-    """Of the files it was read from."""
+    """Of its files."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the registry, the command line and the listening page say about a plug-in."""
+    """What a plug-in declares about itself."""
 
     name: str
     version: str
-    """Of the implementation; a change means that cached artifacts are made again."""
+    """Of the implementation; a change makes cached artifacts obsolete."""
     summary: str
     """One line."""
     parameters: type[Parameters]
@@ -52,10 +52,10 @@ class Spec:
     code_licence: str = ""
     weights_licence: str = ""
     limits: str = ""
-    """One line: what it cannot do, or what it was not trained on."""
+    """One line: what it cannot do, what it was not trained on."""
     uses_prompt: bool = False
     uses_seed: bool = False
-    """True where the seed changes the result."""
+    """The seed changes the result, at least with some options."""
     runs_on_gpu: bool = False
 
 
@@ -66,11 +66,11 @@ class Renderer(Protocol):
     spec: ClassVar[Spec]
 
     def __init__(self, parameters: Any, *, checkpoints: Mapping[str, Checkpoint], device: str) -> None:
-        """``parameters``: an instance of ``spec.parameters``; ``checkpoints``: one per checkpoint
-        parameter, by its name; ``device``: "cpu" or "cuda". Loads what it needs."""
+        """Load the model. ``parameters``: an instance of ``spec.parameters``; ``checkpoints``: one per
+        checkpoint parameter, by its name; ``device``: "cpu" or "cuda"."""
 
     def render(self, score: Score, *, seed: int) -> Performance:
-        """Same score, parameters, checkpoints, seed and class of machine: same performance.
+        """The same score, parameters, checkpoints, seed and class of machine give the same performance.
 
         Raises ``InputError`` for a score that it cannot play.
         """
@@ -80,20 +80,19 @@ class Renderer(Protocol):
 class Synthesizer(Protocol):
     """Stage 2, performance to sound. Built once per process and set of options.
 
-    A synthesizer may also have ``stream(performance, *, prompt, seed) -> AudioStream``; it is then used
-    instead of ``synthesize`` for writing files, and yields the same samples.
+    If it also has ``stream`` (``StreamingSynthesizer``), files are written from that.
     """
 
     spec: ClassVar[Spec]
 
     def __init__(self, parameters: Any, *, checkpoints: Mapping[str, Checkpoint], device: str) -> None:
-        """As for ``Renderer``."""
+        """As ``Renderer``."""
 
     def synthesize(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> Waveform:
-        """Time 0 of the sound is time 0 of the performance. Never clipped, silent for no notes."""
+        """Sound that starts at time 0 of the performance; never clipped, silent without notes."""
 
 
 class StreamingSynthesizer(Synthesizer, Protocol):
-    """A synthesizer that can deliver its sound block by block."""
+    """A synthesizer that also yields its sound, with the same samples, block by block."""
 
     def stream(self, performance: Performance, *, prompt: Prompt | None, seed: int) -> AudioStream: ...

@@ -1,42 +1,37 @@
-"""Prompts: recordings that tell a synthesizer how the piano should sound, with the notes heard in them.
+"""Prompts: recordings that show a synthesizer how the piano should sound, with the notes heard in them.
 
-The library lives in ``SCORE_TO_AUDIO_PROMPTS``, else in the user's data folder, one folder per prompt.
+The library is the folder ``SCORE_TO_AUDIO_PROMPTS``, by default in the user's data folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from score_to_audio.errors import InputError
-from score_to_audio.files import sha256_of
+from score_to_audio.files import sha256_of, user_folder
 from score_to_audio.plugins import Prompt
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
 def folder() -> Path:
-    """Where the user's prompts live."""
-    if location := os.environ.get("SCORE_TO_AUDIO_PROMPTS"):
-        return Path(location).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("score-to-audio")) / "prompts"
+    """The library of prompts."""
+    return user_folder("SCORE_TO_AUDIO_PROMPTS", "prompts")
 
 
 def names() -> list[str]:
-    """The prompts of the library."""
+    """Of the prompts in the library."""
     return sorted(path.name for path in folder().glob("*") if (path / "performance.mid").is_file())
 
 
 def find_prompt(name_or_path: str) -> Prompt:
-    """A prompt of the library, or an audio file with its MIDI beside it (same name, ``.mid``).
+    """A prompt of the library, or an audio file with its MIDI file of the same name (``.mid``).
 
-    Raises ``InputError`` that lists the known prompts.
+    Raises ``InputError``, which lists the known prompts.
     """
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
@@ -62,11 +57,11 @@ def read(audio: Path, midi: Path | None) -> Prompt:
 
 
 def add(name: str, audio: Path, midi: Path) -> Prompt:
-    """Take a recording and its performance into the library under ``name``."""
+    """Add a recording and its performance to the library. Raises ``InputError``."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise InputError(f"{name!r} is no name for a prompt: use letters, digits, '.', '-' and '_'")
+        raise InputError(f"{name!r} cannot name a prompt: use letters, digits, '.', '-' and '_'")
     if name in names():
-        raise InputError(f"a prompt called {name!r} is there already: choose another name")
+        raise InputError(f"the prompt {name!r} exists already: choose another name")
     if audio.suffix.lower() not in AUDIO_SUFFIXES:
         raise InputError(f"{audio}: not an audio file ({' '.join(AUDIO_SUFFIXES)})")
     prompt = read(audio, midi)

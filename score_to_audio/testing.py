@@ -1,10 +1,10 @@
-"""The conformance suite: what every renderer and every synthesizer has to do, built in or third-party.
+"""The conformance suite for renderers and synthesizers, built in or third-party.
 
     @pytest.mark.parametrize("check", renderer_checks("my-renderer"), ids=lambda check: check.__name__)
     def test_conformance(check):
         check()
 
-A check raises ``AssertionError`` that says what is expected.
+A check raises ``AssertionError``, which says what is expected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -32,44 +34,59 @@ HEAVY_MODULES = ("torch", "prefect", "partitura", "scipy", "soundfile", "pretty_
 Check = Callable[[], None]
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """What is checked."""
+
+    kind: Kind
+    name: str
+    options: Mapping[str, Any]
+    prompt: Prompt | None = None
+
+    def build(self) -> Any:
+        resolved: ResolvedPlugin[Any] = resolve(self.kind, self.name, self.options, device="cpu")
+        return build(resolved)
+
+    def sound(self, performance: Performance, seed: int = 0) -> Waveform:
+        waveform: Waveform = self.build().synthesize(performance, prompt=self.prompt, seed=seed)
+        return waveform
+
+
 def renderer_checks(name: str, options: Mapping[str, Any] | None = None) -> list[Check]:
-    """Everything that a renderer has to do. ``options``: for instance a small checkpoint to test with."""
-    return _bound(
-        [
-            _check_spec,
-            _check_that_loading_is_light,
-            _check_unknown_option,
+    """The checks of a renderer.
+
+    ``options``: for instance a small checkpoint, and the option with which the model uses its seed.
+    """
+    checks = [
+        *(_check_spec, _check_that_loading_is_light, _check_unknown_option),
+        *(
             _check_rendering,
             _check_renderer_seed,
             _check_shortest_score,
-            _check_renderer_leaves_global_generators_alone,
-        ],
-        "renderer",
-        name,
-        options,
-    )
+            _check_global_generators,
+        ),
+    ]
+    return _bound(checks, _Subject("renderer", name, options or {}))
 
 
 def synthesizer_checks(
     name: str, options: Mapping[str, Any] | None = None, *, prompt: Prompt | None = None, trained: bool = True
 ) -> list[Check]:
-    """Everything that a synthesizer has to do.
-
-    ``trained``: False for a model filled with arbitrary weights, whose sound cannot follow the notes.
-    """
-    checks: list[Any] = [_check_spec, _check_that_loading_is_light, _check_unknown_option]
-    sounding = [_check_sound, _check_synthesizer_seed, _check_stream, _check_silence]
-    if trained:
-        sounding += [_check_onset, _check_loudness]
-    checks += [partial(check, prompt=prompt) for check in sounding]
-    return _bound(checks, "synthesizer", name, options)
+    """The checks of a synthesizer. ``trained``: False for arbitrary weights, whose sound does not follow the
+    notes."""
+    checks = [
+        *(_check_spec, _check_that_loading_is_light, _check_unknown_option),
+        *(_check_sound, _check_synthesizer_seed, _check_stream, _check_silence),
+        *((_check_onset, _check_loudness) if trained else ()),
+    ]
+    return _bound(checks, _Subject("synthesizer", name, options or {}, prompt))
 
 
-def _bound(checks: list[Any], kind: Kind, name: str, options: Mapping[str, Any] | None) -> list[Check]:
+def _bound(checks: Sequence[Callable[[_Subject], None]], subject: _Subject) -> list[Check]:
     bound: list[Check] = []
     for check in checks:
-        one = partial(check, kind, name, dict(options or {}))
-        one.__name__ = getattr(check, "func", check).__name__.removeprefix("_check_")  # type: ignore[attr-defined]
+        one = partial(check, subject)
+        one.__name__ = check.__name__.removeprefix("_check_")  # type: ignore[attr-defined]
         bound.append(one)
     return bound
 
@@ -95,7 +112,7 @@ EXAMPLE_SCORE = """<?xml version="1.0" encoding="UTF-8"?>
   </part>
 </score-partwise>
 """
-"""Two staves, four measures: enough for every renderer to show that it plays both hands."""
+"""With two staves, one for each hand."""
 
 
 def _note(step: str, octave: int, duration: int, staff: int) -> str:
@@ -155,17 +172,13 @@ def no_performance() -> Performance:
     return Performance(onset=times, offset=times, pitch=numbers, velocity=numbers)
 
 
-# --------------------------------------------------------------------------------- what all must do
+# --------------------------------------------------------------------------------------- all plug-ins
 
 
-def _prepared(kind: Kind, name: str, options: Mapping[str, Any], seed: int = 0) -> ResolvedPlugin:
-    return resolve(kind, name, options, seed=seed, device="cpu")
-
-
-def _check_spec(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
-    found = plugin(kind, name).spec
+def _check_spec(subject: _Subject) -> None:
+    found = plugin(subject.kind, subject.name).spec
     assert isinstance(found, Spec), "a plug-in needs a class attribute `spec`"
-    assert found.name == name, f"the spec says {found.name!r}, the entry point {name!r}"
+    assert found.name == subject.name, f"the spec says {found.name!r}, the entry point {subject.name!r}"
     assert found.version, "the spec needs a version: cached artifacts depend on it"
     assert found.summary, "the spec needs a summary"
     assert "\n" not in found.summary, "the summary is one line"
@@ -175,27 +188,42 @@ def _check_spec(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
         assert field.description, f"option {option!r} needs a description"
 
 
-def _check_that_loading_is_light(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
+def _check_that_loading_is_light(subject: _Subject) -> None:
     code = (
-        "import sys; from score_to_audio.registry import spec; "
-        f"spec({kind!r}, {name!r}); print(*[m for m in {HEAVY_MODULES!r} if m in sys.modules])"
+        f"import sys; from score_to_audio.registry import spec; spec({subject.kind!r}, {subject.name!r}); "
+        f"print(*[m for m in {HEAVY_MODULES!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"loading the plug-in's class fails: {done.stderr}"
     assert not done.stdout.strip(), f"loading the plug-in's class imports {done.stdout.strip()}"
 
 
-def _check_unknown_option(kind: Kind, name: str, _options: Mapping[str, Any]) -> None:
+def _check_unknown_option(subject: _Subject) -> None:
     try:
-        parameters(kind, name, {"no-such-option": 1})
+        parameters(subject.kind, subject.name, {"no-such-option": 1})
     except InputError as error:
         assert "no-such-option" in str(error), "the error names the option"
         return
     raise AssertionError("an unknown option must be refused")
 
 
+def _check_use_of_seed(spec: Spec, *, changed: bool) -> None:
+    if spec.uses_seed:
+        assert changed, "another seed gives the same result: use it, or leave out `uses_seed`"
+    else:
+        assert not changed, "the seed changes the result: set `uses_seed` in the spec"
+
+
+@contextmanager
+def _global_generators_unchanged() -> Iterator[None]:
+    before = _generator_states()
+    yield
+    after = _generator_states()[: len(before)]  # torch may be imported meanwhile
+    assert before == after, "global random generators must be neither seeded nor used"
+
+
 def _generator_states() -> list[Any]:
-    states: list[Any] = [random.getstate(), str(np.random.get_state())]  # noqa: NPY002 (that is the point)
+    states: list[Any] = [random.getstate(), str(np.random.get_state())]  # noqa: NPY002 (it must not change)
     if torch := sys.modules.get("torch"):
         states.append(torch.get_rng_state().tolist())
     return states
@@ -204,9 +232,9 @@ def _generator_states() -> list[Any]:
 # --------------------------------------------------------------------------------------- renderers
 
 
-def _check_rendering(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+def _check_rendering(subject: _Subject) -> None:
     score = example_score()
-    performance = build(_prepared(kind, name, options)).render(score, seed=0)
+    performance = subject.build().render(score, seed=0)
     assert isinstance(performance, Performance)
     written, played = Counter(score.parsed.notes.pitch.tolist()), Counter(performance.pitch.tolist())
     assert not written - played, f"notes of the score are missing: pitches {sorted(written - played)}"
@@ -215,102 +243,76 @@ def _check_rendering(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
         assert not unknown, f"score_ids that the score does not have: {sorted(unknown)[:3]}"
 
 
-def _check_renderer_seed(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+def _check_renderer_seed(subject: _Subject) -> None:
     from score_to_audio.formats.midi import performance_to_midi
 
-    renderer = build(_prepared(kind, name, options))
+    renderer = subject.build()
     first, again, other = (
         performance_to_midi(renderer.render(example_score(), seed=seed)) for seed in (3, 3, 4)
     )
     assert first == again, "the same seed must give the same performance"
-    if not renderer.spec.uses_seed:
-        assert first == other, "the seed changes the result: set `uses_seed` in the spec"
+    _check_use_of_seed(renderer.spec, changed=first != other)
 
 
-def _check_shortest_score(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
+def _check_shortest_score(subject: _Subject) -> None:
     try:
-        performance = build(_prepared(kind, name, options)).render(shortest_score(), seed=0)
+        performance = subject.build().render(shortest_score(), seed=0)
     except InputError as error:
         assert "\n" not in str(error), "a refusal is one sentence"
         return
     assert performance.pitch.tolist() == [60], "one written note is one played note"
 
 
-def _check_renderer_leaves_global_generators_alone(kind: Kind, name: str, options: Mapping[str, Any]) -> None:
-    renderer = build(_prepared(kind, name, options))
-    before = _generator_states()
-    renderer.render(example_score(), seed=1)
-    after = _generator_states()
-    assert before == after[: len(before)], "global random generators must be neither seeded nor used"
+def _check_global_generators(subject: _Subject) -> None:
+    renderer = subject.build()
+    with _global_generators_unchanged():
+        renderer.render(example_score(), seed=1)
 
 
 # ------------------------------------------------------------------------------------ synthesizers
 
 
-def _synthesize(
-    kind: Kind,
-    name: str,
-    options: Mapping[str, Any],
-    performance: Performance,
-    prompt: Prompt | None,
-    seed: int = 0,
-) -> Waveform:
-    synthesizer = build(_prepared(kind, name, options, seed))
-    waveform: Waveform = synthesizer.synthesize(performance, prompt=prompt, seed=seed)
-    return waveform
-
-
-def _check_sound(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
-    build(_prepared(kind, name, options))
-    before = _generator_states()
+def _check_sound(subject: _Subject) -> None:
+    subject.build()
     performance = example_performance()
-    waveform = _synthesize(kind, name, options, performance, prompt)
-    after = _generator_states()
-    assert before == after[: len(before)], "global random generators must be neither seeded nor used"
+    with _global_generators_unchanged():
+        waveform = subject.sound(performance)
     assert np.isfinite(waveform.samples).all(), "samples must be numbers"
     assert np.abs(waveform.samples).max() <= 1.0, "samples must lie in [-1, 1]"
     assert np.abs(waveform.samples).max() > 1e-3, "notes must be heard"
-    last = float(performance.onset[-1])
-    assert waveform.duration > last, "the last note must be played"
+    assert waveform.duration > float(performance.onset[-1]), "the last note must be played"
 
 
-def _check_synthesizer_seed(
-    kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None
-) -> None:
-    performance = example_performance()
-    first, again = (_synthesize(kind, name, options, performance, prompt, seed=3).samples for _ in range(2))
+def _check_synthesizer_seed(subject: _Subject) -> None:
+    first, again, other = (subject.sound(example_performance(), seed).samples for seed in (3, 3, 4))
     assert np.array_equal(first, again), "the same seed must give the same samples"
+    _check_use_of_seed(subject.build().spec, changed=not np.array_equal(first, other))
 
 
-def _check_stream(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
-    synthesizer = build(_prepared(kind, name, options))
+def _check_stream(subject: _Subject) -> None:
+    synthesizer = subject.build()
     if not hasattr(synthesizer, "stream"):
         return
     performance = example_performance()
-    stream = synthesizer.stream(performance, prompt=prompt, seed=0)
+    stream = synthesizer.stream(performance, prompt=subject.prompt, seed=0)
     streamed = np.concatenate(list(stream.blocks), axis=1)
-    waveform = synthesizer.synthesize(performance, prompt=prompt, seed=0)
+    waveform = subject.sound(performance)
     assert (stream.sample_rate, stream.channels) == (waveform.sample_rate, len(waveform.samples))
     assert np.array_equal(streamed, waveform.samples), "stream and synthesize must give the same samples"
 
 
-def _check_silence(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
-    waveform = _synthesize(kind, name, options, no_performance(), prompt)
-    assert np.abs(waveform.samples).max(initial=0.0) < 1e-4, "no notes, no sound"
+def _check_silence(subject: _Subject) -> None:
+    assert np.abs(subject.sound(no_performance()).samples).max(initial=0.0) < 1e-4, "no notes, no sound"
 
 
-def _check_onset(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
-    waveform = _synthesize(kind, name, options, example_performance(start=0.5), prompt)
+def _check_onset(subject: _Subject) -> None:
+    waveform = subject.sound(example_performance(start=0.5))
     level = np.abs(waveform.samples).max(axis=0)
     loud = np.flatnonzero(level > 0.05 * level.max())[0] / waveform.sample_rate
     assert 0.45 < loud < 0.6, f"a note at 0.5 s is heard at {loud:.3f} s"
 
 
-def _check_loudness(kind: Kind, name: str, options: Mapping[str, Any], *, prompt: Prompt | None) -> None:
-    soft, loud = (
-        np.sqrt(
-            np.mean(_synthesize(kind, name, options, example_performance(velocity=v), prompt).samples ** 2)
-        )
-        for v in (30, 110)
-    )
+def _check_loudness(subject: _Subject) -> None:
+    sounds = (subject.sound(example_performance(velocity=velocity)).samples for velocity in (30, 110))
+    soft, loud = (np.sqrt(np.mean(samples**2)) for samples in sounds)
     assert loud > 1.5 * soft, "a higher velocity must sound louder"

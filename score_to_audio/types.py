@@ -1,4 +1,4 @@
-"""The plain data that every part of score-to-audio exchanges. Imports none of the others."""
+"""The plain data that all parts of score-to-audio exchange; imports none of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ScoreNotes:
 
     id: tuple[str, ...]
     """Stable and unique: the file's id with the suffix -1, -2, ... of its pass, as in partitura's unfolded
-    scores and in match files; without the suffix where repeats are not played."""
+    scores and in match files; without the suffix if repeats are not played."""
     onset: NDArray[np.float64]
     """[N] quarter notes; a grace note has the onset of its main note."""
     duration: NDArray[np.float64]
@@ -45,7 +45,7 @@ class ScoreNotes:
     spelling: tuple[str, ...]
     """Step, alteration, octave: "C#4", "Bb3", "F##5"."""
     voice: NDArray[np.int64]
-    """[N] voice number as written, unique within a part; 0 where none is given."""
+    """[N] voice number as written, unique within a part; 0 if none is given."""
     staff: NDArray[np.int64]
     """[N] staff number within the part, 1 = upper."""
     part: NDArray[np.int64]
@@ -53,9 +53,9 @@ class ScoreNotes:
     measure: NDArray[np.int64]
     """[N] index into ``ParsedScore.measures``."""
     grace: tuple[Literal["", "acciaccatura", "appoggiatura"], ...]
-    """Kind of grace note, "" for a main note. Grace notes of one group stand in playing order."""
+    """Kind of grace note, "" for a main note. Grace notes of one group are in playing order."""
     marks: tuple[frozenset[str], ...]
-    """Articulations, ornaments and technical marks, by their MusicXML element names: "staccato", "tenuto",
+    """Articulations, ornaments and technical marks by their MusicXML element names: "staccato", "tenuto",
     "accent", "strong-accent", "staccatissimo", "detached-legato", "spiccato", "breath-mark", "caesura",
     "fermata", "trill-mark", "shake", "mordent", "inverted-mordent", "turn", "inverted-turn", "delayed-turn",
     "delayed-inverted-turn", "accidental-mark-..." (with the accidental's name), "tremolo-1" ... "tremolo-4"
@@ -77,11 +77,11 @@ class Slur:
 
 @dataclass(frozen=True)
 class Direction:
-    """Something written above or below the notes, in playing order.
+    """A marking above or below the notes.
 
     kind and text:
       "tempo"            a new tempo: text as written ("Allegro"), value in quarter notes per minute if given
-      "tempo-change"     gradual: "ritardando", "accelerando", ... as written; ``end`` where it stops
+      "tempo-change"     gradual: "ritardando", "accelerando", ... as written, from ``onset`` to ``end``
       "tempo-reset"      "a tempo", "tempo primo"; of both, value is the file's own playback tempo there
       "dynamic"          a level that holds until the next: "ppp" ... "fff"
       "impulse"          for one onset: "sfz", "fp", "rf", ...
@@ -101,14 +101,14 @@ class Direction:
     text: str
     value: float | None = None
     part: int | None = None
-    """Index into ``ParsedScore.parts``; None where it holds for all."""
+    """Index into ``ParsedScore.parts``; None for all parts."""
     staff: int | None = None
-    """Staff it belongs to; None where it holds for the whole part."""
+    """None for all staves of the part."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure as played: one that is repeated appears once per pass."""
+    """A measure as played: once per pass if repeated."""
 
     onset: float
     end: float
@@ -131,17 +131,17 @@ class KeySignature:
     onset: float
     fifths: int
     mode: Literal["major", "minor", ""]
-    """ "" where the score does not say."""
+    """ "" if the score does not say."""
 
 
 @dataclass(frozen=True)
 class ParsedScore:
-    """What a score says, as plain data in playing order (see ``ScoreNotes`` for order and units)."""
+    """The content of a score in playing order (see ``ScoreNotes`` for order and units)."""
 
     title: str
     composer: str
     parts: tuple[str, ...]
-    """Names of the parts that are played."""
+    """Names of the played parts."""
     notes: ScoreNotes
     slurs: tuple[Slur, ...]
     directions: tuple[Direction, ...]
@@ -150,7 +150,7 @@ class ParsedScore:
     time_signatures: tuple[TimeSignature, ...]
     key_signatures: tuple[KeySignature, ...]
     notices: tuple[str, ...] = ()
-    """What the reader did on its own, a sentence each ("left out the part 'Voice'; ...")."""
+    """What the reader decided on its own, a sentence each ("left out the part 'Voice'; ...")."""
 
     @property
     def end(self) -> float:
@@ -160,12 +160,12 @@ class ParsedScore:
 
 @dataclass(frozen=True)
 class Score:
-    """A score file: its bytes and, on demand, what they say."""
+    """A score file: its bytes and, parsed on demand, its content."""
 
     path: Path
     content: bytes = field(repr=False)
     parse: Callable[[Score], ParsedScore] = field(repr=False, compare=False)
-    """The reader for this kind of file, with its options bound; raises ``InputError``."""
+    """The reader for this kind of file with its options; raises ``InputError``."""
     options: str = ""
     """Canonical JSON of the reader's options: the same bytes read in another way are another score."""
 
@@ -205,20 +205,20 @@ class Controls:
 class Performance:
     """A piano performance: N notes as columns sorted by (onset, pitch), and controller events.
 
-    Raises ``ValueError`` where the columns contradict each other or leave their ranges.
+    Raises ``ValueError`` for columns that contradict each other or leave their ranges.
     """
 
     onset: NDArray[np.float64]
     """[N] seconds from the start, >= 0."""
     offset: NDArray[np.float64]
-    """[N] seconds, > onset: when the key is released (the pedal may hold the sound longer)."""
+    """[N] seconds, > onset: release of the key (the pedal may hold the sound longer)."""
     pitch: NDArray[np.int64]
     """[N] MIDI pitch, 21..108."""
     velocity: NDArray[np.int64]
     """[N] MIDI velocity, 1..127."""
     controls: Controls = field(default_factory=Controls.none)
     score_ids: tuple[str, ...] | None = None
-    """The id of the score note behind each note ("" for a note without one), where known."""
+    """The id of each note in the score ("" for a note that the score does not have), if known."""
 
     def __post_init__(self) -> None:
         if len({len(self.onset), len(self.offset), len(self.pitch), len(self.velocity)}) != 1:
@@ -272,7 +272,7 @@ class Waveform:
 
 @dataclass(frozen=True)
 class AudioStream:
-    """Sound that arrives in blocks, so that a long piece never has to fit into memory."""
+    """Sound in blocks, so that a long piece need not fit into memory."""
 
     sample_rate: int
     channels: int
@@ -285,38 +285,38 @@ class AudioStream:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an artifact came to be: enough to trace it to its score and to make it again."""
+    """How an artifact was made: enough to trace it to its score and to make it again."""
 
     stage: Literal["render", "synthesize", "encode", "align", "cut", "reconstruct", "measure"]
     model: str
     implementation: str
     """Version of the plug-in's implementation (``spec.version``)."""
     checkpoints: Mapping[str, str]
-    """Role -> sha256 of the checkpoint used for it; empty for models without weights."""
+    """Role -> sha256 of the checkpoint; empty for models without weights."""
     input: str
     """sha256 of the score's bytes, or of the performance's."""
     input_name: str
     parameters: Mapping[str, Any]
-    """Every parameter, defaults filled in; plain JSON values."""
+    """All parameters, defaults included; plain JSON values."""
     seed: int
     device_class: str
     """"cpu" or "cuda"."""
     parent: str | None = None
-    """Key of the artifact that was the input, where there is one."""
+    """Key of the input, if that is an artifact."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file in the store: the only thing that tasks hand to each other."""
+    """A file in the store; the only data that tasks pass to each other."""
 
     key: str
-    """sha256 of everything that determines the content (see ``score_to_audio.store``)."""
+    """sha256 of everything that determines the content (``store.artifact_key``)."""
     media_type: str
     path: str
-    """Relative to the store, so that a store can move."""
+    """Relative to the store, which may move."""
     size: int
     """Bytes."""
     sha256: str
     """Of the content."""
     notices: tuple[str, ...] = ()
-    """What the reader decided on its own when the artifact was made, a sentence each."""
+    """``ParsedScore.notices`` of the score."""

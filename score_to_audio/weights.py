@@ -1,7 +1,7 @@
-"""Reading tensors out of checkpoint files without running anything that they contain.
+"""Reads checkpoint files without running code from them.
 
-A PyTorch checkpoint is a pickle, and a pickle is a program. Here only tensors and plain containers are built;
-objects of packages that a caller names are read as inert ``OpaqueObject`` data; everything else is refused.
+A PyTorch checkpoint is a pickle, which can call any function. Here only tensors and plain containers are
+built; objects of packages that a caller names become inert ``OpaqueObject`` data; everything else is refused.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from score_to_audio.wording import brief, reason
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of tensors, by name."""
+
 
 class OpaqueObject:
-    """What is left of an object whose class is not loaded: its name, arguments, state and items."""
+    """An object whose class is not loaded: its name, and its state, items and entries as attributes."""
 
     qualified_name = ""
 
     def __new__(cls, *_args: Any, **_options: Any) -> OpaqueObject:
         return super().__new__(cls)
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self.arguments, self.options = args, options
+    def __init__(self, *_args: Any, **_options: Any) -> None:
+        pass
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -53,12 +56,11 @@ class OpaqueObject:
 
 
 def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
-    """The content of a ``.safetensors`` file, or of a PyTorch zip checkpoint, on the CPU.
+    """The content of a ``.safetensors`` file or of a PyTorch zip checkpoint, on the CPU.
 
-    Tensors of a PyTorch file stay mapped to it until they are used, so that loading costs no second copy.
-
-    ``foreign``: packages whose objects are read as ``OpaqueObject`` (``config_of`` turns omegaconf's into
-    plain data). Raises ``InputError`` that names what was found for anything else.
+    Tensors of a PyTorch file stay mapped to it until they are used, which saves a second copy. ``foreign``:
+    packages whose objects are read as ``OpaqueObject`` (``config_of`` turns omegaconf's into plain data).
+    Raises ``InputError`` for any other file or object.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
@@ -74,8 +76,7 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
         )
     except InputError as error:
         raise InputError(f"{path}: {brief(error, 300)}") from error
-    # A damaged pickle can make the machine that reads it stumble over anything.
-    except Exception as error:
+    except Exception as error:  # a damaged pickle can raise any error
         raise InputError(
             f"{path}: not a readable checkpoint ({type(error).__name__}: {brief(error, 200)}); get it again"
         ) from error
@@ -105,7 +106,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:
-    """The texts in the header of a ``.safetensors`` file."""
+    """The metadata in the header of a ``.safetensors`` file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -116,8 +117,8 @@ def safetensors_metadata(path: Path) -> dict[str, str]:
 
 
 def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:
-    """A stand-in for the ``pickle`` module whose unpickler builds nothing but data."""
-    stand_ins: dict[str, type[OpaqueObject]] = {}
+    """A replacement for the ``pickle`` module whose unpickler builds only data."""
+    classes: dict[str, type[OpaqueObject]] = {}
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
@@ -126,7 +127,7 @@ def _restricted_pickle(foreign: Sequence[str]) -> ModuleType:
             if qualified in allowed:
                 return allowed[qualified]
             if any(module == package or module.startswith(f"{package}.") for package in foreign):
-                return stand_ins.setdefault(
+                return classes.setdefault(
                     qualified, type("Foreign", (OpaqueObject,), {"qualified_name": qualified})
                 )
             raise InputError(
@@ -148,9 +149,12 @@ def _allowed_globals() -> dict[str, Any]:
     return {
         "collections.OrderedDict": OrderedDict,
         "collections.defaultdict": _default_dict,
-        # Protocol 2, which torch writes, has the Python 2 names.
-        **{f"__builtin__.{kind.__name__}": kind for kind in (dict, list, set, tuple, int, float, str, bool)},
-        **{f"builtins.{kind.__name__}": kind for kind in (dict, list, set, tuple, int, float, str, bool)},
+        # torch writes protocol 2, with the Python 2 names.
+        **{
+            f"{module}.{kind.__name__}": kind
+            for module in ("__builtin__", "builtins")
+            for kind in (dict, list, set, tuple, int, float, str, bool)
+        },
         "__builtin__.long": int,
         "__builtin__.unicode": str,
         "torch.Size": torch.Size,
@@ -172,13 +176,13 @@ def _default_dict(*_factory: Any) -> dict[Any, Any]:
 
 
 def _encode_latin1(text: str, _encoding: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes; other codecs are not data."""
+    """Protocol 2 writes bytes this way; other codecs are ignored."""
     return text.encode("latin1")
 
 
 def config_of(value: Any) -> Any:
-    """Plain dicts, lists and values out of omegaconf objects read as ``OpaqueObject`` (their pickled
-    state holds the content of a node under ``_content`` or ``_val``); plain values pass unchanged."""
+    """Plain dicts, lists and values of omegaconf objects read as ``OpaqueObject``, whose pickled state has
+    the content of a node under ``_content`` or ``_val``; other values pass unchanged."""
     if isinstance(value, OpaqueObject):
         state = getattr(value, "state", None)
         if isinstance(state, tuple):  # (__dict__, slots)
@@ -196,10 +200,19 @@ def config_of(value: Any) -> Any:
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Load a state dict whose names and shapes must be exactly the module's.
 
-    Raises ``InputError`` that lists the first differences; ``source`` is what it calls the file.
+    Raises ``InputError`` that names ``source`` and lists the first differences.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if differences := shape_differences(shapes_of(module.state_dict()), shapes_of(tensors)):
+        raise InputError(f"{source}: not a checkpoint of this model: it {differences}")
+    module.load_state_dict(dict(tensors))
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def shape_differences(expected: Shapes, found: Shapes) -> str | None:
+    """The first five differences, as a predicate of which "it", the checkpoint, is the subject."""
     differences = [f"lacks {name} {shape}" for name, shape in expected.items() if name not in found]
     differences += [f"has an unknown {name} {shape}" for name, shape in found.items() if name not in expected]
     differences += [
@@ -207,15 +220,12 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: s
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
-    if differences:
-        shown = "; ".join(differences[:5])
-        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise InputError(f"{source}: not a checkpoint of this model: it {shown}{more}")
-    module.load_state_dict(dict(tensors))
+    more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+    return "; ".join(differences[:5]) + more if differences else None
 
 
 def count_tensors(content: Any) -> tuple[int, int]:
-    """(tensors, values) anywhere in what ``load_checkpoint`` gave."""
+    """Numbers of (tensors, values) in what ``load_checkpoint`` returns."""
     import torch
 
     if isinstance(content, torch.Tensor):

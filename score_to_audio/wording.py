@@ -1,14 +1,14 @@
-"""How foreign texts are put into sentences of ours."""
+"""Texts of files and libraries within our messages."""
 
 from __future__ import annotations
 
 
 def brief(text: object, longest: int = 100) -> str:
-    """``text`` on one line and not long: what a file or a library says may be neither."""
+    """``text`` on one line of at most ``longest`` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def reason(error: BaseException) -> str:
-    """What an error says; its type where it says nothing."""
+    """The message of an error, or its type if it has none."""
     return brief(error, 200) or type(error).__name__

@@ -1,17 +1,19 @@
-"""How loud a sound is: true peak and loudness as ITU-R BS.1770-4 defines them."""
+"""True peak and loudness of a sound (ITU-R BS.1770-4)."""
 
 from __future__ import annotations
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-MEASURING_RATE = 48000
-"""Hz; BS.1770-4 tabulates its filters for this rate, other rates are resampled first."""
+from score_to_audio.formats.resampling import resample
+from score_to_audio.types import Waveform
 
-# BS.1770-4, Annex 1, tables 1 and 2: the shelf that stands for the head, and the high-pass.
-SHELF = (
+MEASURING_RATE = 48000
+"""Hz: the rate for which BS.1770-4 tabulates its filters; sounds at other rates are resampled."""
+
+# BS.1770-4, Annex 1, tables 1 and 2 (numerator, denominator): the K-weighting's two filters.
+HIGH_SHELF = (
     np.array([1.53512485958697, -2.69169618940638, 1.19839281085285]),
     np.array([1.0, -1.69065929318241, 0.73248077421585]),
 )
@@ -26,49 +28,25 @@ ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0
 GATE_BLOCK, GATE_STEP = 0.4, 0.1
 """Seconds."""
 
-# BS.1770-4, Annex 2: the 4x oversampling filter, one row per phase.
-TRUE_PEAK_PHASES = np.array(
-    [
-        [
-            0.0017089843750,
-            0.0109863281250,
-            -0.0196533203125,
-            0.0332031250000,
-            -0.0594482421875,
-            0.1373291015625,
-            0.9721679687500,
-            -0.1022949218750,
-            0.0476074218750,
-            -0.0266113281250,
-            0.0148925781250,
-            -0.0083007812500,
-        ],
-        [
-            -0.0291748046875,
-            0.0292968750000,
-            -0.0517578125000,
-            0.0891113281250,
-            -0.1665039062500,
-            0.4650878906250,
-            0.7797851562500,
-            -0.2003173828125,
-            0.1015625000000,
-            -0.0582275390625,
-            0.0330810546875,
-            -0.0189208984375,
-        ],
-    ]
-)
-TRUE_PEAK_PHASES = np.concatenate([TRUE_PEAK_PHASES, TRUE_PEAK_PHASES[::-1, ::-1]])
+# BS.1770-4, Annex 2: the first two of the four phases of the 4x oversampling filter; the others mirror them.
+# fmt: off
+_FIRST_PHASES = np.array([
+    [0.0017089843750, 0.0109863281250, -0.0196533203125, 0.0332031250000, -0.0594482421875, 0.1373291015625,
+     0.9721679687500, -0.1022949218750, 0.0476074218750, -0.0266113281250, 0.0148925781250, -0.0083007812500],
+    [-0.0291748046875, 0.0292968750000, -0.0517578125000, 0.0891113281250, -0.1665039062500, 0.4650878906250,
+     0.7797851562500, -0.2003173828125, 0.1015625000000, -0.0582275390625, 0.0330810546875, -0.0189208984375],
+])
+# fmt: on
+TRUE_PEAK_PHASES = np.concatenate([_FIRST_PHASES, _FIRST_PHASES[::-1, ::-1]])
 TRUE_PEAK_TAPS = TRUE_PEAK_PHASES.shape[1]
-MOST_OVERSHOOT = float(np.abs(TRUE_PEAK_PHASES).sum(axis=1).max())
+MAX_OVERSHOOT = float(np.abs(TRUE_PEAK_PHASES).sum(axis=1).max())
 """No sound's true peak exceeds its sample peak by more than this factor (the filter's largest L1 norm)."""
 
 
 def true_peak_envelope(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The highest magnitude around each sample, between samples too, over all channels.
+    """[channels, n] -> [n]: the highest magnitude at and around each sample, over all channels; linear.
 
-    [channels, n] -> [n], linear. Half a filter length (6 samples) at either end sees silence beyond.
+    Silence is assumed before and after, which the first and last 6 samples depend on.
     """
     envelope = np.abs(samples).max(axis=0)
     for phase in TRUE_PEAK_PHASES.astype(np.float32):
@@ -91,14 +69,14 @@ def true_peak(samples: NDArray[np.float32]) -> float:
 
 def k_weighted(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Samples at 48 kHz through the K-weighting; same shape."""
-    shelved = lfilter(*SHELF, samples.astype(np.float64), axis=-1)
+    shelved = lfilter(*HIGH_SHELF, samples.astype(np.float64), axis=-1)
     return np.asarray(lfilter(*HIGH_PASS, shelved, axis=-1))
 
 
 def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float:
     """LUFS of mono or stereo [channels, n]; minus infinity for silence and for less than 0.4 s."""
     if sample_rate != MEASURING_RATE:
-        samples = soxr.resample(samples.T, sample_rate, MEASURING_RATE).T
+        samples = resample(Waveform(samples, sample_rate), MEASURING_RATE, method="HQ").samples
     step = int(GATE_STEP * MEASURING_RATE)
     steps_per_block = round(GATE_BLOCK / GATE_STEP)
     power = (k_weighted(samples) ** 2).sum(axis=0)

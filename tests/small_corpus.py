@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from renderers.kth_rules.play import play
+from renderers.kth_rules.rendering import render as play
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.types import SOFT, SUSTAIN, Performance
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from renderers.virtuosonet.network import NetworkSizes, VirtuosoNet
+from renderers.virtuosonet.network import NetworkSizes, VirtuosoNetwork
 from tests.parity.golden_files import fill
 from tests.paths import GOLDEN
 
@@ -27,7 +27,7 @@ def checkpoint(*, size: Literal["tiny", "full"] = "tiny", salt: str = "open") ->
     config = _recorded(f"config_{size}.json")
     shapes = _recorded(f"state_dict_{size}.json")
     inputs = shapes["note_embedder.fc.weight"]["shape"][1]
-    network = VirtuosoNet(NetworkSizes.from_config(config, inputs=inputs))
+    network = VirtuosoNetwork(NetworkSizes.from_config(config, inputs=inputs))
     fill(network, salt)
     return {
         "epoch": 1,

@@ -8,7 +8,7 @@ Reads requirements/constraints.txt and the environment that it runs in, which ha
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
+from importlib.metadata import Distribution, PackageMetadata, PackageNotFoundError, distribution
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
@@ -16,6 +16,7 @@ LOCKED = PROJECT / "requirements" / "constraints.txt"
 LISTED = PROJECT / "docs" / "licences.md"
 LONGEST = 60
 """Characters; some packages put the whole text of the licence where its name belongs."""
+MIT = "Permission is hereby granted, free of charge"
 HEAD = """# Licences of the dependencies
 
 Every package that `requirements/constraints.txt` locks, for use and for development, with the licence that
@@ -48,13 +49,14 @@ def locked_names() -> list[str]:
 def licence_of(name: str) -> str | None:
     """As one short text; None where the package is not installed."""
     try:
-        said = metadata(name)
+        package = distribution(name)
     except PackageNotFoundError:
         return None
-    return " ".join(_stated(said).split()).replace("|", "/")
+    return " ".join((_stated(package.metadata) or _in_its_files(package)).split()).replace("|", "/")
 
 
 def _stated(said: PackageMetadata) -> str:
+    """Empty where the metadata name no licence."""
     if expression := said.get("License-Expression"):
         return str(expression)
     prefix = "License :: "
@@ -66,7 +68,12 @@ def _stated(said: PackageMetadata) -> str:
     if first_line and len(first_line) <= LONGEST:
         return first_line
     known = re.search(r"(MIT|BSD|Apache|ISC|MPL|Mozilla)", str(said.get("License") or ""))
-    return f"{known[1]} (its text, see the package)" if known else "see the package"
+    return f"{known[1]} (its text, see the package)" if known else ""
+
+
+def _in_its_files(package: Distribution) -> str:
+    texts = [file.read_text() for file in package.files or () if "licenses" in file.parts]
+    return "MIT (its text, see the package)" if any(MIT in text for text in texts) else "see the package"
 
 
 if __name__ == "__main__":

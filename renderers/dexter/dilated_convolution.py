@@ -1,9 +1,8 @@
-"""Convolution of three taps with half of the multiplications.
+"""Dilated convolution of three taps with half of the multiplications.
 
-Four outputs of a kernel of three taps need six products instead of twelve: F(4, 3) of Winograd, Arithmetic
-Complexity of Computations, 1980, with the matrices of Lavin and Gray, Fast Algorithms for Convolutional
-Neural Networks, CVPR 2016, section 4. Between channels every product is a matrix product.
-"""
+Four outputs need six products instead of twelve: F(4, 3) of Winograd, Arithmetic Complexity of Computations,
+1980, with the matrices of Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016,
+section 4. Each product is a matrix product over channels."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from score_to_audio.packed_linear import PackedLinear
 
 TAPS = 3
 TILE = 4
-"""Outputs that are computed together, ``dilation`` notes apart."""
+"""Number of outputs that are computed together, ``dilation`` notes apart."""
 
 KERNEL_TRANSFORM = (
     (1 / 4, 0, 0),
@@ -24,13 +23,13 @@ KERNEL_TRANSFORM = (
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
 )
-"""Products' kernels from the taps."""
+"""The kernels of the six products from the taps."""
 
 
 class DilatedConvolution:
-    """A convolution over notes with zeros beyond both ends, without bias: [B, T, C] -> [B, T, C'].
+    """A convolution over notes with zero padding, without bias: [B, T, C] -> [B, T, C'].
 
-    Sums are in float32, products in the precision of the weight.
+    Products are in the precision of the weight, sums in float32.
     """
 
     def __init__(self, weight: Tensor, dilation: int) -> None:
@@ -56,7 +55,7 @@ class DilatedConvolution:
 
 
 def _inputs(d0: Tensor, d1: Tensor, d2: Tensor, d3: Tensor, d4: Tensor, d5: Tensor) -> list[Tensor]:
-    """What the six kernels are multiplied with, from six notes."""
+    """The six factors of the kernels, from six notes."""
     near, far = d3 - d1, d4 - d2
     sums, differences = (d1 + d2).mul_(-4).add_(d3).add_(d4), (d1 - d2).mul_(4).add_(d4).sub_(d3)
     return [

@@ -1,4 +1,4 @@
-"""A human performance as performance codec, as DExter's training data were made (its fork of partitura)."""
+"""A human performance as performance codec, as in DExter's training data (made by its fork of partitura)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from renderers.dexter.performance_codec import MIN_PERFORMED_DURATION, PEDAL_DOW
 from score_to_audio.types import SUSTAIN, Controls, Performance
 
 MISSING = -1.0
-"""Onset, duration and velocity of a score note that was not played; in this form it still takes part in the
-estimate of the tempo."""
+"""Onset and duration of score notes that were not played, which enter the estimate of tempo like this."""
 
 
 @dataclass(frozen=True)
 class MatchedNotes:
-    """Score notes with what was played for them, [N] each, in the order of the score's columns."""
+    """Score notes with their performed notes, [N] each, in the order of the score's columns."""
 
     onset: NDArray[np.float32]
     """Beats."""
@@ -33,7 +32,7 @@ class MatchedNotes:
 
 
 def sounding_durations(performance: Performance) -> NDArray[np.float32]:
-    """[N] seconds from each onset until key and sustain pedal are up, without regard to later strikes."""
+    """[N] seconds from each onset until key and sustain pedal are up, ignoring later strokes of the key."""
     sustain = performance.controls.number == SUSTAIN
     times, down = performance.controls.time[sustain], performance.controls.value[sustain] > PEDAL_DOWN
     at_release = np.searchsorted(times, performance.offset, side="right") - 1
@@ -55,8 +54,8 @@ def match(
     duration: NDArray[np.floating],
     velocity: NDArray[np.integer],
 ) -> MatchedNotes:
-    """``played``: [N] index of the performed note of each score note, -1 for none; the first three columns
-    are the score's, the others the performance's."""
+    """``onset_beat``, ``duration_beat``: [N] of the score; ``played``: [N] index of each performed note, -1
+    for none; ``onset``, ``duration``, ``velocity``: [M] of the performance."""
     missing = played < 0
 
     def column(values: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -78,8 +77,8 @@ def encode(
 ) -> NDArray[np.float32]:
     """[N, 5] performance codec.
 
-    ``tempo``: the columns beat_period, timing and articulation_log that partitura's ``encode_tempo`` gives
-    for the matched notes. Notes that were not played get the mean of the others.
+    ``tempo``: the columns beat_period, timing and articulation_log of partitura's ``encode_tempo`` for the
+    matched notes. Notes that were not played get the mean of the others.
     """
     codec = np.stack(
         [
@@ -97,10 +96,11 @@ def encode(
 
 
 def pedal_at(controls: Controls, times: NDArray[np.floating]) -> NDArray[np.float64]:
-    """[N] 0..1: the value of the controllers at ``times``, interpolated between events, 0 outside them.
+    """[N] 0..1: controller values at ``times``, interpolated between events, 0 before the first and after the
+    last.
 
-    All controllers form one series, as in the training data: give only the sustain pedal's for its own value.
-    """
+    All controllers are read as one series, as in the training data; pass the sustain pedal's alone for its
+    value."""
     if len(controls) < 2:
         return np.zeros(len(times))
     return np.interp(times, controls.time, controls.value, left=0.0, right=0.0) / 127

@@ -1,7 +1,7 @@
-"""The denoiser: a stack of dilated convolutions over the notes of a window (DiffWave, Kong et al., ICLR 2021,
-as DExter uses it). Names of parameters are the checkpoint's.
+"""The denoiser: dilated convolutions over the notes of a window, as in DiffWave (Kong et al., ICLR 2021).
+Names of parameters are those of checkpoints.
 
-Everything runs channels last, [windows, notes, channels]: 1x1 convolutions are then one matrix product each.
+Tensors are [windows, notes, channels], which makes each 1x1 convolution one matrix product.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class DenoiserConfig:
     score_columns: int = 4
     dilation_base: int = 2
     dilation_bound: int = 4
-    """Dilations run through base^0 ... base^(bound - 1), again and again."""
+    """Dilations repeat base^0 ... base^(bound - 1)."""
 
     def dilation(self, layer: int) -> int:
         return int(self.dilation_base ** (layer % self.dilation_bound))
 
 
 def config_from_tensors(tensors: Mapping[str, Tensor], **hyper_parameters: int) -> DenoiserConfig:
-    """The configuration that a state dict shows; what tensors cannot show comes from ``hyper_parameters``."""
+    """The configuration from the shapes of a state dict, with ``hyper_parameters`` for the dilations."""
     channels, performance_columns = tensors["input_projection.weight"].shape[:2]
     return DenoiserConfig(
         channels=channels,
@@ -47,14 +47,6 @@ def config_from_tensors(tensors: Mapping[str, Tensor], **hyper_parameters: int) 
         score_columns=tensors["residual_layers.0.conditioner_projection.weight"].shape[1],
         **hyper_parameters,
     )
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What happens inside one pass: per layer [windows, channels, notes]."""
-
-    x: list[Tensor]
-    skip: list[Tensor]
 
 
 class StepEmbedding(nn.Module):
@@ -72,11 +64,10 @@ class StepEmbedding(nn.Module):
 
 
 def step_table(steps: Tensor) -> Tensor:
-    """[S] int64 -> [S, 128] float32: sine and cosine at 10^(4d/63), d = 0..63, times the step.
+    """[S] int64 -> [S, 128] float32: sine and cosine of 10^(4d/63), d = 0..63, times the step.
 
-    The angles reach 10^7, where float32 resolves half a radian: the table is made of that rounding. It is
-    reproduced by computing it in float32, on the CPU, in exactly this order.
-    """
+    The angles reach 10^7, where the resolution of float32 is half a radian, so the table depends on rounding:
+    it must be computed in float32, on the CPU, in exactly this order."""
     frequencies = 10.0 ** (torch.arange(STEP_FREQUENCIES) * 4.0 / (STEP_FREQUENCIES - 1))
     angles = steps.cpu()[:, None] * frequencies[None]
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1).to(steps.device)
@@ -94,16 +85,16 @@ class ResidualLayer(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A residual layer laid out for repeated use."""
+class _PackedLayer:
+    """A residual layer with packed weights."""
 
     convolution: DilatedConvolution
     output: PackedLinear
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What a score contributes to every step: computed once per window."""
+class ProjectedCondition:
+    """The contribution of the score to every step, computed once per window."""
 
     projected: Tensor
     """[layers, windows, notes, 2C], the biases of condition and convolution included."""
@@ -126,27 +117,27 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, steps: Tensor) -> Tensor:
         """x [B, T, 5], normalised condition [B, T, 4], steps [B] int64 -> noise [B, T, 5]."""
-        return self.runner().denoise(x, self.condition(condition), self.step_projections(steps))
+        return self.packed().denoise(x, self.condition(condition), self.step_projections(steps))
 
-    def condition(self, condition: Tensor) -> Condition:
-        """Normalised condition [B, T, 4] -> what each layer adds for it."""
+    def condition(self, condition: Tensor) -> ProjectedCondition:
+        """Normalised condition [B, T, 4] -> its contribution to each layer."""
         layers = [self._layer(index) for index in range(self.config.layers)]
         weight = torch.stack([layer.conditioner_projection.weight[:, :, 0] for layer in layers]).float()
         bias = torch.stack(
             [_bias(layer.conditioner_projection) + _bias(layer.dilated_conv) for layer in layers]
         ).float()
         projected = torch.einsum("btk,lck->lbtc", condition.to(weight), weight) + bias[:, None, None]
-        return Condition(projected)
+        return ProjectedCondition(projected)
 
     def step_projections(self, steps: Tensor) -> Tensor:
-        """[S] int64 -> [layers, S, 1, C]: what each layer adds at a diffusion step."""
+        """[S] int64 -> [layers, S, 1, C]: the contribution of diffusion steps to each layer."""
         embedded = self.diffusion_embedding(steps)
         layers = (self._layer(index) for index in range(self.config.layers))
         return torch.stack([layer.diffusion_projection(embedded) for layer in layers]).float()[:, :, None]
 
-    def runner(self) -> Runner:
-        """The network ready for many passes."""
-        return Runner(self)
+    def packed(self) -> PackedDenoiser:
+        """The network for many passes."""
+        return PackedDenoiser(self)
 
     def _layer(self, index: int) -> ResidualLayer:
         layer = self.residual_layers[index]
@@ -154,24 +145,23 @@ class Denoiser(nn.Module):
         return layer
 
 
-class Runner:
-    """The denoiser with its weights laid out for repeated use; holds no gradients.
+class PackedDenoiser:
+    """The denoiser with packed weights, without gradients.
 
-    Linear layers and the products of convolutions are in the precision of the weights, all else in float32.
+    Linear layers and products of convolutions are in the precision of the weights, all else in float32.
     """
 
     def __init__(self, network: Denoiser) -> None:
-        self.layers = [_laid_out(network._layer(index)) for index in range(network.config.layers)]
+        self.layers = [_packed_layer(network._layer(index)) for index in range(network.config.layers)]
         self.input = _dense(network.input_projection, relu=True)
         self.skip = _dense(network.skip_projection, relu=True)
         self.output = _dense(network.output_projection)
 
-    def denoise(self, x: Tensor, condition: Condition, step: Tensor, trace: Trace | None = None) -> Tensor:
+    def denoise(self, x: Tensor, condition: ProjectedCondition, step: Tensor) -> Tensor:
         """x [B, T, 5], its condition, step projections [layers, B or 1, 1, C] -> noise [B, T, 5].
 
-        A condition of k B windows gives k B results: x under each of k conditions. What does not depend on
-        the condition is then computed once.
-        """
+        With a condition of k B windows: [k B, T, 5], x under each of k conditions. The part that does not
+        depend on the condition is computed once."""
         copies = condition.projected.shape[1] // len(x)
         hidden = self.input(x).float()
         convolved = self.layers[0].convolution(hidden, step[0]).repeat(copies, 1, 1)
@@ -183,16 +173,13 @@ class Runner:
             residual, skip = layer.output(_gated(convolved.add_(condition.projected[index]))).chunk(2, dim=-1)
             hidden = hidden.add_(residual).mul_(1 / math.sqrt(2))
             skips += skip
-            if trace:
-                trace.x.append(hidden.transpose(1, 2).clone())
-                trace.skip.append(skip.transpose(1, 2))
         return self.output(self.skip(skips.mul_(1 / math.sqrt(len(self.layers))))).float()
 
 
 def _gated(convolved: Tensor) -> Tensor:
-    """sigmoid(first half of the channels) * tanh(other half); ``convolved`` is used up.
+    """sigmoid(first half of the channels) * tanh(other half); overwrites ``convolved``.
 
-    tanh(x) = 2 sigmoid(2x) - 1: the sigmoid is several times faster.
+    tanh(x) = 2 sigmoid(2x) - 1, because the sigmoid is several times faster.
     """
     gate, content = convolved.chunk(2, dim=-1)
     content.mul_(2)
@@ -200,14 +187,14 @@ def _gated(convolved: Tensor) -> Tensor:
     return content.mul(2).sub_(1).mul_(gate)
 
 
-def _laid_out(layer: ResidualLayer) -> _Layer:
-    return _Layer(
+def _packed_layer(layer: ResidualLayer) -> _PackedLayer:
+    return _PackedLayer(
         DilatedConvolution(layer.dilated_conv.weight, layer.dilation), _dense(layer.output_projection)
     )
 
 
 def _dense(pointwise: nn.Conv1d, *, relu: bool = False) -> PackedLinear:
-    """A convolution of one tap as a linear layer."""
+    """A 1x1 convolution as a linear layer."""
     weight = pointwise.weight[:, :, 0]
     return PackedLinear(weight, _bias(pointwise), weight.dtype, str(weight.device), relu=relu)
 

@@ -1,9 +1,8 @@
-"""From noise to performance codec: the schedule, and the samplers that walk it with classifier-free guidance.
+"""From noise to performance codec: the noise schedule, classifier-free guidance, and the samplers.
 
-"ddpm" is the published sampler (Ho et al., NeurIPS 2020, with Ho and Salimans' guidance, 2022): 999 steps.
-"ddim" (Song et al., ICLR 2021, eta = 0) and "dpm-solver++" (Lu et al., 2022, second order, multistep) reach
-the data in 20 to 50.
-"""
+"ddpm" is the published sampler (Ho et al., NeurIPS 2020; guidance by Ho & Salimans, 2022) with 999 steps.
+"ddim" (Song et al., ICLR 2021, eta = 0) and "dpm-solver++" (Lu et al., 2022, second order, multistep) need 20
+to 50."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renderers.dexter.network import Condition, Denoiser
+from renderers.dexter.network import Denoiser, ProjectedCondition
+from score_to_audio.seeding import generator
 
 SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
 
@@ -57,63 +57,47 @@ Noise = Callable[[int], Tensor]
 
 
 def guided(network: Denoiser, condition: Tensor, *, weight: float, steps: list[int]) -> Predict:
-    """The prediction w eps(x, score) + (1 - w) eps(x, nothing), both in one batch.
+    """Classifier-free guidance, w eps(x, score) + (1 - w) eps(x, zeros), with both terms in one batch.
 
-    ``condition``: normalised [W, T, 4]; nothing is an all-zero condition (training used -1; so does not the
-    published sampler). ``steps``: all diffusion steps that will be asked for.
+    ``condition``: normalised [W, T, 4]; the unconditional prediction has an all-zero condition, as in the
+    published sampler (training used -1). ``steps``: all diffusion steps that will be predicted.
     """
-    both = _with_nothing(network, condition)
-    denoise = _at_steps(network, steps, condition.device)
-    return lambda x, step: _guide(denoise(x, both, step), weight)
+    both = with_unconditional(network, condition)
+    denoise = at_steps(network, steps, condition.device)
+    return lambda x, step: combined(denoise(x, both, step), weight)
 
 
-def guided_with_dropout(
-    network: Denoiser, condition: Tensor, masks: Iterator[Tensor], *, weight: float, steps: list[int]
-) -> Predict:
-    """As ``guided``, with the condition dropout that the published script leaves on.
-
-    ``masks``: [W] per pass, conditional and unconditional in turn; True: the window's condition is -1.
-    """
-    both = _with_nothing(network, condition).projected
-    dropped = network.condition(torch.full_like(condition[:1, :1], -1.0)).projected
-    denoise = _at_steps(network, steps, condition.device)
-
-    def predict(x: Tensor, step: int) -> Tensor:
-        mask = torch.cat([next(masks), next(masks)])[None, :, None, None]
-        return _guide(denoise(x, Condition(torch.where(mask, dropped, both)), step), weight)
-
-    return predict
-
-
-def _with_nothing(network: Denoiser, condition: Tensor) -> Condition:
-    """The condition of all windows, then as many without any."""
+def with_unconditional(network: Denoiser, condition: Tensor) -> ProjectedCondition:
+    """The conditions of W windows, followed by W all-zero ones."""
     projected = network.condition(condition).projected
-    nothing = network.condition(torch.zeros_like(condition[:1, :1])).projected
-    return Condition(torch.cat([projected, nothing.expand_as(projected)], dim=1))
+    zeros = network.condition(torch.zeros_like(condition[:1, :1])).projected
+    return ProjectedCondition(torch.cat([projected, zeros.expand_as(projected)], dim=1))
 
 
-def _at_steps(
+def at_steps(
     network: Denoiser, steps: list[int], device: torch.device
-) -> Callable[[Tensor, Condition, int], Tensor]:
-    runner = network.runner()
+) -> Callable[[Tensor, ProjectedCondition, int], Tensor]:
+    """The denoiser (x, condition, step) with precomputed projections of the steps."""
+    packed = network.packed()
     projections = network.step_projections(torch.tensor(steps, device=device))
     index = {step: position for position, step in enumerate(steps)}
-    return lambda x, condition, step: runner.denoise(x, condition, projections[:, index[step], None])
+    return lambda x, condition, step: packed.denoise(x, condition, projections[:, index[step], None])
 
 
-def _guide(predictions: Tensor, weight: float) -> Tensor:
-    with_score, alone = predictions.chunk(2)
-    return weight * with_score + (1 - weight) * alone
+def combined(predictions: Tensor, weight: float) -> Tensor:
+    """Conditional and unconditional predictions [2 W, T, 5] -> guided predictions [W, T, 5]."""
+    conditional, unconditional = predictions.chunk(2)
+    return weight * conditional + (1 - weight) * unconditional
 
 
 def ddpm_step(x: Tensor, eps: Tensor, step: int, s: Schedule, noise: Tensor | None) -> Tensor:
-    """x_t -> x_(t-1); without noise its mean."""
+    """x_t -> x_(t-1), or its mean if ``noise`` is None."""
     mean = s.sqrt_recip_alphas[step] * (x - s.betas[step] * eps / s.sqrt_one_minus_alphas_cumprod[step])
     return mean if noise is None else mean + torch.sqrt(s.posterior_variance[step]) * noise
 
 
 def ddpm_steps(s: Schedule) -> list[int]:
-    """999 of 1000: the published sampler never uses the last one, and takes its start as step 998."""
+    """Steps 998 to 0 of 1000: the published sampler does not use the noisiest one."""
     return list(range(len(s) - 2, -1, -1))
 
 
@@ -124,25 +108,17 @@ def ddpm(x: Tensor, predict: Predict, s: Schedule, noise: Noise, steps: list[int
         yield x
 
 
-def ddpm_means(x: Tensor, predict: Predict, s: Schedule, steps: list[int]) -> Iterator[Tensor]:
-    """As ``ddpm`` without any noise: what a model trained for transfer does."""
-    for step in steps:
-        x = ddpm_step(x, predict(x, step), step, s, None)
-        yield x
-
-
 def few_steps(s: Schedule, count: int, *, start: int | None = None) -> list[int]:
-    """At most ``count`` diffusion steps from ``start`` (the noisiest that the published sampler uses) to 0.
+    """At most ``count`` diffusion steps from ``start`` (default: that of ``ddpm_steps``) to 0.
 
-    Their distance grows with the noise (Song et al., appendix D.2, quadratic): equally spaced ones misjudge
-    the spread of Gaussian data by 14 to 22 % in 30 steps, these by 2 to 6 %.
-    """
+    Quadratic spacing (Song et al., appendix D.2): in 30 steps it gives the standard deviation of Gaussian
+    data within 2 to 6 %, equal spacing within 14 to 22 %."""
     top = len(s) - 2 if start is None else start
     return sorted({round(step) for step in np.linspace(0, 1, count) ** 2 * top} | {0}, reverse=True)
 
 
 def ddim(x: Tensor, predict: Predict, s: Schedule, steps: list[int]) -> Iterator[Tensor]:
-    """Deterministic (eta = 0); the last step ends at the data."""
+    """Deterministic (eta = 0); the last step gives the data."""
     for step, following in zip(steps, [*steps[1:], None], strict=True):
         eps = predict(x, step)
         data = (x - s.sqrt_one_minus_alphas_cumprod[step] * eps) / s.sqrt_alphas_cumprod[step]
@@ -174,17 +150,17 @@ def dpm_solver(x: Tensor, predict: Predict, s: Schedule, steps: list[int]) -> It
 
 
 def normalise(codec: Tensor, means: Tensor, stds: Tensor) -> Tensor:
-    """Performance codec [..., 5] in its own units -> as the network knows it."""
+    """Performance codec [..., 5] in its units -> normalised."""
     return (codec - means) / stds
 
 
 def noised(codec: Tensor, step: int, s: Schedule, noise: Tensor) -> Tensor:
-    """A codec as it is at a diffusion step: where transfer from a source performance starts."""
+    """A normalised codec at a diffusion step: the start of transfer from a source performance."""
     return s.sqrt_alphas_cumprod[step] * codec + s.sqrt_one_minus_alphas_cumprod[step] * noise
 
 
 def transfer_steps(s: Schedule, share: float) -> tuple[int, list[int]]:
-    """(step at which the source is noised, steps that remove the noise again) for ``share`` 0..1 of all."""
+    """(step at which the source is noised, steps that denoise it) for ``share`` 0..1 of the diffusion."""
     start = int((len(s) - 1) * share)
     return start, list(range(start - 1, -1, -1))
 
@@ -195,6 +171,5 @@ def denormalise(x: Tensor, means: Tensor, stds: Tensor) -> Tensor:
 
 
 def window_noise(seed: int, window: int, shape: tuple[int, ...], draws: int) -> Tensor:
-    """[draws, *shape] standard normal numbers of one window: the same whatever windows run beside it."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + window)
-    return torch.randn((draws, *shape), generator=generator)
+    """[draws, *shape] standard normal noise of one window, independent of the other windows of its batch."""
+    return torch.randn((draws, *shape), generator=generator(seed, window))

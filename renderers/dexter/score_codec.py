@@ -1,4 +1,4 @@
-"""What DExter knows of a score: four numbers per note, and the beats that its tempo is measured in."""
+"""The score codec: four numbers per note, and positions in beats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ScoreColumns:
     """Notes sorted by (onset, pitch), [N] each."""
 
     codec: NDArray[np.float32]
-    """[N, 4]: onset and duration (any unit: the network sees them scaled per window), MIDI pitch, voice."""
+    """[N, 4]: onset and duration (in any unit, because they are scaled per window), MIDI pitch, voice."""
     onset_beat: NDArray[np.float32]
     duration_beat: NDArray[np.float32]
     """In notated beats (the denominator of the time signature); 0 for grace notes."""

@@ -1,4 +1,4 @@
-"""A score as windows of notes and back: what the network sees, and how its windows are joined."""
+"""Windows of notes for the network, and their joining."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Joining = Literal["crossfade", "average"]
 
 
 def window_starts(notes: int, length: int, overlap: int) -> NDArray[np.int64]:
-    """First note of each window; one window for a score that fits into the overlap."""
+    """Index of the first note of each window; at least one window."""
     return np.arange(0, max(notes - overlap, 1), length - overlap)
 
 
@@ -28,8 +28,7 @@ def cut(score_codec: NDArray[np.float32], length: int, overlap: int) -> Tensor:
 
 
 def normalised_condition(windows: Tensor) -> Tensor:
-    """Each column of each window [W, T, 4] scaled to 0..1 over its notes, zeros of the padding included; a
-    constant column becomes 0."""
+    """Each column of each window [W, T, 4] scaled to 0..1, padding included; constant columns become 0."""
     windows = windows.float()
     low = windows.amin(dim=1, keepdim=True)
     high = windows.amax(dim=1, keepdim=True)
@@ -39,8 +38,7 @@ def normalised_condition(windows: Tensor) -> Tensor:
 def join(windows: Tensor, notes: int, overlap: int, how: Joining = "crossfade") -> NDArray[np.float32]:
     """Windows [W, T, columns] -> [notes, columns].
 
-    Where two windows overlap, "average" takes their mean (the published script), "crossfade" moves from one
-    to the other.
+    Overlaps are averaged (as in the published script) or crossfaded.
     """
     count, length, columns = windows.shape
     values = windows.cpu().numpy()

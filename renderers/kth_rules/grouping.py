@@ -1,4 +1,4 @@
-"""Where phrases end: local boundaries of a melody, and the segments that they suggest."""
+"""Phrase boundaries of a melody, and segments that end at them."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def local_boundaries(onset: Floats, offset: Floats, pitch: Floats) -> Floats:
 def segments(strength: Floats, ideal: int, *, stiffness: float = 0.3) -> NDArray[np.int64]:
     """Ends (index after the last beat) of segments of about ``ideal`` beats that end at strong boundaries.
 
-    ``strength``: [B] of the boundary after each beat. The ends maximise the sum over segments of
-    strength - stiffness x log2(length / ideal)^2, by dynamic programming; lengths lie between half and
-    twice the ideal. The last segment ends with the piece and may be shorter.
+    ``strength``: [B] of the boundary after each beat. Dynamic programming maximises the sum over segments of
+    strength - stiffness x log2(length / ideal)^2, with lengths between half and twice the ideal. The last
+    segment ends with the piece and may be shorter.
     """
     count = len(strength)
     shortest, longest = max(ideal // 2, 1), max(2 * ideal, 2)

@@ -1,4 +1,4 @@
-"""Keys, chords, and how remarkable notes and chords are in their key."""
+"""Keys, chords, and the melodic and harmonic charge of notes and chords."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def chords(weights: Floats) -> NDArray[np.int64]:
 
 
 def harmonic_charge(chord: NDArray[np.int64], tonic_class: NDArray[np.int64]) -> Floats:
-    """[S] how remarkable a chord is in its key: the sum of its notes' melodic charges relative to the tonic,
-    less that of the tonic triad, at least 0 (after Sundberg 1988; Friberg 1991, DPC 2A)."""
+    """[S] harmonic charge: the sum of the melodic charges of the chord's notes relative to the tonic, minus
+    that of the tonic triad, at least 0 (after Sundberg 1988; Friberg 1991, DPC 2A)."""
     relative = (np.arange(12)[None, :] - tonic_class[:, None]) % 12
     total = (TRIADS[chord] * MELODIC_CHARGE[relative]).sum(axis=1)
     return np.maximum(total - MELODIC_CHARGE[[0, 4, 7]].sum(), 0.0)

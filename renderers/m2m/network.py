@@ -1,9 +1,8 @@
 """The network: octuple-like note tokens -> a distribution per note over velocity, IOI and duration.
 
 A BERT encoder with relative positions in keys and queries (Huang et al., Improve Transformer Models with
-Better Relative Position Embeddings, EMNLP Findings 2020, method 4). Names of parameters are the checkpoint's;
-the parameters that it holds but does not use are declared, so that it loads strictly.
-"""
+Better Relative Position Embeddings, EMNLP Findings 2020, method 4). Names of parameters are those of
+checkpoints; unused parameters are declared, so that checkpoints load strictly."""
 
 from __future__ import annotations
 
@@ -17,10 +16,10 @@ from torch.nn import functional
 
 FEATURES = ("Pitch", "Velocity", "Duration", "IOI", "Position", "Bar")
 HEADS = ("velocity", "ioi", "duration")
-"""What is predicted, in the order of ``proj``; they are columns 1, 3 and 2 of a token."""
+"""The predictions in the order of ``proj``: columns 1, 3 and 2 of a token."""
 NORM_EPS = 1e-12
 WORDS = 30522
-"""Rows of the word table that checkpoints carry from BERT and never use."""
+"""Rows of BERT's word table, which checkpoints contain and the model does not use."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class NetworkConfig:
     """Shape of the network; defaults are the released configuration (11.9 million parameters)."""
 
     vocabularies: tuple[int, ...] = (92, 68, 1156, 772, 388, 3004)
-    """Ids per token column, in the order of ``FEATURES``."""
+    """Number of ids per token column, in the order of ``FEATURES``."""
     widths: tuple[int, ...] = (32, 64, 256, 256, 128, 256)
     """Embedding width per token column."""
     hidden: int = 256
@@ -36,7 +35,7 @@ class NetworkConfig:
     heads: int = 4
     feed_forward: int = 256
     positions: int = 256
-    """Notes in a segment at most."""
+    """Largest number of tokens in a segment."""
     styles: int = 6
     words: int = WORDS
     style_width: int = 128
@@ -49,7 +48,7 @@ class NetworkConfig:
 
 
 def config_from_tensors(tensors: Mapping[str, Tensor]) -> NetworkConfig:
-    """The configuration that a state dict shows (heads: hidden width over that of a distance)."""
+    """The configuration from the shapes of a state dict (heads: hidden width over width of a distance)."""
     tables = [tensors[f"bert.feat_emb.{index}.lut.weight"] for index in range(len(FEATURES))]
     distance = tensors["bert.bert.encoder.layer.0.attention.self.distance_embedding.weight"]
     hidden = tensors["out_linear.weight"].shape[0]
@@ -67,16 +66,8 @@ def config_from_tensors(tensors: Mapping[str, Tensor]) -> NetworkConfig:
     )
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Hidden states, layers + 1 of [B, L, hidden], and attentions, layers of [B, heads, L, L]."""
-
-    hidden: list[Tensor]
-    attention: list[Tensor]
-
-
 class _Table(nn.Module):
-    """An embedding scaled by the root of its width."""
+    """An embedding scaled by the square root of its width."""
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
@@ -87,7 +78,7 @@ class _Table(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """Of BERT; only token type 0 and the norm take part."""
+    """BERT's embeddings, of which only token type 0 and the norm are used."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -117,7 +108,7 @@ class _SelfAttention(nn.Module):
             linear(x).view(batch, length, self.heads, -1).transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
-        # Only the distances that occur: -(L-1) ... L-1.
+        # Only the distances -(L-1) ... L-1 occur.
         first = self.positions - length
         distances = self.distance_embedding.weight[first : first + 2 * length - 1]
         scores = query @ key.transpose(-1, -2)
@@ -129,7 +120,7 @@ class _SelfAttention(nn.Module):
 def _of_distance(products: Tensor) -> Tensor:
     """[..., L, 2L-1] products with the distance l - r at column l - r + L - 1 -> [..., L, L] at (l, r).
 
-    Row l needs the columns l + L - 1 down to l: the skew of a view, instead of a gather of L x L vectors.
+    Row l needs the columns l + L - 1 down to l: a skewed view instead of a gather of L x L vectors.
     """
     *batch, length, _ = products.shape
     reversed_columns = products.flip(-1).contiguous()  # distance l - r is now at column L - 1 + r - l
@@ -142,7 +133,7 @@ def _of_distance(products: Tensor) -> Tensor:
 
 
 class _Dense(nn.Module):
-    """A linear layer, and where BERT has it the norm of its sum with what went in before."""
+    """A linear layer, with BERT's norm of the residual sum where there is one."""
 
     def __init__(self, wide: int, narrow: int, *, norm: bool) -> None:
         super().__init__()
@@ -158,7 +149,7 @@ class _Attention(nn.Module):
         self.output = _Dense(config.hidden, config.hidden, norm=True)
 
 
-class _Layer(nn.Module):
+class _EncoderLayer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.attention = _Attention(config)
@@ -175,7 +166,7 @@ class _Layer(nn.Module):
 class _Encoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layer = nn.ModuleList(_EncoderLayer(config) for _ in range(config.layers))
 
 
 class _Bert(nn.Module):
@@ -183,7 +174,7 @@ class _Bert(nn.Module):
         super().__init__()
         self.embeddings = _Embeddings(config)
         self.encoder = _Encoder(config)
-        self.pooler = _Dense(config.hidden, config.hidden, norm=False)  # in the file, never used
+        self.pooler = _Dense(config.hidden, config.hidden, norm=False)  # in checkpoints, not used
 
 
 class _ExpressionBert(nn.Module):
@@ -203,26 +194,19 @@ class M2MNetwork(nn.Module):
         self.config = config
         self.bert = _ExpressionBert(config)
         self.style_emb = self.bert.style_emb  # one table under two names
-        self.style_proj = nn.Linear(config.hidden, config.style_width)  # in the file, never used
+        self.style_proj = nn.Linear(config.hidden, config.style_width)  # in checkpoints, not used
         self.out_linear = nn.Linear(config.hidden, config.hidden)
         self.proj = nn.ModuleList(nn.Linear(config.hidden, classes) for classes in config.classes)
 
-    def forward(
-        self, tokens: Tensor, mask: Tensor, style: Tensor, trace: Trace | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, tokens: Tensor, mask: Tensor, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [B, L, 6] int64, mask [B, L] (1: a note, 0: padding), style [B] -> logits of the three
         heads, [B, L, classes] each."""
         inner = self.bert
         embedded = [table(tokens[..., column]) for column, table in enumerate(inner.feat_emb)]
         x = inner.bert.embeddings(inner.in_linear(torch.cat(embedded, dim=-1)))
         bias = (1 - mask.to(x))[:, None, None] * torch.finfo(x.dtype).min
-        if trace:
-            trace.hidden.append(x)
         for layer in inner.bert.encoder.layer:
-            x, attention = layer(x, bias)
-            if trace:
-                trace.hidden.append(x)
-                trace.attention.append(attention)
+            x, _ = layer(x, bias)
         y = self.out_linear(x + self.style_emb(style)[:, None])
         velocity, ioi, duration = (head(y) for head in self.proj)
         return velocity, ioi, duration

@@ -1,4 +1,4 @@
-"""Long pieces: overlapping windows whose distributions are blended, so that no note feels where one ends."""
+"""Long pieces: overlapping windows whose distributions are blended."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ from renderers.m2m.tokens import BAR_TICKS, BOS, EOS, PAD, SPECIALS, Tokens
 OVERLAP = 64
 """Notes that two windows share."""
 SHORTEST_TICKS = 4
-"""Of a predicted duration: 21 ms, about the shortest touch of a pianist."""
+"""Shortest predicted duration: 21 ms, about the shortest key stroke of a pianist."""
 WINDOWS_AT_ONCE = 16
+_LEAST = (SPECIALS, SPECIALS + BAR_TICKS, SPECIALS - 1 + SHORTEST_TICKS)
+"""First possible id of velocity, IOI (an interval of 0) and duration."""
 
 
 @dataclass(frozen=True)
 class Window:
+    """A window of consecutive notes."""
+
     first: int
-    """Note that it starts with."""
+    """Index of its first note."""
     weight: Tensor
-    """[notes] share of its say, rising and falling over the overlaps."""
+    """[notes] weight of each note, rising and falling over the overlaps."""
 
 
 def windows(notes: int, capacity: int, overlap: int = OVERLAP) -> list[Window]:
-    """Windows of ``capacity`` notes at most over ``notes`` notes; the weights of a note add up to one."""
+    """Windows of at most ``capacity`` notes over ``notes`` notes; the weights of each note sum to one."""
     overlap = min(overlap, capacity // 2)
     starts = [0]
     while starts[-1] + capacity < notes:
         starts.append(starts[-1] + capacity - overlap)
     rising = torch.arange(1, overlap + 1) / (overlap + 1)
-    found = []
-    for first in starts:
-        weight = torch.ones(min(capacity, notes - first))
+    weights = [torch.ones(min(capacity, notes - first)) for first in starts]
+    for first, weight in zip(starts, weights, strict=True):
         if first > 0:
             weight[:overlap] = rising[: len(weight)]
         if first + capacity < notes:
             weight[-overlap:] = 1 - rising
-        found.append(Window(first, weight))
-    return found
+    return [Window(first, weight) for first, weight in zip(starts, weights, strict=True)]
 
 
 def probabilities(
@@ -53,39 +55,33 @@ def probabilities(
     temperature: float = 1.0,
     report: Callable[[int], None] = lambda _notes: None,
 ) -> list[Tensor]:
-    """[N, classes] distributions of all notes over velocity, IOI and duration; ``report`` is told how many
-    notes have theirs.
+    """[N, classes] distributions of all notes over velocity, IOI and duration; ``report`` is called with the
+    number of completed notes.
 
-    What no performance holds has probability 0: special ids, intervals backwards (training's performances
-    were sorted by onset) and durations below ``SHORTEST_TICKS``.
-    """
+    Impossible classes have probability 0: special ids, negative intervals (the training performances were
+    sorted by onset) and durations below ``SHORTEST_TICKS``."""
     device = network.out_linear.weight.device
-    found = windows(len(tokens), network.config.positions - 2)
+    all_windows = windows(len(tokens), network.config.positions - 2)
     blended = [torch.zeros((len(tokens), classes)) for classes in network.config.classes]
-    impossible = [
-        torch.arange(classes) < least for classes, least in zip(network.config.classes, _LEAST, strict=True)
-    ]
-    for start in range(0, len(found), WINDOWS_AT_ONCE):
-        batch = found[start : start + WINDOWS_AT_ONCE]
+    for start in range(0, len(all_windows), WINDOWS_AT_ONCE):
+        batch = all_windows[start : start + WINDOWS_AT_ONCE]
         rows, mask = _framed(tokens, batch)
         styles = torch.full((len(batch),), style, device=device)
         heads = network(rows.to(device), mask.to(device), styles)
-        for head, (logits, mass) in enumerate(zip(heads, blended, strict=True)):
-            allowed = logits.float().cpu().div(temperature).masked_fill(impossible[head], -torch.inf)
-            share = functional.softmax(allowed, dim=-1)
-            for window, own in zip(batch, share, strict=True):
-                count = len(window.weight)
-                mass[window.first : window.first + count] += window.weight[:, None] * own[1 : count + 1]
+        for logits, sums, least in zip(heads, blended, _LEAST, strict=True):
+            impossible = torch.arange(logits.shape[-1]) < least
+            possible = logits.float().cpu().div(temperature).masked_fill(impossible, -torch.inf)
+            for window, distribution in zip(batch, functional.softmax(possible, dim=-1), strict=True):
+                notes = len(window.weight)
+                sums[window.first : window.first + notes] += (
+                    window.weight[:, None] * distribution[1 : notes + 1]
+                )
         report(batch[-1].first + len(batch[-1].weight))
     return blended
 
 
-_LEAST = (SPECIALS, SPECIALS + BAR_TICKS, SPECIALS - 1 + SHORTEST_TICKS)
-"""First possible id of velocity, IOI (an interval of 0) and duration."""
-
-
 def _framed(tokens: Tokens, batch: list[Window]) -> tuple[Tensor, Tensor]:
-    """Each window between BOS and EOS, padded to the longest: rows [W, L, 6] and mask [W, L]."""
+    """Each window between BOS and EOS, padded to the longest one: rows [W, L, 6] and mask [W, L]."""
     length = max(len(window.weight) for window in batch) + 2
     rows = torch.full((len(batch), length, tokens.shape[1]), PAD)
     mask = torch.zeros((len(batch), length))

@@ -1,41 +1,40 @@
-"""Which dynamics and tempo directions hold for each note, as VirtuosoNet's training data have it.
+"""The dynamics and tempo directions that apply to each note, as in VirtuosoNet's training data.
 
-Absolute marks hold until the next one; relative marks (hairpins, "cresc.", "rit.") hold over a range.
-(Fact sheet of the golden vectors, section 2, directions.)
-"""
+Absolute marks apply until the next one; relative marks (hairpins, "cresc.", "rit.") apply to a range (fact
+sheet of the golden vectors, section 2, directions)."""
 
 from __future__ import annotations
 
 import copy
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from renderers.virtuosonet import vocabulary
 from renderers.virtuosonet.lookup import probing_index
-from renderers.virtuosonet.notation import Direction, Document, Note
+from renderers.virtuosonet.notation import XmlDirection, XmlDocument, XmlNote
 from renderers.virtuosonet.words import has_keyword, regularised
 
 WEDGES = ("crescendo", "diminuendo")
 SPLIT_DYNAMICS = {"fp": "f", "ffp": "ff", "sfp": "sf"}
-"""Loud-soft marks -> the loud one; the soft one follows as a mark of its own."""
+"""Loud-soft mark -> its loud half; the soft half becomes a mark of its own."""
 SPLIT_DISTANCE = 0.1
-"""Divisions after which the soft half of a loud-soft mark stands."""
+"""Divisions between the halves of a loud-soft mark."""
 ACCENT_DYNAMICS = ("sf", "fz", "sfz", "sffz", "rf", "rfz")
 
 
 @dataclass(slots=True)
 class Marks:
-    """What is in force at a note."""
+    """The directions that apply to a note."""
 
     dynamic: str = ""
     dynamic_position: float = 0
-    relative_dynamics: list[Direction] = field(default_factory=list)
+    relative_dynamics: list[XmlDirection] = field(default_factory=list)
     tempo: str = ""
-    relative_tempos: list[Direction] = field(default_factory=list)
+    relative_tempos: list[XmlDirection] = field(default_factory=list)
     tempo_changed_position: float = 0
-    """Latest start of an absolute tempo or of a relative dynamic (sic: relative tempos do not count)."""
+    """Latest start of an absolute tempo or of a relative dynamic (sic: not of a relative tempo)."""
 
     @property
     def dynamic_words(self) -> str:
@@ -46,19 +45,21 @@ class Marks:
         return _joined(self.tempo, self.relative_tempos)
 
 
-def _joined(absolute: str, relatives: Sequence[Direction]) -> str:
+def _joined(absolute: str, relatives: Sequence[XmlDirection]) -> str:
     return absolute + "".join(" " + (d.content if d.kind == "words" else d.kind) for d in relatives)
 
 
-def read_marks(document: Document, notes: Sequence[Note]) -> list[Marks]:
-    """One entry per note."""
+def read_marks(document: XmlDocument, notes: Sequence[XmlNote]) -> list[Marks]:
+    """The marks of each note."""
     directions = _all_directions(document)
     absolute_dynamics, relative_dynamics = _dynamics(directions)
     absolute_tempos, relative_tempos = _tempos(directions)
     marks = [Marks() for _ in notes]
-    _assign_absolute_dynamics(marks, notes, absolute_dynamics)
-    _assign_absolute_tempos(marks, notes, absolute_tempos)
     positions = [note.position for note in notes]
+    for entry, mark in zip(marks, _in_force(absolute_dynamics, positions), strict=False):
+        entry.dynamic, entry.dynamic_position = mark.content, mark.position
+    for entry, mark in zip(marks, _in_force(absolute_tempos, positions), strict=False):
+        entry.tempo, entry.tempo_changed_position = mark.content, mark.position
     for relative in relative_dynamics:
         for index in _covered(relative, positions):
             marks[index].relative_dynamics.append(relative)
@@ -72,7 +73,7 @@ def read_marks(document: Document, notes: Sequence[Note]) -> list[Marks]:
     return marks
 
 
-def _all_directions(document: Document) -> list[Direction]:
+def _all_directions(document: XmlDocument) -> list[XmlDirection]:
     directions = [
         direction for part in document.parts for measure in part.measures for direction in measure.directions
     ]
@@ -81,10 +82,10 @@ def _all_directions(document: Document) -> list[Direction]:
     return directions
 
 
-def _resolve_wedge_stops(directions: Sequence[Direction]) -> None:
-    """A stop says only which number it ends: give it the kind of the latest wedge of that number.
+def _resolve_wedge_stops(directions: Sequence[XmlDirection]) -> None:
+    """Set the kind of each wedge stop, which has a number only, to that of the latest wedge of that number.
 
-    Two hairpins of one number in different staves get mixed up here; the weights were trained with it.
+    This confuses two hairpins of one number in different staves; the weights were trained with it.
     """
     latest: dict[str, str] = {}
     for direction in directions:
@@ -94,18 +95,25 @@ def _resolve_wedge_stops(directions: Sequence[Direction]) -> None:
             direction.kind = latest[direction.number]
 
 
-def _covered(relative: Direction, positions: Sequence[float]) -> range:
+def _in_force(absolute: Sequence[XmlDirection], positions: Sequence[float]) -> Iterator[XmlDirection]:
+    """The absolute mark in force at each position; nothing where there are no marks."""
+    starts = [mark.position for mark in absolute]
+    for position in positions if absolute else ():
+        yield absolute[probing_index(starts, position)]
+
+
+def _covered(relative: XmlDirection, positions: Sequence[float]) -> range:
     assert relative.end is not None
     return range(bisect_left(positions, relative.position), bisect_left(positions, relative.end))
 
 
-def _matches(direction: Direction, keywords: tuple[str, ...]) -> bool:
+def _matches(direction: XmlDirection, keywords: tuple[str, ...]) -> bool:
     if direction.kind in keywords:
         return True
     return direction.kind == "words" and has_keyword(direction.content, keywords)
 
 
-def _without(items: Sequence[Direction], others: Sequence[Direction]) -> list[Direction]:
+def _without(items: Sequence[XmlDirection], others: Sequence[XmlDirection]) -> list[XmlDirection]:
     identities = {id(other) for other in others}
     return [item for item in items if id(item) not in identities]
 
@@ -113,11 +121,11 @@ def _without(items: Sequence[Direction], others: Sequence[Direction]) -> list[Di
 # ---------------------------------------------------------------------------------------------- dynamics
 
 
-def _dynamics(directions: Sequence[Direction]) -> tuple[list[Direction], list[Direction]]:
-    """Absolute marks in the order in which they are searched, and relative marks with their ends."""
+def _dynamics(directions: Sequence[XmlDirection]) -> tuple[list[XmlDirection], list[XmlDirection]]:
+    """Absolute marks, in the order of ``_in_force``, and relative marks with their ends."""
     marks = [d for d in directions if _matches(d, vocabulary.ABSOLUTE_DYNAMIC_KEYWORDS)]
     relative = [d for d in directions if _matches(d, vocabulary.RELATIVE_DYNAMIC_KEYWORDS)]
-    absolute: list[Direction] = []
+    absolute: list[XmlDirection] = []
     for mark in marks:
         if mark.content in SPLIT_DYNAMICS:
             soft = copy.copy(mark)
@@ -144,7 +152,7 @@ def _dynamics(directions: Sequence[Direction]) -> tuple[list[Direction], list[Di
     return absolute, relative
 
 
-def _is_relative_inside_absolute(mark: Direction) -> bool:
+def _is_relative_inside_absolute(mark: XmlDirection) -> bool:
     return mark.kind == "words" and _has_relative_word(mark.content)
 
 
@@ -153,11 +161,11 @@ def _has_relative_word(text: str) -> bool:
     return any(word in plain for word in vocabulary.RELATIVE_WORDS_INSIDE_ABSOLUTE)
 
 
-def _without_repetition(items: Sequence[Direction]) -> list[Direction]:
+def _without_repetition(items: Sequence[XmlDirection]) -> list[XmlDirection]:
     return list({id(item): item for item in items}.values())
 
 
-def _end_wedges(relative: Sequence[Direction]) -> None:
+def _end_wedges(relative: Sequence[XmlDirection]) -> None:
     for index, stop in enumerate(relative):
         if stop.kind in WEDGES and stop.content == "stop":
             for start in reversed(relative[:index]):
@@ -167,24 +175,13 @@ def _end_wedges(relative: Sequence[Direction]) -> None:
 
 
 def _next_absolute(positions: Sequence[float], position: float) -> float:
-    """Where the mark after the absolute one found for ``position`` stands (before the first: the second)."""
+    """Position of the mark after the absolute mark in force (before the first mark: of the second)."""
     following = probing_index(positions, position) + 1
     return positions[following] if following < len(positions) else math.inf
 
 
-def _assign_absolute_dynamics(
-    marks: Sequence[Marks], notes: Sequence[Note], absolute: Sequence[Direction]
-) -> None:
-    if not absolute:
-        return
-    positions = [d.position for d in absolute]
-    for entry, note in zip(marks, notes, strict=True):
-        found = absolute[probing_index(positions, note.position)]
-        entry.dynamic, entry.dynamic_position = found.content, found.position
-
-
 def _drop_contradicting_wedges(entry: Marks, staff: int) -> None:
-    """Where both kinds of hairpin hold, those that stand on the far side of the other staff go."""
+    """Where both kinds of hairpin apply, drop those on the side of the other staff."""
     kinds = {d.kind for d in entry.relative_dynamics}
     if not kinds.issuperset(WEDGES):
         return
@@ -197,7 +194,7 @@ def _drop_contradicting_wedges(entry: Marks, staff: int) -> None:
 # ------------------------------------------------------------------------------------------------ tempos
 
 
-def _tempos(directions: Sequence[Direction]) -> tuple[list[Direction], list[Direction]]:
+def _tempos(directions: Sequence[XmlDirection]) -> tuple[list[XmlDirection], list[XmlDirection]]:
     """Absolute marks, and relative marks with their ends."""
     absolute = [d for d in directions if _matches(d, vocabulary.ABSOLUTE_TEMPO_KEYWORDS)]
     relative = [d for d in directions if _matches(d, vocabulary.RELATIVE_TEMPO_KEYWORDS)]
@@ -216,8 +213,8 @@ def _tempos(directions: Sequence[Direction]) -> tuple[list[Direction], list[Dire
     relative.sort(key=lambda d: d.position)
     positions = [d.position for d in absolute]
     long_marks = {id(d) for d in long}
-    following: Direction | None = None
-    following_long: Direction | None = None
+    following: XmlDirection | None = None
+    following_long: XmlDirection | None = None
     for mark in reversed(relative):
         successor = following_long if id(mark) in long_marks else following
         following = mark
@@ -228,14 +225,3 @@ def _tempos(directions: Sequence[Direction]) -> tuple[list[Direction], list[Dire
         end = math.inf if mark.end is None else mark.end
         mark.end = min(end, _next_absolute(positions, mark.position))
     return absolute, relative
-
-
-def _assign_absolute_tempos(
-    marks: Sequence[Marks], notes: Sequence[Note], absolute: Sequence[Direction]
-) -> None:
-    if not absolute:
-        return
-    positions = [d.position for d in absolute]
-    for entry, note in zip(marks, notes, strict=True):
-        found = absolute[probing_index(positions, note.position)]
-        entry.tempo, entry.tempo_changed_position = found.content, found.position

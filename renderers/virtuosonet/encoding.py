@@ -1,8 +1,7 @@
-"""From a performance to performance features: the inverse of ``playing``, for style vectors and training.
+"""From a performance to performance features: the inverse of ``decoding``, for style vectors and training.
 
-Tempo, onsets, durations and velocities come back exactly where every beat was played; pedal features are read
-off the pedal around each note (Jeong et al., ISMIR 2019, section 3.3).
-"""
+Tempo, onsets, durations and velocities are exact where every beat was played; pedal features are sampled from
+the pedal around each note (Jeong et al., ISMIR 2019, section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ from renderers.virtuosonet.tempo_curve import TempoCurve, tempo_anchors
 from score_to_audio.types import SOFT, SUSTAIN, Controls, Performance
 
 SLOWEST_QPM, FASTEST_QPM = 2.0, 2000.0
-"""Quarter notes per minute between which a beat's tempo is kept; an alignment error gives any."""
+"""Limits of a beat's tempo in quarter notes per minute, against alignment errors."""
 FEWEST_MATCHES = 8
-"""Matched notes from which on a performance says something about style."""
+"""Smallest number of matched notes."""
 SHORTEST_RATIO = 0.01
-"""Sounding to written duration below which a note counts as that short."""
+"""Smallest ratio of sounding to written duration."""
 
 Array = NDArray[np.float64]
 
@@ -33,8 +32,7 @@ class EncodedPerformance:
     features: Array
     """[N, 11] in their units, columns as ``features.OUTPUT_KEYS``."""
     played: NDArray[np.bool_]
-    """[N] False where the performance has no such note; its row means nothing."""
-    curve: TempoCurve
+    """[N] False where the performance lacks the note; its row has no meaning."""
 
 
 def encode(score: NoteScore, performance: Performance, match: NDArray[np.int64]) -> EncodedPerformance:
@@ -68,18 +66,18 @@ def encode(score: NoteScore, performance: Performance, match: NDArray[np.int64])
     values[:, columns.SOFT_PEDAL] = squashed(soft.at(onset))
     values[:, columns.PEDAL_REFRESH] = squashed(refresh)
     values[:, columns.PEDAL_CUT] = squashed(cut)
-    return EncodedPerformance(values, played, curve)
+    return EncodedPerformance(values, played)
 
 
 def squashed(pedal: Array) -> Array:
-    """Controller values as the weights were trained with them."""
+    """The logistic function that was applied to controller values in the training data."""
     return np.floor(127 / (1 + np.exp(-(pedal - 64) / 8)))
 
 
 def performed_curve(score: NoteScore, onset: Array) -> TempoCurve:
-    """The tempo from beat to beat that the onsets [N] (seconds, NaN where not played) give.
+    """The tempo from beat to beat, from onsets [N] (seconds, NaN where not played).
 
-    A beat is where the mean of its notes is; beats without a played note lie on the line between others.
+    The time of a beat is the mean of its notes; beats without a played note are interpolated.
     """
     notes = score.notes
     anchors = tempo_anchors(score)
@@ -105,7 +103,7 @@ def performed_curve(score: NoteScore, onset: Array) -> TempoCurve:
 
 
 def _mean_onsets(score: NoteScore, onset: Array, position: Array) -> Array:
-    """Mean onset of the notes at each of the positions, NaN for none. Grace notes do not count."""
+    """Mean onset of the notes at each of the positions, NaN for none. Grace notes are ignored."""
     own = score.column("position")
     counts = np.isfinite(onset) & (score.column("is_grace") == 0)
     place = np.searchsorted(position, own)
@@ -124,7 +122,7 @@ def _last_onset(score: NoteScore, onset: Array) -> tuple[float, float]:
 
 
 def _next_onsets(performance: Performance) -> Array:
-    """[notes] the first onset after each note's end; its own end where there is none."""
+    """[M] the first onset after the end of each performed note; its own end where there is none."""
     index = np.searchsorted(performance.onset, performance.offset, side="right")
     following = np.append(performance.onset, np.inf)[index]
     return np.where(np.isfinite(following), following, performance.offset)
@@ -143,7 +141,7 @@ class _Pedal:
         return values
 
     def lowest(self, start: Array, end: Array) -> tuple[Array, Array]:
-        """Lowest value within each span, and when it is first reached."""
+        """Lowest value within each span, and the time at which it is first reached."""
         value, time = self.at(start), start.copy()
         first = np.searchsorted(self._time, start, side="right")
         last = np.searchsorted(self._time, end, side="right")

@@ -1,4 +1,4 @@
-"""The 84 columns that describe a note to VirtuosoNet.
+"""The 84 columns of VirtuosoNet's input for each note.
 
 Fact sheet of the golden vectors, section 3; Jeong et al., ISMIR 2019, section 3.2.
 """
@@ -28,10 +28,10 @@ NORMALISED = (
     "distance_from_abs_dynamic",
     "distance_from_recent_tempo",
 )
-"""Features that have a mean and a standard deviation; the others enter as they are."""
+"""Features that are normalised by mean and standard deviation; the others are not."""
 
 UNNORMALISED_COPIES = ("midi_pitch", "duration", "beat_importance", "measure_length", "following_rest")
-"""Features of which a copy as it is follows all others."""
+"""Features of which an unnormalised copy follows all others."""
 COPY_SUFFIX = "_unnorm"
 
 WIDTHS = {
@@ -57,44 +57,25 @@ PEDAL_REFRESH_TIME, PEDAL_CUT_TIME, PEDAL_AT_START, PEDAL_AT_END = 4, 5, 6, 7
 SOFT_PEDAL, PEDAL_REFRESH, PEDAL_CUT = 8, 9, 10
 """Columns of a performance [N, 11]."""
 OUTPUT_KEYS = (
-    "beat_tempo",
-    "velocity",
-    "onset_deviation",
-    "articulation",
-    "pedal_refresh_time",
-    "pedal_cut_time",
-    "pedal_at_start",
-    "pedal_at_end",
-    "soft_pedal",
-    "pedal_refresh",
-    "pedal_cut",
+    *("beat_tempo", "velocity", "onset_deviation", "articulation"),
+    *("pedal_refresh_time", "pedal_cut_time"),
+    *("pedal_at_start", "pedal_at_end", "soft_pedal", "pedal_refresh", "pedal_cut"),
 )
-"""Names of the columns of a performance: log10 of quarter notes per minute, MIDI velocity, quarter notes,
-log10 of sounding to written duration, seconds twice, MIDI controller values five times."""
+"""Names of the columns of a performance. Units: log10 of quarter notes per minute, MIDI velocity, quarter
+notes, log10 of the ratio of sounding to written duration; seconds; MIDI controller values."""
 
 NOTATIONS = (
-    "is_trill",
-    "is_tenuto",
-    "is_accent",
-    "is_staccato",
-    "is_fermata",
-    "is_arpeggiate",
-    "is_strong_accent",
-    "is_cue",
-    "is_slash",
+    *("is_trill", "is_tenuto", "is_accent", "is_staccato", "is_fermata", "is_arpeggiate", "is_strong_accent"),
+    *("is_cue", "is_slash"),
 )
 SLURS_AND_BEAMS = (
-    "is_slur_start",
-    "is_slur_continue",
-    "is_slur_stop",
-    "beam_start",
-    "beam_continue",
-    "beam_stop",
+    *("is_slur_start", "is_slur_continue", "is_slur_stop"),
+    *("beam_start", "beam_continue", "beam_stop"),
 )
 NUMERATOR_SLOTS = {2: (0,), 3: (1,), 4: (0, 2), 6: (0, 3), 9: (1, 3), 12: (0, 2, 3), 24: (0, 2, 3)}
 OTHER_NUMERATOR_SLOT = 4
 DENOMINATOR_SLOTS = {1: 5, 2: 5, 4: 6, 8: 7, 16: 8, 32: 8}
-"""Trained with 2, 4, 8 and 16 (32 as 16); the whole note shares a slot with the half note."""
+"""The model was trained with 2, 4, 8 and 16 (32 as 16); 1 shares the slot of 2."""
 FINEST_DENOMINATOR_SLOT = 8
 
 
@@ -110,27 +91,17 @@ class NoteFeatures:
         return np.concatenate([*(self.columns[key] for key in keys), *copies], axis=1)
 
 
-def column_names(keys: Sequence[str]) -> list[str]:
-    """One name per column of the matrix; of wider features with the index within."""
-    names = []
-    for key in keys:
-        width = WIDTHS[key]
-        names += [key] if width == 1 else [f"{key}[{index}]" for index in range(width)]
-    return names + [name + COPY_SUFFIX for name in UNNORMALISED_COPIES]
-
-
 def note_features(score: NoteScore, *, composer: str, qpm: float | None = None) -> NoteFeatures:
-    """What the network is told about the notes.
+    """The features of the notes.
 
-    ``composer``: one of ``COMPOSERS`` or any other name. ``qpm``: tempo of the first note in quarter notes
-    per minute instead of the notated one; notated changes keep their proportion. It acts through the
-    features only: the network need not play that tempo.
-    """
+    ``composer``: one of ``COMPOSERS`` or any other name. ``qpm``: replaces the notated tempo of the first
+    note (quarter notes per minute); notated changes keep their proportion. It changes the features only: the
+    network does not necessarily play that tempo."""
     notes, marks = score.notes, score.marks
     position, divisions = score.column("position"), score.column("divisions")
     measure = np.minimum(score.column("measure_number").astype(int), len(score.measure_lengths)) - 1
     starts, lengths = np.array(score.meter.measures)[measure], np.array(score.measure_lengths)[measure]
-    # A measure without length (nothing but a backup) has no inside.
+    # A measure without length contains nothing but a <backup>.
     beat_position = np.divide(position - starts, lengths, out=np.zeros(len(notes)), where=lengths > 0)
     signatures = [score.meter.time_signature_at(note.position) for note in notes]
     section_tempo = np.log10(score.column("qpm"))
@@ -170,20 +141,20 @@ def note_features(score: NoteScore, *, composer: str, qpm: float | None = None) 
 
 
 def composer_named(text: str) -> str:
-    """The composer of ``COMPOSERS`` whose name stands in the text, else ""."""
+    """The composer of ``COMPOSERS`` whose name is in the text, or ""."""
     words = text.replace(",", " ").replace(".", " ").lower().split()
     return next((composer for composer in COMPOSERS if composer.lower() in words), "")
 
 
 def composer_vector(composer: str) -> NDArray[np.float64]:
-    """[17] one-hot; the last slot is for all that are not in ``COMPOSERS``."""
+    """[17] one-hot; the last slot is for composers that are not in ``COMPOSERS``."""
     vector = np.zeros(len(COMPOSERS) + 1)
     vector[COMPOSERS.index(composer) if composer in COMPOSERS else -1] = 1
     return vector
 
 
 def pitch_vectors(pitch: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[N, 13] octave in units of four from the middle one, and a one-hot pitch class."""
+    """[N, 13] (octave - 4) / 4 and a one-hot pitch class."""
     vectors = np.zeros((len(pitch), 13))
     vectors[:, 0] = (pitch // 12 - 1 - 4) / 4
     vectors[np.arange(len(pitch)), 1 + pitch % 12] = 1
@@ -202,7 +173,7 @@ def time_signature_vector(numerator: int, denominator: int) -> tuple[float, ...]
 
 @lru_cache(maxsize=65536)
 def beat_importance(beat_position: float, numerator: int) -> float:
-    """Metrical weight, 4 for the downbeat to 0, of a place 0..1 in a measure; the first rule that fits."""
+    """Metrical weight, 4 (downbeat) to 0, of a position 0..1 in a measure; the first matching rule counts."""
     if beat_position == 0:
         return 4.0
     rules = (

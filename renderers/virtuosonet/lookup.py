@@ -14,8 +14,7 @@ def binary_index(positions: Sequence[float], x: float) -> int:
 def probing_index(positions: Sequence[float], x: float) -> int:
     """``binary_index`` for a list that may be unsorted; 0 for an empty one.
 
-    There the result depends on which entries are probed, so the sequence of probes is part of the features
-    that the weights were trained on.
+    In an unsorted list the result depends on the sequence of probes; the weights were trained with this one.
     """
     first, last = 0, len(positions) - 1
     if last < 0 or x < positions[0]:

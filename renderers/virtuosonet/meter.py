@@ -1,4 +1,4 @@
-"""Beats and measures: where they begin, and which of them each note belongs to."""
+"""Positions of beats and measures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from renderers.virtuosonet.lookup import probing_index
-from renderers.virtuosonet.notation import Compatibility, Document, Measure, TimeSignature
+from renderers.virtuosonet.notation import Compatibility, XmlDocument, XmlMeasure, XmlTimeSignature
 
 COMPOUND_BEATS = {6: 2, 9: 3, 12: 4, 18: 3, 24: 4}
-"""Numerator -> beats felt in a measure; other numerators count every unit."""
+"""Numerator -> beats per measure; with other numerators every unit is a beat."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Meter:
     """Positions in divisions from the start of the unrolled score."""
 
     beats: list[float]
-    """Ascending; the first is negative where a pickup is counted back beyond the start."""
+    """Ascending; the first may be negative, because a pickup is counted backwards."""
     measures: list[float]
-    time_signatures: list[TimeSignature]
-    """In the order in which they are searched, which is not always sorted."""
+    time_signatures: list[XmlTimeSignature]
+    """In the order of the search by ``time_signature_at``, which is not always sorted."""
 
-    def time_signature_at(self, position: float) -> TimeSignature:
+    def time_signature_at(self, position: float) -> XmlTimeSignature:
         return self.time_signatures[probing_index(self._signature_positions, position)]
 
     @cached_property
@@ -32,12 +32,12 @@ class Meter:
         return [signature.position for signature in self.time_signatures]
 
 
-def read_meter(document: Document, compatibility: Compatibility) -> Meter:
+def read_meter(document: XmlDocument, compatibility: Compatibility) -> Meter:
     """Beats and measures of the first part, time signatures of all; 4/4 where the score has none."""
     measures = document.parts[0].measures
     signatures = _time_signatures(document)
     if not signatures:
-        signatures = [TimeSignature(0, 4, 4, _first_divisions(measures), 0.0)]
+        signatures = [XmlTimeSignature(0, 4, 4, _first_divisions(measures), 0.0)]
     if compatibility == "none":
         signatures.sort(key=lambda signature: signature.position)
     meter = Meter([], [measure.start for measure in measures], signatures)
@@ -46,8 +46,8 @@ def read_meter(document: Document, compatibility: Compatibility) -> Meter:
     return meter
 
 
-def _time_signatures(document: Document) -> list[TimeSignature]:
-    """All parts in order, without those that say the same at the same running time."""
+def _time_signatures(document: XmlDocument) -> list[XmlTimeSignature]:
+    """Of all parts in order, without repetitions of the same signature at the same running time."""
     seen: set[tuple[int, int, float]] = set()
     signatures = []
     for part in document.parts:
@@ -62,11 +62,11 @@ def _time_signatures(document: Document) -> list[TimeSignature]:
     return signatures
 
 
-def _first_divisions(measures: Sequence[Measure]) -> int:
+def _first_divisions(measures: Sequence[XmlMeasure]) -> int:
     return next((note.divisions for measure in measures for note in measure.notes), 1)
 
 
-def _append_beats(beats: list[float], index: int, measures: Sequence[Measure], meter: Meter) -> None:
+def _append_beats(beats: list[float], index: int, measures: Sequence[XmlMeasure], meter: Meter) -> None:
     start = measures[index].start
     signature = meter.time_signature_at(start)
     full = signature.divisions * signature.numerator / signature.denominator * 4
@@ -86,8 +86,8 @@ def _append_beats(beats: list[float], index: int, measures: Sequence[Measure], m
             beats.append(position)
 
 
-def measure_length(index: int, measures: Sequence[Measure], default: float) -> float:
-    """Divisions to the next measure; of the last one to the end of its notes, or ``default``."""
+def measure_length(index: int, measures: Sequence[XmlMeasure], default: float) -> float:
+    """Divisions to the next measure; for the last one to the end of its notes, or ``default``."""
     start = measures[index].start
     if index + 1 < len(measures):
         return measures[index + 1].start - start
@@ -96,8 +96,8 @@ def measure_length(index: int, measures: Sequence[Measure], default: float) -> f
 
 
 def without_gaps(indices: Sequence[int]) -> list[int]:
-    """The indices with their jumps reduced to 1 (the first is compared with 0), so that every one of the
-    beats (measures) from the first to the last has a note."""
+    """The indices with jumps reduced to 1 (the first index is compared with 0), so that every beat (measure)
+    has a note."""
     result, previous, gap = [], 0, 0
     for index in indices:
         if index - previous > 1:

@@ -1,13 +1,11 @@
-"""MusicXML as VirtuosoNet reads it: a document tree in, parts with their measures in playing order out.
+"""VirtuosoNet's MusicXML reader: from a document tree to parts with their measures in playing order.
 
-The model's features depend on details that a general reader rightly drops (beams that stay open, the order
-in which repeats unfold, directions at their position in the file), hence a reader of its own. One state is
-shared by the whole document; positions count divisions from the start of the unrolled part.
-"""
+The model has a reader of its own because its features depend on details that a general reader drops (beams
+that stay open, the order in which repeats unfold, directions at their position in the file). One state is
+shared by the whole document; positions count divisions from the start of the unrolled part."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,30 +13,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from renderers.ornaments import SEMITONES
+from renderers.virtuosonet import official
 from renderers.virtuosonet.notation import (
     Compatibility,
-    Direction,
-    Document,
-    Measure,
-    Note,
-    Part,
+    PlaybackTempo,
     PlayedMeasure,
-    Tempo,
-    TimeSignature,
+    XmlDirection,
+    XmlDocument,
+    XmlMeasure,
+    XmlNote,
+    XmlPart,
+    XmlTimeSignature,
 )
 from score_to_audio.errors import InputError
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-MAX_UNROLLED_MEASURES = 20_000
-"""Longer than any piano piece with its repeats; ends what would otherwise run without end."""
-
 MAX_DIVISIONS = 10**9
-"""Of a quarter note; positions in a piece stay exact in float64."""
-
-SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-"""Above C, per step."""
+"""Of a quarter note, so that positions in a piece stay exact in float64."""
 
 OTHER_DYNAMICS = {
     "Piano": "p",
@@ -49,18 +43,18 @@ OTHER_DYNAMICS = {
     "Niente": "n",
     "Z": "z",
 }
-"""Names of SMuFL glyphs in <other-dynamics> (``<sym>dynamicPiano</sym>``) -> letters."""
+"""Name of a SMuFL glyph in <other-dynamics> (``<sym>dynamicPiano</sym>``) -> letters."""
 
 
 @dataclass(slots=True)
-class _State:
-    """What is in force while the document is read. Shared by all parts."""
+class _ReaderState:
+    """The state of the reader, shared by all parts."""
 
     divisions: int = 1
     written_divisions: int = 1
-    """As in the file, before positions are brought to a common unit."""
+    """As in the file, before conversion to a common unit."""
     common_divisions: int | None = None
-    """Unit to which all positions are brought; None leaves them as written."""
+    """Unit of all positions; None leaves them as written."""
     qpm: float = 120.0
     position: float = 0
     seconds: float = 0.0
@@ -70,7 +64,7 @@ class _State:
     beam_continue: bool = False
     beam_stop: bool = False
     chord_index: int = 0
-    previous: Note | None = None
+    previous: XmlNote | None = None
     first_ending_discontinues: bool = False
 
     def scaled(self, written: float) -> float:
@@ -90,12 +84,11 @@ def read_document(
     name: str,
     order: Sequence[PlayedMeasure] | None = None,
     compatibility: Compatibility = "none",
-) -> Document:
-    """The parts of a <score-partwise> tree, unrolled. ``name`` is what errors call the score.
+) -> XmlDocument:
+    """The parts of a <score-partwise> tree, unrolled. ``name``: of the score in errors.
 
-    ``order``: the measures as they are played; without it repeats are followed as the published code does,
-    which knows forward and backward repeats, first endings, da capo and fine.
-    Raises ``InputError`` for other documents, and for numbers that are none.
+    ``order``: the measures as they are played; None: repeats are unrolled as by the published code.
+    Raises ``InputError`` for other documents and for invalid numbers.
     """
     _drop_namespace(root)
     if root.tag != "score-partwise":
@@ -107,25 +100,28 @@ def read_document(
         common_divisions = _common_divisions(parts, compatibility)
     except ValueError as error:
         raise InputError(f"{name}: its divisions cannot be used ({error}); export the score again") from error
-    state = _State(common_divisions=common_divisions)
+    state = _ReaderState(common_divisions=common_divisions)
     reader = _Reader(name, compatibility)
     unrolled = []
     for part in parts:
         state.position, state.seconds, state.transpose = 0, 0.0, 0
-        measures = reader.unroll(part, state) if order is None else reader.in_order(part, order, state)
-        _number_plays(measures)
-        unrolled.append(Part(measures))
+        if order is None:
+            measures = official.unrolled_measures(part.findall("measure"), state, reader.measure, name)
+        else:
+            measures = reader.in_order(part, order, state)
+        _number_passes(measures)
+        unrolled.append(XmlPart(measures))
     if not any(note.pitch is not None for part in unrolled for m in part.measures for note in m.notes):
         raise InputError(f"{name}: has no notes with a pitch; is it the right file?")
-    return Document(unrolled, state.qpm, state.divisions)
+    return XmlDocument(unrolled, state.qpm, state.divisions)
 
 
-def _number_plays(measures: Sequence[Measure]) -> None:
-    plays: Counter[int] = Counter()
+def _number_passes(measures: Sequence[XmlMeasure]) -> None:
+    passes: Counter[int] = Counter()
     for measure in measures:
-        plays[measure.written_index] += 1
+        passes[measure.written_index] += 1
         for note in measure.notes:
-            note.play = plays[measure.written_index]
+            note.pass_number = passes[measure.written_index]
 
 
 def _drop_namespace(root: Element) -> None:
@@ -164,84 +160,38 @@ def _whole(text: str | None, default: int) -> int:
 
 
 class _Reader:
-    """Reads the measures of one document: what stays the same for all of them."""
+    """Reads the measures of one document."""
 
     def __init__(self, name: str, compatibility: Compatibility) -> None:
         self.name = name
         self.compatibility = compatibility
 
-    # ------------------------------------------------------------------------------------ repeats
-
-    def unroll(self, part: Element, shared: _State) -> list[Measure]:
-        """The measures of a part in the order in which they are played.
-
-        When a first ending is skipped, the state from before that measure holds for the rest of this part,
-        while ``shared``, from which the next part starts, stays as it is there.
-        """
+    def in_order(
+        self, part: Element, order: Sequence[PlayedMeasure], state: _ReaderState
+    ) -> list[XmlMeasure]:
+        """The measures of a part in the given order, each at its given onset."""
         elements = part.findall("measure")
-        state = shared
-        measures: list[Measure] = []
-        ending_starts: list[int] = []
-        ending_stops: list[int] = []
-        forward_repeats: list[int] = []
-        used_repeats: set[int] = set()
-        fine_counts = False
-        index = 0
-        while index < len(elements):
-            if len(measures) > MAX_UNROLLED_MEASURES:
-                raise InputError(f"{self.name}: its repeats give more than {MAX_UNROLLED_MEASURES} measures")
-            snapshot = copy.copy(state)
-            measure = self._measure(elements[index], index, len(measures) + 1, state)
-            if measure.first_ending_starts:
-                if index in ending_starts:
-                    state = snapshot
-                    nth = ending_starts.index(index)
-                    stop = ending_stops[nth] if nth < len(ending_stops) else index
-                    index = max(stop, index) + 1
-                    continue
-                ending_starts.append(index)
-            measures.append(measure)
-            if measure.first_ending_stops:
-                ending_stops.append(index)
-            if measure.repeat == "forward":
-                forward_repeats.append(index)
-                index += 1
-            elif measure.repeat == "backward" and index not in used_repeats:
-                used_repeats.add(index)
-                if len(ending_starts) != len(ending_stops):
-                    ending_stops.append(index)
-                index = forward_repeats.pop() if forward_repeats else 0
-            elif measure.is_dacapo and not fine_counts:
-                index, fine_counts = 0, True
-            elif measure.is_fine and fine_counts:
-                break
-            else:
-                index += 1
-        return measures
-
-    def in_order(self, part: Element, order: Sequence[PlayedMeasure], state: _State) -> list[Measure]:
-        """The measures of a part in the given order; each begins where the order says."""
-        elements = part.findall("measure")
-        measures: list[Measure] = []
+        measures: list[XmlMeasure] = []
         for played in order:
             if played.written < len(elements):
                 divisions = self._divisions_at(elements[played.written], state)
                 onset = played.onset * divisions
                 state.position = round(onset) if abs(onset - round(onset)) < 1e-6 * divisions else onset
                 element = elements[played.written]
-                measures.append(self._measure(element, played.written, len(measures) + 1, state))
+                measures.append(self.measure(element, played.written, len(measures) + 1, state))
         return measures
 
     @staticmethod
-    def _divisions_at(element: Element, state: _State) -> int:
-        """In force from the start of the measure on."""
+    def _divisions_at(element: Element, state: _ReaderState) -> int:
+        """Divisions at the start of a measure."""
         written = element.find("attributes/divisions")
         return state.common_divisions or (state.divisions if written is None else _divisions(written))
 
     # ----------------------------------------------------------------------------------- measures
 
-    def _measure(self, element: Element, written_index: int, number: int, state: _State) -> Measure:
-        measure = Measure(state.position, written_index, is_implicit=element.get("implicit") is not None)
+    def measure(self, element: Element, written_index: int, number: int, state: _ReaderState) -> XmlMeasure:
+        """A measure from the state's position on. ``number``: 1-based index in playing order."""
+        measure = XmlMeasure(state.position, written_index, is_implicit=element.get("implicit") is not None)
         children = list(element)
         lonely_forward = self._lonely_forward(children)
         try:
@@ -262,9 +212,13 @@ class _Reader:
             if isinstance(error, InputError):
                 raise
             shown = element.get("number", str(written_index + 1))
-            raise InputError(f"{self.name}: measure {shown} holds a number that is none ({error})") from error
+            raise InputError(
+                f"{self.name}: measure {shown} has an invalid number ({error}); export the score again"
+            ) from error
         if lonely_forward is not None:
-            rest = Note("", 1, state.position, state.scaled(_number(lonely_forward.findtext("duration"), 0)))
+            rest = XmlNote(
+                "", 1, state.position, state.scaled(_number(lonely_forward.findtext("duration"), 0))
+            )
             rest.divisions, rest.measure_number = state.divisions, number
             state.advance(rest.duration)
             measure.notes.append(rest)
@@ -272,13 +226,13 @@ class _Reader:
 
     @staticmethod
     def _lonely_forward(children: list[Element]) -> Element | None:
-        """The only <forward> of a measure without notes: it stands for a rest."""
+        """The only <forward> of a measure without notes, which counts as a rest."""
         if any(child.tag == "note" for child in children):
             return None
         forwards = [child for child in children if child.tag == "forward"]
         return forwards[0] if len(forwards) == 1 else None
 
-    def _attributes(self, measure: Measure, element: Element, state: _State) -> None:
+    def _attributes(self, measure: XmlMeasure, element: Element, state: _ReaderState) -> None:
         for child in element:
             if child.tag == "divisions":
                 state.written_divisions = _divisions(child)
@@ -292,8 +246,8 @@ class _Reader:
                 state.transpose = _whole(child.findtext("chromatic"), 0) + 12 * octaves
 
     @staticmethod
-    def _time_signature(element: Element, state: _State) -> TimeSignature | None:
-        """Composite meters (3+2, or 2/4 + 3/8) are added up."""
+    def _time_signature(element: Element, state: _ReaderState) -> XmlTimeSignature | None:
+        """Composite meters (3+2, or 2/4 + 3/8) are summed."""
         symbol = element.get("symbol")
         beats = [
             [_whole(number, 0) for number in (b.text or "").split("+")] for b in element.findall("beats")
@@ -313,10 +267,10 @@ class _Reader:
             return None
         if numerator <= 0:
             return None
-        return TimeSignature(state.position, numerator, denominator, state.divisions, state.seconds)
+        return XmlTimeSignature(state.position, numerator, denominator, state.divisions, state.seconds)
 
     @staticmethod
-    def _barline(measure: Measure, element: Element, state: _State) -> None:
+    def _barline(measure: XmlMeasure, element: Element, state: _ReaderState) -> None:
         for child in element:
             if child.tag == "repeat":
                 measure.repeat = child.get("direction", "")
@@ -331,7 +285,7 @@ class _Reader:
 
     # --------------------------------------------------------------------------------- directions
 
-    def _direction(self, measure: Measure, element: Element, state: _State) -> None:
+    def _direction(self, measure: XmlMeasure, element: Element, state: _ReaderState) -> None:
         first_type = element.find("direction-type")
         if first_type is not None:
             direction = _direction_of(first_type, state.position)
@@ -352,7 +306,7 @@ class _Reader:
                 divisions = state.divisions
                 if self.compatibility == "official":
                     divisions = state.written_divisions
-                measure.tempos.append(Tempo(state.position, state.qpm, divisions))
+                measure.tempos.append(PlaybackTempo(state.position, state.qpm, divisions))
             elif sound.get("dacapo") is not None:
                 measure.is_dacapo = True
             elif sound.get("fine") is not None:
@@ -360,8 +314,8 @@ class _Reader:
 
     # -------------------------------------------------------------------------------------- notes
 
-    def _append_note(self, measure: Measure, element: Element, number: int, state: _State) -> None:
-        note = Note(element.get("id", ""), 1, state.position, divisions=state.divisions)
+    def _append_note(self, measure: XmlMeasure, element: Element, number: int, state: _ReaderState) -> None:
+        note = XmlNote(element.get("id", ""), 1, state.position, divisions=state.divisions)
         note.measure_number, note.fifths = number, state.fifths
         note.is_hidden = element.get("print-object") == "no"
         is_chord = False
@@ -391,7 +345,7 @@ class _Reader:
         if is_chord and state.previous is not None:
             state.chord_index += 1
             note.position, note.duration = state.previous.position, state.previous.duration
-            # The flags of the state are set by any beam and never cleared; the weights were trained with it.
+            # The state's flags are set by any beam and never cleared; the weights were trained with this.
             note.beam_start, note.beam_continue = state.beam_start, state.beam_continue
             note.beam_stop = state.beam_stop
         else:
@@ -409,7 +363,7 @@ def _voice(text: str | None) -> int:
         return 1
 
 
-def _read_pitch(note: Note, element: Element, transpose: int) -> None:
+def _read_pitch(note: XmlNote, element: Element, transpose: int) -> None:
     step = (element.findtext("step") or "").strip()
     if step not in SEMITONES:
         raise ValueError(f"step {step!r}")
@@ -418,7 +372,7 @@ def _read_pitch(note: Note, element: Element, transpose: int) -> None:
     note.pitch = 12 * (octave + 1) + SEMITONES[step] + note.alter + transpose
 
 
-def _read_beam(note: Note, value: str | None, state: _State) -> None:
+def _read_beam(note: XmlNote, value: str | None, state: _ReaderState) -> None:
     if value == "begin":
         note.beam_start = state.beam_start = True
     elif value == "continue":
@@ -427,7 +381,7 @@ def _read_beam(note: Note, value: str | None, state: _State) -> None:
         note.beam_stop = state.beam_stop = True
 
 
-def _read_notations(note: Note, notations: Element) -> None:
+def _read_notations(note: XmlNote, notations: Element) -> None:
     for child in notations:
         tag = child.tag
         if tag == "articulations":
@@ -446,26 +400,16 @@ def _read_notations(note: Note, notations: Element) -> None:
             _read_ornaments(note, child)
 
 
-def _read_articulation(note: Note, tag: str) -> None:
-    """Only the first of the marks that stand in one <articulations> counts."""
-    if tag == "accent":
-        note.is_accent = True
-    elif tag == "staccato":
-        note.is_staccato = True
-    elif tag == "tenuto":
-        note.is_tenuto = True
-    elif tag == "strong-accent":
-        note.is_strong_accent = True
-    elif tag == "arpeggiate":
-        note.is_arpeggiate = True
-    elif tag == "fermata":
-        note.is_fermata = True
+def _read_articulation(note: XmlNote, tag: str) -> None:
+    """``tag``: the first mark of an <articulations> element; the model ignores the others."""
+    if tag in ("accent", "staccato", "tenuto", "strong-accent", "arpeggiate", "fermata"):
+        setattr(note, f"is_{tag.replace('-', '_')}", True)
 
 
 ACCIDENTAL_MARKS = {"sharp": 1, "flat": -1, "natural": 0, "double-sharp": 2, "flat-flat": -2}
 
 
-def _read_ornaments(note: Note, ornaments: Element) -> None:
+def _read_ornaments(note: XmlNote, ornaments: Element) -> None:
     for child in ornaments:
         if child.tag == "trill-mark":
             note.is_trill = True
@@ -475,9 +419,9 @@ def _read_ornaments(note: Note, ornaments: Element) -> None:
             note.trill_alter = ACCIDENTAL_MARKS.get((child.text or "").strip())
 
 
-def _direction_of(element: Element, position: float) -> Direction:
-    """The mark in a <direction-type>; several words are joined."""
-    direction = Direction(position, "", "")
+def _direction_of(element: Element, position: float) -> XmlDirection:
+    """The mark of a <direction-type>; several words are joined."""
+    direction = XmlDirection(position, "", "")
     for child in element:
         tag = child.tag
         if tag == "dynamics":
@@ -495,7 +439,7 @@ def _direction_of(element: Element, position: float) -> Direction:
 
 
 def _dynamic_of(mark: Element) -> tuple[str, str]:
-    """Kind and content of a child of <dynamics>."""
+    """Kind and content of a child element of <dynamics>."""
     if mark.tag != "other-dynamics" or not mark.text:
         return "dynamic", mark.tag
     text = mark.text

@@ -1,8 +1,8 @@
 """VirtuosoNet: a hierarchical attention network over notes, beats and measures, with gated recurrent units.
 
-The variant "han_measnote_gru". Jeong et al., "VirtuosoNet: A Hierarchical RNN-based System for Modeling
-Expressive Piano Performance", ISMIR 2019, section 4. Names of modules are those of the published state dict;
-``lstm`` and ``output_lstm`` are GRUs all the same. A piece is one sequence: T notes, B beats, M measures.
+The variant "han_measnote_gru" of Jeong et al., "VirtuosoNet: A Hierarchical RNN-based System for Modeling
+Expressive Piano Performance", ISMIR 2019, section 4. Names of modules are those of the published state dict
+(``lstm`` and ``output_lstm`` are GRUs). A piece is one sequence of T notes, B beats, M measures.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from renderers.virtuosonet.recurrence import RunGru, torch_gru
 OUTPUTS = 11
 """Columns of a performance."""
 MEASURE_OUTPUTS = 2
-"""Tempo and velocity of a measure, fed to everything below it."""
+"""Tempo and velocity of a measure, inputs of the decoders of beats and notes."""
 RESIDUALS = 8
-"""Columns of the residual information of a measure."""
+"""Columns of the residual information of a measure (``generation.residual_info``)."""
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Widths of the layers; in a bidirectional one, of each direction."""
+    """Widths of the layers; of bidirectional layers that of each direction."""
 
     inputs: int
     note: int
@@ -47,27 +47,19 @@ class NetworkSizes:
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, inputs: int) -> NetworkSizes:
         """From the ``network_params`` of a checkpoint. ``inputs``: width of its note embedder."""
+        sized = ("note", "voice", "beat", "measure", "encoder", "final", "performance")
         return cls(
             inputs=inputs,
-            note=config["note"]["size"],
-            voice=config["voice"]["size"],
-            beat=config["beat"]["size"],
-            measure=config["measure"]["size"],
-            encoder=config["encoder"]["size"],
-            final=config["final"]["size"],
-            performance=config["performance"]["size"],
             style=config["encoded_vector_size"],
             heads=config["num_attention_head"],
-            note_layers=config["note"]["layer"],
-            voice_layers=config["voice"]["layer"],
-            beat_layers=config["beat"]["layer"],
-            measure_layers=config["measure"]["layer"],
+            **{name: config[name]["size"] for name in sized},
+            **{f"{name}_layers": config[name]["layer"] for name in sized[:4]},
         )
 
 
 @dataclass(frozen=True)
-class Places:
-    """Which beat, measure and voice each of the T notes belongs to; beats and measures from 0, no gaps."""
+class GroupIndices:
+    """[T] indices of the beat, measure and voice of each note; beats and measures from 0 without gaps."""
 
     beat: Tensor
     measure: Tensor
@@ -82,34 +74,24 @@ class Places:
         return int(self.measure[-1]) + 1
 
     def measure_of_beat(self) -> Tensor:
-        """[B] a measure owns the beats from that of its first note up to that of the next one's."""
-        first_notes = torch.searchsorted(
-            self.measure, torch.arange(self.measures, device=self.measure.device)
-        )
-        first_beats = self.beat[first_notes]
-        beats = torch.arange(self.beats, device=self.beat.device)
-        return torch.searchsorted(first_beats, beats, right=True) - 1
+        """[B] index of the measure of each beat; a measure starts with the beat of its first note."""
+        first_beats = self.beat[torch.searchsorted(self.measure, torch.arange(self.measures))]
+        return torch.searchsorted(first_beats, torch.arange(self.beats), right=True) - 1
 
 
 @dataclass(frozen=True)
 class EncodedScore:
-    """What the network knows about a score."""
+    """The hidden states of the score encoder."""
 
-    embedded: Tensor
-    """[T, note]"""
     note_rnn: Tensor
     """[T, 2 note]"""
     voice_rnn: Tensor
     """[T, 2 voice]"""
-    beat_nodes: Tensor
-    """[B, 2 (note + voice)]"""
     beat: Tensor
     """[B, 2 beat]"""
-    measure_nodes: Tensor
-    """[M, 2 beat]"""
     measure: Tensor
     """[M, 2 measure]"""
-    places: Places
+    groups: GroupIndices
 
     @property
     def note(self) -> Tensor:
@@ -118,7 +100,7 @@ class EncodedScore:
 
 
 class ContextAttention(nn.Module):
-    """Weighs the members of each group by how well they fit learned context vectors, one per head."""
+    """Averages the members of each group by their similarity to a learned context vector per head."""
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
@@ -133,10 +115,7 @@ class ContextAttention(nn.Module):
         return (hidden * self.context_vector.squeeze(-1)).sum(-1)
 
     def forward(self, members: Tensor, group: Tensor, groups: int) -> Tensor:
-        """[N, size] with a group index [N] for each -> [groups, size], an average of the members each.
-
-        A group without members gives zeros.
-        """
+        """Members [N, size] with group indices [N] -> [groups, size]; zeros for a group without members."""
         similarity = self.similarity(members)
         index = group.unsqueeze(1).expand_as(similarity)
         highest = similarity.new_zeros(groups, self.heads)
@@ -149,7 +128,7 @@ class ContextAttention(nn.Module):
 
 
 class NoteEmbedder(nn.Module):
-    """A linear map of the note features; columns beyond its width are not used."""
+    """A linear map of the note features; ignores columns beyond its width."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -174,15 +153,15 @@ class ScoreEncoder(nn.Module):
         self.measure_attention = ContextAttention(2 * sizes.beat, sizes.heads)
         self.measure_rnn = _bidirectional(2 * sizes.beat, sizes.measure, sizes.measure_layers)
 
-    def forward(self, embedded: Tensor, places: Places, run_gru: RunGru = torch_gru) -> EncodedScore:
-        voices = [torch.nonzero(places.voice == voice).flatten() for voice in places.voice.unique()]
+    def forward(self, embedded: Tensor, groups: GroupIndices, run_gru: RunGru = torch_gru) -> EncodedScore:
+        voices = [torch.nonzero(groups.voice == voice).flatten() for voice in groups.voice.unique()]
         note_rnn = run_gru(self.lstm, embedded, None)
         voice_rnn = run_gru(self.voice_net, embedded, voices)
-        beat_nodes = self.beat_attention(torch.cat([note_rnn, voice_rnn], 1), places.beat, places.beats)
+        beat_nodes = self.beat_attention(torch.cat([note_rnn, voice_rnn], 1), groups.beat, groups.beats)
         beat = run_gru(self.beat_rnn, beat_nodes, None)
-        measure_nodes = self.measure_attention(beat, places.measure_of_beat(), places.measures)
+        measure_nodes = self.measure_attention(beat, groups.measure_of_beat(), groups.measures)
         measure = run_gru(self.measure_rnn, measure_nodes, None)
-        return EncodedScore(embedded, note_rnn, voice_rnn, beat_nodes, beat, measure_nodes, measure, places)
+        return EncodedScore(note_rnn, voice_rnn, beat, measure, groups)
 
 
 def _bidirectional(inputs: int, hidden: int, layers: int) -> nn.GRU:
@@ -204,35 +183,20 @@ class PerformanceEncoder(nn.Module):
     def forward(
         self,
         score: EncodedScore,
-        beat_spanned: Tensor,
-        measure_spanned: Tensor,
+        beat_of_note: Tensor,
+        measure_of_note: Tensor,
         performance: Tensor,
         run_gru: RunGru = torch_gru,
     ) -> tuple[Tensor, Tensor]:
-        """Mean and log variance [style] from normalised features [T, 11]; a row of zeros is a note that
-        was not played. The spanned vectors [T, ...] are those of each note's beat and measure (``spanned``).
-        """
+        """Mean and log variance [style] from normalised features [T, 11]; a row of zeros is a note that was
+        not played. ``beat_of_note``, ``measure_of_note``: [T, ...] the vectors of each note's beat and
+        measure."""
         played = (performance != 0).any(dim=1, keepdim=True)
         embedded = self.performance_embedding_layer(performance) * played
-        combined = torch.cat([score.note, beat_spanned, measure_spanned, embedded], dim=1)
+        combined = torch.cat([score.note, beat_of_note, measure_of_note, embedded], dim=1)
         contracted = self.performance_contractor(combined)
         summary = run_gru(self.performance_note_encoder, contracted, None).mean(dim=0)
         return self.performance_encoder_mean(summary), self.performance_encoder_var(summary)
-
-
-def spanned(vectors: Tensor, index: Tensor) -> Tensor:
-    """The vector of each note's beat or measure [T, ...]."""
-    return vectors[index]
-
-
-def spanned_as_published(vectors: Tensor, index: Tensor) -> Tensor:
-    """``spanned`` with the published mistake: where the first two notes lie in different beats (measures),
-    only the notes up to the first minimum of the index differences get a vector."""
-    filled = int(torch.argmin(index[1:] - index[:-1])) + 1 if len(index) > 1 else 1
-    result = vectors[index].clone()
-    if filled != 1:
-        result[filled:] = 0
-    return result
 
 
 class MeasureDecoder(nn.Module):
@@ -246,7 +210,7 @@ class MeasureDecoder(nn.Module):
 
 
 class PerformanceDecoder(nn.Module):
-    """Weights of the autoregressive part; ``generation.py`` runs it."""
+    """Weights of the autoregressive decoder, which ``generation.py`` runs."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -254,10 +218,10 @@ class PerformanceDecoder(nn.Module):
         measure = 2 * sizes.measure + MEASURE_OUTPUTS
         beat = 2 * sizes.beat
         note = 2 * (sizes.note + sizes.voice)
-        below = OUTPUTS - 1
+        other_outputs = OUTPUTS - 1
         self.style_vector_expandor = nn.Sequential(nn.Linear(sizes.style, sizes.encoder))
         self.measure_decoder = MeasureDecoder(sizes)
-        self.result_for_tempo_attention = ContextAttention(below, 1)
+        self.result_for_tempo_attention = ContextAttention(other_outputs, 1)
         self.beat_tempo_forward = nn.GRU(
             beat + measure + OUTPUTS + sizes.encoder, sizes.beat, batch_first=True
         )
@@ -265,10 +229,10 @@ class PerformanceDecoder(nn.Module):
         self.output_lstm = nn.GRU(
             note + beat + measure + OUTPUTS + sizes.encoder, sizes.final, batch_first=True
         )
-        self.fc = nn.Linear(sizes.final, below)
+        self.fc = nn.Linear(sizes.final, other_outputs)
 
 
-class VirtuosoNet(nn.Module):
+class VirtuosoNetwork(nn.Module):
     """The whole network; its state dict is that of the published checkpoint."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
@@ -279,22 +243,15 @@ class VirtuosoNet(nn.Module):
         self.performance_encoder = PerformanceEncoder(sizes)
         self.performance_decoder = PerformanceDecoder(sizes)
 
-    def encode(self, features: Tensor, places: Places, run_gru: RunGru = torch_gru) -> EncodedScore:
-        """Normalised note features [T, at least inputs] -> what the decoder and the style encoder need."""
-        encoded: EncodedScore = self.score_encoder(self.note_embedder(features), places, run_gru)
+    def encode(self, features: Tensor, groups: GroupIndices, run_gru: RunGru = torch_gru) -> EncodedScore:
+        """Normalised note features [T, at least inputs] -> inputs of the decoder and the style encoder."""
+        encoded: EncodedScore = self.score_encoder(self.note_embedder(features), groups, run_gru)
         return encoded
 
     def style(
-        self,
-        score: EncodedScore,
-        performance: Tensor,
-        *,
-        as_published: bool = False,
-        run_gru: RunGru = torch_gru,
+        self, score: EncodedScore, performance: Tensor, run_gru: RunGru = torch_gru
     ) -> tuple[Tensor, Tensor]:
         """Mean and log variance [style] of the style vector of a performance (normalised [T, 11])."""
-        span = spanned_as_published if as_published else spanned
-        beat = span(score.beat, score.places.beat)
-        measure = span(score.measure, score.places.measure)
+        beat, measure = score.beat[score.groups.beat], score.measure[score.groups.measure]
         mean, log_variance = self.performance_encoder(score, beat, measure, performance, run_gru)
         return mean, log_variance

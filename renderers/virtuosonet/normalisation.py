@@ -1,8 +1,8 @@
-"""The statistics of a checkpoint: between raw features and what the network sees, in both directions."""
+"""Normalisation of features by the statistics of a checkpoint, and its inverse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ class Statistics:
 
     @classmethod
     def from_checkpoint(cls, stats: Mapping[str, Any]) -> Statistics:
-        """From the ``stats`` of a checkpoint. Raises ``ValueError`` for what this model does not have."""
+        """From the ``stats`` of a checkpoint. Raises ``ValueError`` for features that this model lacks."""
         keys = tuple(str(key) for key in stats["input_keys"])
         if unknown := [key for key in keys if key not in WIDTHS]:
             raise ValueError(f"unknown input features {', '.join(unknown)}")
@@ -44,7 +44,7 @@ class Statistics:
         return range(start, start + WIDTHS[key])
 
     def inputs(self, features: NoteFeatures) -> NDArray[np.float32]:
-        """[N, columns] the features as the network takes them."""
+        """[N, columns] the network's normalised inputs."""
         matrix = features.matrix(self.input_keys)
         for key in self.input_keys:
             if key in NORMALISED:
@@ -53,7 +53,7 @@ class Statistics:
         return matrix.astype(np.float32)
 
     def denormalised(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[N, 11] performance features in their units from the network's."""
+        """[N, 11] performance features in their units, from the network's outputs."""
         result = outputs * self._output(self.deviation)
         result += self._output(self.mean)
         return result
@@ -64,5 +64,5 @@ class Statistics:
         return values.astype(np.float32)
 
     @staticmethod
-    def _output(values: Mapping[str, float], keys: Sequence[str] = OUTPUT_KEYS) -> NDArray[np.float32]:
-        return np.array([values[key] for key in keys], dtype=np.float32)
+    def _output(values: Mapping[str, float]) -> NDArray[np.float32]:
+        return np.array([values[key] for key in OUTPUT_KEYS], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What VirtuosoNet reads in a score, as plain data. Positions and durations in divisions."""
+"""The parts of a MusicXML file that VirtuosoNet uses. Positions and durations are in divisions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Compatibility = Literal["official", "none"]
-"""Whether what is plainly wrong in the published code is done all the same."""
+"""official: with the mistakes of the published code (``official.py``)."""
 
 
 @dataclass(slots=True)
-class Note:
-    """A note or a rest (``pitch`` None). Positions and durations in divisions."""
+class XmlNote:
+    """A note or a rest (``pitch`` None)."""
 
     xml_id: str = ""
     """As in the file; "" where it has none."""
-    play: int = 1
-    """Which time it is that its measure is played, from 1."""
+    pass_number: int = 1
+    """1 the first time that its measure is played, and so on."""
     position: float = 0
     duration: float = 0
     divisions: int = 1
@@ -36,7 +36,7 @@ class Note:
     is_hidden: bool = False
     is_trill: bool = False
     trill_alter: int | None = None
-    """Alteration of the upper neighbour where an accidental stands at the trill."""
+    """Alteration of the upper neighbour by an accidental at the trill."""
     is_tenuto: bool = False
     is_accent: bool = False
     is_staccato: bool = False
@@ -53,7 +53,7 @@ class Note:
     wavy_lines: list[tuple[str, str]] = field(default_factory=list)
     """(type, number)"""
 
-    # Filled in when the notes of a part are put together (notes.py).
+    # Set by notes.py.
     qpm: float = 0.0
     time_position: float = 0.0
     seconds: float = 0.0
@@ -71,9 +71,15 @@ class Note:
     def end(self) -> float:
         return self.position + self.duration
 
+    def extend(self, tied: XmlNote, duration: float) -> None:
+        """Merge a tied note into this one, which then lasts ``duration``."""
+        self.duration = duration
+        self.seconds += tied.seconds
+        self.slurs += tied.slurs
+
 
 @dataclass(slots=True)
-class Direction:
+class XmlDirection:
     """The first <direction-type> of a <direction>."""
 
     position: float
@@ -85,12 +91,12 @@ class Direction:
     staff: int = 1
     placement: str = ""
     end: float | None = None
-    """Where it stops to hold; set when directions are interpreted (directions.py)."""
+    """Position where it ceases to apply; set by directions.py."""
 
 
 @dataclass(slots=True)
-class Tempo:
-    """A tempo as notated for playback."""
+class PlaybackTempo:
+    """The tempo of a <sound> element."""
 
     position: float
     qpm: float
@@ -98,7 +104,7 @@ class Tempo:
 
 
 @dataclass(slots=True)
-class TimeSignature:
+class XmlTimeSignature:
     position: float
     numerator: int
     denominator: int
@@ -109,14 +115,14 @@ class TimeSignature:
 
 
 @dataclass(slots=True)
-class Measure:
+class XmlMeasure:
     start: float
     written_index: int
     is_implicit: bool = False
-    notes: list[Note] = field(default_factory=list)
-    directions: list[Direction] = field(default_factory=list)
-    tempos: list[Tempo] = field(default_factory=list)
-    time_signature: TimeSignature | None = None
+    notes: list[XmlNote] = field(default_factory=list)
+    directions: list[XmlDirection] = field(default_factory=list)
+    tempos: list[PlaybackTempo] = field(default_factory=list)
+    time_signature: XmlTimeSignature | None = None
     repeat: str = ""
     first_ending_starts: bool = False
     first_ending_stops: bool = False
@@ -126,7 +132,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class PlayedMeasure:
-    """Which measure is played when."""
+    """A measure in playing order."""
 
     written: int
     """Index in the written score."""
@@ -135,14 +141,14 @@ class PlayedMeasure:
 
 
 @dataclass(slots=True)
-class Part:
-    measures: list[Measure]
-    """In playing order; a repeated measure is read once per pass, at its new position."""
+class XmlPart:
+    measures: list[XmlMeasure]
+    """In playing order; a repeated measure occurs once per pass, at its new position."""
 
 
 @dataclass(slots=True)
-class Document:
-    parts: list[Part]
+class XmlDocument:
+    parts: list[XmlPart]
     last_qpm: float
     """Tempo in force at the end of the document."""
     last_divisions: int

@@ -1,8 +1,7 @@
-"""From the notes of a document to the list of notes that VirtuosoNet plays.
+"""From the notes of a document to the notes that VirtuosoNet plays.
 
-Grace notes are numbered, ties merged, unisons, rests, trills and slurs worked out, in the order in which the
-model's training data were made (fact sheet of the golden vectors, section 2, steps 1 to 8).
-"""
+Numbers grace notes, merges ties, and resolves unisons, rests, trills and slurs, in the order of the
+preparation of the model's training data (fact sheet of the golden vectors, section 2, steps 1 to 8)."""
 
 from __future__ import annotations
 
@@ -12,32 +11,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from renderers.virtuosonet import official
 from renderers.virtuosonet.lookup import binary_index
-from renderers.virtuosonet.notation import Compatibility, Document, Note, Part, Tempo
+from renderers.virtuosonet.notation import Compatibility, PlaybackTempo, XmlDocument, XmlNote, XmlPart
 
 VOICES_PER_PART = 10
-"""Voice numbers of a part are moved up by this times the part's index."""
+"""Added to the voice numbers of a part, times the part's index."""
 TIE_GAP = 4
-"""Quarter notes that a tie within a voice may lead over."""
+"""Largest gap in quarter notes of a tie within a voice."""
 TRILL_REACH = 3
-"""Semitones between a trill's written note and the note that carries its mark."""
+"""Largest distance in semitones between a trill's written note and the note that carries its mark."""
 
 
-def read_notes(document: Document, compatibility: Compatibility) -> list[Note]:
-    """The notes of all parts, sorted by position, grace notes in their order first, high before low."""
-    tempos = _TempoMap(document)
-    notes: list[Note] = []
+def read_notes(document: XmlDocument, compatibility: Compatibility) -> list[XmlNote]:
+    """The notes of all parts, sorted by position, grace notes first and in their order, high before low."""
+    tempos = _NotatedClock(document)
+    notes: list[XmlNote] = []
     for index, part in enumerate(document.parts):
         notes += _notes_of_part(part, index, tempos, compatibility)
     notes.sort(key=_playing_order)
     return notes
 
 
-def _playing_order(note: Note) -> tuple[float, int, int]:
+def _playing_order(note: XmlNote) -> tuple[float, int, int]:
     return note.position, note.grace_order, -(note.pitch or 0)
 
 
-def _notes_of_part(part: Part, index: int, tempos: _TempoMap, compatibility: Compatibility) -> list[Note]:
+def _notes_of_part(
+    part: XmlPart, index: int, tempos: _NotatedClock, compatibility: Compatibility
+) -> list[XmlNote]:
     written = [note for measure in part.measures for note in measure.notes]
     for note in written:
         note.voice += VOICES_PER_PART * index
@@ -45,11 +47,11 @@ def _notes_of_part(part: Part, index: int, tempos: _TempoMap, compatibility: Com
     pitched = [note for note in written if note.pitch is not None]
     rests = [note for note in written if note.pitch is None and not note.is_hidden]
     _number_grace_notes(pitched)
-    notes = _merge_ties(pitched, compatibility)
+    notes = official.merged_ties(pitched) if compatibility == "official" else _merged_ties(pitched)
     notes.sort(key=_playing_order)
     _mark_unisons(notes)
     _attach_rests(notes, _merge_rests(rests))
-    notes = _settle_trills(notes)
+    notes = _resolved_trills(notes)
     _mark_slurs(notes)
     return notes
 
@@ -58,34 +60,34 @@ def _notes_of_part(part: Part, index: int, tempos: _TempoMap, compatibility: Com
 
 
 @dataclass(slots=True)
-class _TempoSegment:
+class _NotatedTempo:
     start: float
     time: float
     qpm: float
     seconds_per_division: float
 
 
-class _TempoMap:
-    """Seconds as the score's playback tempos have them: those of the first part hold for all."""
+class _NotatedClock:
+    """Notated time: the playback tempos of the first part apply to all parts."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: XmlDocument) -> None:
         events = [tempo for measure in document.parts[0].measures for tempo in measure.tempos]
         events.sort(key=lambda tempo: tempo.position)
         if not events:
-            events = [Tempo(0, document.last_qpm, document.last_divisions)]
+            events = [PlaybackTempo(0, document.last_qpm, document.last_divisions)]
         elif events[0].position != 0:
-            events.insert(0, Tempo(0, 120.0, events[0].divisions))
-        self.segments: list[_TempoSegment] = []
+            events.insert(0, PlaybackTempo(0, 120.0, events[0].divisions))
+        self.segments: list[_NotatedTempo] = []
         time = 0.0
         for index, event in enumerate(events):
             if index:
                 previous = self.segments[-1]
                 time += (event.position - previous.start) * previous.seconds_per_division
             per_division = 60 / event.qpm / event.divisions
-            self.segments.append(_TempoSegment(event.position, time, event.qpm, per_division))
+            self.segments.append(_NotatedTempo(event.position, time, event.qpm, per_division))
         self.starts = [segment.start for segment in self.segments]
 
-    def place(self, notes: list[Note]) -> None:
+    def place(self, notes: list[XmlNote]) -> None:
         """Fill in ``qpm``, ``time_position`` and ``seconds``."""
         for note in notes:
             segment = self.segments[binary_index(self.starts, note.position)]
@@ -97,13 +99,14 @@ class _TempoMap:
 # ------------------------------------------------------------------------------------------ grace notes
 
 
-def _number_grace_notes(notes: list[Note]) -> None:
-    """Orders -1, -2, ... backwards from the principal note; grace chords share one.
+def _number_grace_notes(notes: list[XmlNote]) -> None:
+    """Set ``grace_order``: -1, -2, ... backwards from the principal note; the notes of a grace chord share
+    one.
 
-    Grace notes of other voices wait for a later note in reversed order, so they can end up numbered
-    backwards; the weights were trained with it.
+    Grace notes of other voices are kept in reversed order for a later note, so they can end up numbered
+    backwards; the weights were trained with this.
     """
-    waiting: list[Note] = []
+    waiting: list[XmlNote] = []
     principals: set[tuple[float, int]] = set()
     for note in notes:
         if note.is_grace:
@@ -130,35 +133,15 @@ def _number_grace_notes(notes: list[Note]) -> None:
 # ------------------------------------------------------------------------------------------------- ties
 
 
-def _merge_ties(notes: list[Note], compatibility: Compatibility) -> list[Note]:
-    """The notes without those that a tie makes part of an earlier one.
+def _merged_ties(notes: list[XmlNote]) -> list[XmlNote]:
+    """The notes with ties merged.
 
-    The published code ties a note to the latest earlier one of its pitch with a tie, wherever that is, and
-    loses it where there is none.
+    A tie continues in a note that begins where it ends, also in one note of each of two voices; or, within a
+    voice, after a gap (chords whose rolling is written out). A note that no tie reaches is played.
     """
-    return _merge_all_ties(notes) if compatibility == "official" else _merge_reaching_ties(notes)
-
-
-def _merge_all_ties(notes: list[Note]) -> list[Note]:
-    kept: list[Note] = []
-    latest: dict[int | None, Note] = {}
-    for note in notes:
-        if note.tied_stop:
-            if note.pitch in latest:
-                _extend(latest[note.pitch], note, latest[note.pitch].duration + note.duration)
-            continue
-        kept.append(note)
-        if note.tied_start:
-            latest[note.pitch] = note
-    return kept
-
-
-def _merge_reaching_ties(notes: list[Note]) -> list[Note]:
-    """A tie leads to a note that begins where it ends, also to one in each of two voices; or, within a voice,
-    over a gap: chords that are rolled in writing. A note that no tie reaches is played."""
-    kept: list[Note] = []
-    waiting: dict[int | None, list[Note]] = defaultdict(list)
-    continued: dict[tuple[int | None, float], Note] = {}
+    kept: list[XmlNote] = []
+    waiting: dict[int | None, list[XmlNote]] = defaultdict(list)
+    continued: dict[tuple[int | None, float], XmlNote] = {}
     for note in notes:
         onset = (note.pitch, note.position)
         first = _tied_to(waiting[note.pitch], note) or continued.get(onset) if note.tied_stop else None
@@ -167,38 +150,32 @@ def _merge_reaching_ties(notes: list[Note]) -> list[Note]:
         else:
             waiting[note.pitch] = [each for each in waiting[note.pitch] if each is not first]
             continued[onset] = first
-            _extend(first, note, max(first.duration, note.end - first.position))
+            first.extend(note, max(first.duration, note.end - first.position))
         if note.tied_start:
             waiting[note.pitch].append(first or note)
     return kept
 
 
-def _tied_to(candidates: list[Note], note: Note) -> Note | None:
-    """The one that the note goes on from: first of its own voice, then of another, then over a gap."""
+def _tied_to(candidates: list[XmlNote], note: XmlNote) -> XmlNote | None:
+    """The candidate that a note continues: preferably of its own voice, then of another, then after a gap."""
     reached = [each for each in candidates if _gap(each, note) < 1 / 16]
     own = [each for each in candidates if each.voice == note.voice and _gap(each, note) <= TIE_GAP]
     chosen = [each for each in own if each in reached] or reached or own
     return chosen[-1] if chosen else None
 
 
-def _gap(first: Note, note: Note) -> float:
+def _gap(first: XmlNote, note: XmlNote) -> float:
     """Quarter notes between the end of one note and the beginning of the other."""
     return abs(note.position - first.end) / note.divisions
-
-
-def _extend(first: Note, note: Note, duration: float) -> None:
-    first.duration = duration
-    first.seconds += note.seconds
-    first.slurs += note.slurs
 
 
 # ---------------------------------------------------------------------------------------------- unisons
 
 
-def _mark_unisons(notes: list[Note]) -> None:
-    """Of notes with one onset and pitch, flag the shorter as overlapped (the earlier of equals)."""
+def _mark_unisons(notes: list[XmlNote]) -> None:
+    """Mark the shorter of notes with one onset and pitch as overlapped (of equal ones the earlier)."""
     for _, group in groupby(notes, key=lambda note: note.position):
-        first_of: dict[int | None, Note] = {}
+        first_of: dict[int | None, XmlNote] = {}
         for note in group:
             if note.is_grace:
                 continue
@@ -214,8 +191,8 @@ def _mark_unisons(notes: list[Note]) -> None:
 # ------------------------------------------------------------------------------------------------ rests
 
 
-def _merge_rests(rests: list[Note]) -> list[Note]:
-    """Rests that follow each other in a voice as one."""
+def _merge_rests(rests: list[XmlNote]) -> list[XmlNote]:
+    """Merge rests that follow each other in a voice."""
     count = len(rests)
     for index, rest in enumerate(rests):
         for other in range(index + 1, count - 1):
@@ -231,9 +208,9 @@ def _merge_rests(rests: list[Note]) -> list[Note]:
     return [rest for rest in rests if rest.duration != 0]
 
 
-def _attach_rests(notes: list[Note], rests: list[Note]) -> None:
-    """Tell the notes that end where a rest of their voice begins."""
-    voices: dict[int, list[Note]] = defaultdict(list)
+def _attach_rests(notes: list[XmlNote], rests: list[XmlNote]) -> None:
+    """Set the rest fields of notes that end where a rest of their voice begins."""
+    voices: dict[int, list[XmlNote]] = defaultdict(list)
     for note in notes:
         voices[note.voice].append(note)
     positions = {voice: [note.position for note in members] for voice, members in voices.items()}
@@ -256,21 +233,21 @@ def _attach_rests(notes: list[Note], rests: list[Note]) -> None:
 
 @dataclass(slots=True)
 class _WavyLine:
-    note: Note
+    note: XmlNote
     kind: str
     number: str
     end: float | None = None
 
 
-def _settle_trills(notes: list[Note]) -> list[Note]:
-    """Trills go to the top note of their chord; hidden notes (a trill written out) go away."""
+def _resolved_trills(notes: list[XmlNote]) -> list[XmlNote]:
+    """The notes with trills on the top note of their chord, without hidden notes (written-out trills)."""
     groups = [list(group) for _, group in groupby(notes, key=lambda note: note.position)]
-    hidden_trills: list[Note] = []
+    hidden_trills: list[XmlNote] = []
     wavy_lines: list[_WavyLine] = []
     for group in groups:
         for note in group:
             if note.is_trill:
-                _pass_trill_upwards(note, group)
+                _move_trill_up(note, group)
             if note.is_hidden and note.is_trill:
                 hidden_trills.append(note)
             if note.wavy_lines:
@@ -278,11 +255,11 @@ def _settle_trills(notes: list[Note]) -> list[Note]:
     visible = [note for note in notes if not note.is_hidden]
     positions = [note.position for note in visible]
     for hidden in hidden_trills:
-        _give_trill_to_neighbour(hidden, visible, positions)
+        _move_trill_to_visible(hidden, visible, positions)
     return _extend_trills(visible, positions, _closed(wavy_lines))
 
 
-def _pass_trill_upwards(note: Note, group: list[Note]) -> None:
+def _move_trill_up(note: XmlNote, group: list[XmlNote]) -> None:
     for other in group:
         if other.voice == note.voice and (other.pitch or 0) > (note.pitch or 0) and not other.is_grace:
             other.is_trill = True
@@ -290,7 +267,7 @@ def _pass_trill_upwards(note: Note, group: list[Note]) -> None:
             note.is_trill = False
 
 
-def _give_trill_to_neighbour(hidden: Note, notes: list[Note], positions: list[float]) -> None:
+def _move_trill_to_visible(hidden: XmlNote, notes: list[XmlNote], positions: list[float]) -> None:
     start, stop = bisect_left(positions, hidden.position), bisect_right(positions, hidden.position)
     for note in notes[start:stop]:
         if not note.is_grace and _distance(note, hidden) <= TRILL_REACH:
@@ -298,12 +275,12 @@ def _give_trill_to_neighbour(hidden: Note, notes: list[Note], positions: list[fl
             return
 
 
-def _distance(a: Note, b: Note) -> int:
+def _distance(a: XmlNote, b: XmlNote) -> int:
     return abs((a.pitch or 0) - (b.pitch or 0))
 
 
 def _closed(wavy_lines: list[_WavyLine]) -> list[_WavyLine]:
-    """The starts with their ends: the earliest stop that reaches them."""
+    """The starts of wavy lines that have an end: the earliest matching stop."""
     for index in range(len(wavy_lines) - 1, -1, -1):
         stop = wavy_lines[index]
         if stop.kind != "stop":
@@ -315,8 +292,8 @@ def _closed(wavy_lines: list[_WavyLine]) -> list[_WavyLine]:
     return [line for line in wavy_lines if line.kind == "start" and line.end is not None]
 
 
-def _extend_trills(notes: list[Note], positions: list[float], lines: list[_WavyLine]) -> list[Note]:
-    """Give trills the length of their wavy line, and drop the notes that it covers."""
+def _extend_trills(notes: list[XmlNote], positions: list[float], lines: list[_WavyLine]) -> list[XmlNote]:
+    """The notes with trills as long as their wavy lines, without the notes that these cover."""
     covered: set[int] = set()
     for line in lines:
         assert line.end is not None
@@ -348,8 +325,8 @@ class _Slur:
     end: float | None = None
 
 
-def _mark_slurs(notes: list[Note]) -> None:
-    """Flag notes with a slur's start or stop of their own; others take part in every slur around them."""
+def _mark_slurs(notes: list[XmlNote]) -> None:
+    """Set the slur flags: from a note's own slur marks if it has any, else from the slurs around it."""
     slurs: list[_Slur] = []
     open_slurs: list[_Slur] = []
     for note in notes:
@@ -373,7 +350,7 @@ def _mark_slurs(notes: list[Note]) -> None:
         _spread_slurs(closed, [note for note in notes if note.voice == voice and not note.slurs])
 
 
-def _spread_slurs(slurs: Sequence[_Slur], notes: list[Note]) -> None:
+def _spread_slurs(slurs: Sequence[_Slur], notes: list[XmlNote]) -> None:
     positions = [note.position for note in notes]
     for slur in slurs:
         assert slur.end is not None

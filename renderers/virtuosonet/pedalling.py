@@ -1,32 +1,31 @@
 """The pedal of a performance: from five values and two times per note to controller events.
 
-Every note says how far the pedal is down at its onset and at its end, and whether it is lifted for a moment
-after the onset ("refresh") or the end ("cut"). The events of simultaneous notes are merged, and liftings that
-come too close to the next pressing are moved (fact sheet of the golden vectors, section 5, 4d).
-"""
+Each note has the depth of the pedal at its onset and its end, and may lift it briefly after the onset
+("refresh") or the end ("cut"). Events of simultaneous notes are merged; lifts that come too close to the next
+press are moved (fact sheet of the golden vectors, section 5, 4d)."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renderers.virtuosonet.lookup import binary_index
-from renderers.virtuosonet.notation import Compatibility
 
 LEAD = 0.03
-"""Seconds before an onset or a note's end at which the pedal takes its value; events closer are merged."""
+"""Seconds before an onset or a note's end at which the pedal takes its value; closer events are merged."""
 MARGIN = 0.15
-"""Seconds by which the pedal has to be up before it is pressed again."""
+"""Seconds for which the pedal must be up before it is pressed again."""
 HALF = 64
-"""Controller value from which on the dampers are off."""
+"""Controller value from which the dampers are off."""
 LIFTED, PRESSED = 20, 68
-"""Values of a lifting that had to be moved, and of the pressing before it."""
+"""Values of a lift that had to be moved, and of the press before it."""
 LOOK_BACK = 19
-"""Notes before a note that may still sound beyond its end."""
+"""Number of preceding notes that are checked for sounding beyond a note's end."""
 
 
 @dataclass(slots=True)
@@ -41,7 +40,7 @@ class PedalEvent:
 
 @dataclass(frozen=True)
 class PedalledNotes:
-    """What the notes in playing order say about the pedal; columns of length N."""
+    """The pedal values and times of N notes in playing order."""
 
     position: NDArray[np.float64]
     """Divisions."""
@@ -63,23 +62,44 @@ class PedalledNotes:
     """Seconds after the end."""
 
 
+Merge = Callable[[Sequence[PedalEvent]], list[PedalEvent]]
+"""Fewer events from events sorted by (position, time)."""
+
+
+def merged_values(events: Sequence[PedalEvent]) -> list[PedalEvent]:
+    """Events of one position and nearly one time merged into one with their mean value."""
+    groups: list[list[PedalEvent]] = []
+    for event in events:
+        if groups and event.position == groups[-1][0].position and event.time - groups[-1][0].time < LEAD:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
+    return [
+        PedalEvent(group[0].position, group[0].time, round(sum(event.value for event in group) / len(group)))
+        for group in groups
+    ]
+
+
+def earliest_events(events: Sequence[PedalEvent]) -> list[PedalEvent]:
+    """The earliest event of each position."""
+    return [next(group) for _, group in groupby(events, key=lambda event: event.position)]
+
+
 def pedal_events(
-    notes: PedalledNotes, compatibility: Compatibility
+    notes: PedalledNotes, *, merge: Merge = merged_values, earliest: Merge = earliest_events
 ) -> tuple[list[PedalEvent], list[PedalEvent]]:
-    """Events of the sustain pedal and of the soft pedal, each in the order of the score."""
-    everyone = np.ones(len(notes.start), dtype=bool)
-    merge = _Merge(compatibility)
-    ends = merge.values(_events(notes.end_position, notes.end - LEAD, notes.at_end, everyone))
-    starts = merge.values(_events(notes.position, notes.start - LEAD, notes.at_start, everyone))
-    softs = merge.values(_events(notes.position, notes.start - LEAD, notes.soft, everyone))
-    refreshes = merge.earliest(
+    """Events of the sustain pedal and of the soft pedal, each in score order."""
+    all_notes = np.ones(len(notes.start), dtype=bool)
+    ends = merge(_events(notes.end_position, notes.end - LEAD, notes.at_end, all_notes))
+    starts = merge(_events(notes.position, notes.start - LEAD, notes.at_start, all_notes))
+    soft = merge(_events(notes.position, notes.start - LEAD, notes.soft, all_notes))
+    refreshes = earliest(
         _events(notes.position, notes.start + notes.refresh_time, notes.refresh, _refreshed(notes))
     )
-    cuts = merge.earliest(_events(notes.end_position, notes.end + notes.cut_time, notes.cut, _cut(notes)))
+    cuts = earliest(_events(notes.end_position, notes.end + notes.cut_time, notes.cut, _cut(notes)))
     sustain = _in_order([*_without_ends(starts, ends), *ends])
-    sustain = _with_liftings(sustain, refreshes)
-    sustain = _with_liftings(sustain, cuts)
-    return sustain, softs
+    sustain = _with_lifts(sustain, refreshes)
+    return _with_lifts(sustain, cuts), soft
 
 
 def _events(
@@ -106,7 +126,7 @@ def _refreshed(notes: PedalledNotes) -> NDArray[np.bool_]:
 
 
 def _cut(notes: PedalledNotes) -> NDArray[np.bool_]:
-    """Notes after which the pedal may go up: it is down, and nothing else sounds or starts at their end."""
+    """Notes after which the pedal may be lifted: it is down, and no note sounds or starts at their end."""
     positions, ends = notes.position.tolist(), notes.end_position.tolist()
     chosen = (notes.at_end >= HALF) & (notes.cut <= HALF)
     for index in np.flatnonzero(chosen).tolist():
@@ -120,56 +140,8 @@ def _cut(notes: PedalledNotes) -> NDArray[np.bool_]:
     return chosen
 
 
-@dataclass(frozen=True)
-class _Merge:
-    """Merges events of one position. The published code looks less and less far, and merges nothing in the
-    second half of a piece."""
-
-    compatibility: Compatibility
-
-    def _stop(self, index: int, count: int) -> int:
-        return count - index if self.compatibility == "official" else count
-
-    def values(self, events: Sequence[PedalEvent]) -> list[PedalEvent]:
-        """Events of one position and nearly one time become one with their mean value."""
-        merged = []
-        index = 0
-        while index < len(events):
-            first = events[index]
-            joined = [first]
-            for other in range(index + 1, self._stop(index, len(events))):
-                if events[other].position > first.position:
-                    break
-                if abs(events[other].time - first.time) < LEAD:
-                    joined.append(events[other])
-            value = round(sum(event.value for event in joined) / len(joined))
-            merged.append(PedalEvent(joined[-1].position, min(event.time for event in joined), value))
-            index += len(joined)
-        return merged
-
-    def earliest(self, events: Sequence[PedalEvent]) -> list[PedalEvent]:
-        """Of the events of one position the earliest."""
-        kept = []
-        index = 0
-        while index < len(events):
-            first = events[index]
-            stop = self._stop(index, len(events))
-            same = [first]
-            for other in range(index + 1, stop):
-                if events[other].position > first.position:
-                    index = other - 1
-                    break
-                same.append(events[other])
-            else:
-                if self.compatibility == "none":
-                    index = stop - 1
-            kept.append(min(same, key=lambda event: event.time))
-            index += 1
-        return kept
-
-
 def _without_ends(starts: Sequence[PedalEvent], ends: Sequence[PedalEvent]) -> list[PedalEvent]:
-    """The events of onsets that do not coincide with that of a note's end."""
+    """The events of onsets that do not coincide with the event of a note's end."""
     positions = [event.position for event in ends]
     return [
         start
@@ -178,28 +150,28 @@ def _without_ends(starts: Sequence[PedalEvent], ends: Sequence[PedalEvent]) -> l
     ]
 
 
-def _with_liftings(events: list[PedalEvent], liftings: Sequence[PedalEvent]) -> list[PedalEvent]:
-    """The events and those liftings of the pedal that are needed before it is pressed again."""
+def _with_lifts(events: list[PedalEvent], lifts: Sequence[PedalEvent]) -> list[PedalEvent]:
+    """The events and those lifts that are needed before the pedal is pressed again."""
     positions = [event.position for event in events]
     pressed = [index for index, event in enumerate(events) if event.value > HALF]
     inserted = []
-    for lifting in liftings:
-        index = binary_index(positions, lifting.position)
+    for lift in lifts:
+        index = binary_index(positions, lift.position)
         before = events[index]
         if before.value < HALF:
             continue
         following = bisect_right(pressed, index)
         if following == len(pressed):
-            inserted.append(lifting)
+            inserted.append(lift)
             continue
         next_time = events[pressed[following]].time
-        if lifting.time + LEAD > next_time:
+        if lift.time + LEAD > next_time:
             time = before.time + LEAD
-        elif lifting.time + MARGIN > next_time:
-            time = min(before.time + 2 * LEAD, lifting.time)
+        elif lift.time + MARGIN > next_time:
+            time = min(before.time + 2 * LEAD, lift.time)
         else:
             continue
-        inserted.append(replace(lifting, time=time, value=LIFTED))
+        inserted.append(replace(lift, time=time, value=LIFTED))
         if before.value == HALF:
             insort(pressed, index)
         before.value = PRESSED

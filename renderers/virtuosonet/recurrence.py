@@ -1,11 +1,9 @@
-"""Gated recurrent units, step by step and fast on one CPU core.
+"""Gated recurrent units in numpy, fast on one CPU core.
 
-The hidden states here are small (256), so a step is a few matrix-vector products and a handful of short
-vector operations; numpy needs a third of the time that ``torch.nn.GRU`` takes for them. A second thread only
-adds barriers, at which a busy machine makes the first one wait: products of all steps together go through
-PyTorch, whose threads can be limited (``one_thread``), and those of a step are below the size from which
-numpy's OpenBLAS would use several.
-"""
+Hidden states are small (256), so a step is a few matrix-vector products and short vector operations, for
+which numpy needs a third of the time of ``torch.nn.GRU``. More threads only add barriers. Products over all
+steps go through PyTorch, whose threads can be limited (``single_thread``); those of one step are below the
+size from which numpy's OpenBLAS uses several threads."""
 
 from __future__ import annotations
 
@@ -26,13 +24,13 @@ from score_to_audio.packed_linear import PackedLinear
 Floats = NDArray[np.float32]
 
 RunGru = Callable[[nn.GRU, Tensor, Sequence[Tensor] | None], Tensor]
-"""Runs a bidirectional GRU over rows [T, features] -> [T, 2 H]. Row indices of several sequences side by side
-that together hold every row once; None for all rows as one."""
+"""Runs a bidirectional GRU over rows [T, features] -> [T, 2 H]. The sequences are given as indices of their
+rows, which together contain every row once; None: all rows are one sequence."""
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch computes on one thread within the block, in the whole process."""
+def single_thread() -> Iterator[None]:
+    """Within the block PyTorch uses one thread, in the whole process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -42,7 +40,7 @@ def one_thread() -> Iterator[None]:
 
 
 def product(weights: Floats) -> Callable[[Floats], Floats]:
-    """What multiplies rows [T, inputs] with [inputs, outputs], by PyTorch."""
+    """The product of rows [T, inputs] with ``weights`` [inputs, outputs], by PyTorch."""
     dense = PackedLinear(torch.from_numpy(weights.T), None, torch.float32, "cpu")
 
     def multiply(rows: Floats) -> Floats:
@@ -64,15 +62,15 @@ def torch_gru(gru: nn.GRU, inputs: Tensor, sequences: Sequence[Tensor] | None = 
 
 @dataclass(frozen=True)
 class GruCell:
-    """One direction of one layer, H hidden units. Gates in PyTorch's order: reset, update, new.
+    """One direction of one layer with H hidden units. Gates are in PyTorch's order: reset, update, new.
 
-    Weights and biases of reset and update are negated, as 1 / (1 + exp(-x)) needs it.
+    Weights and biases of reset and update are negated, for 1 / (1 + exp(-x)).
     """
 
     input_weights: Floats
     """[inputs, 3 H]"""
     input_bias: Floats
-    """[3 H]; of reset and update it holds the hidden bias as well."""
+    """[3 H]; for reset and update it includes the hidden bias."""
     hidden_weights: Floats
     """[H, 3 H]"""
     new_hidden_bias: Floats
@@ -83,7 +81,7 @@ class GruCell:
         return len(self.new_hidden_bias)
 
     def project(self, inputs: Floats) -> Floats:
-        """[T, inputs] -> [T, 3 H]: what the inputs contribute to the gates, of all steps at once."""
+        """[T, inputs] -> [T, 3 H]: the contributions of the inputs to the gates, for all steps at once."""
         projected = self._product(inputs)
         projected += self.input_bias
         return projected
@@ -93,7 +91,7 @@ class GruCell:
         return product(self.input_weights)
 
     def split_inputs(self, first: int, count: int) -> tuple[GruCell, Floats]:
-        """The cell without ``count`` of its inputs from ``first`` on, and their weights [count, 3 H]."""
+        """The cell without ``count`` inputs from ``first`` on, and the weights of these [count, 3 H]."""
         weights = self.input_weights
         rest = np.concatenate([weights[:first], weights[first + count :]])
         taken = np.ascontiguousarray(weights[first : first + count])
@@ -121,16 +119,15 @@ def gru_cell(gru: nn.GRU, layer: int = 0, *, reverse: bool = False) -> GruCell:
 
 
 class GruStepper:
-    """Moves the hidden states of B sequences on through each of D cells, in buffers of its own (so one thread
-    at a time).
+    """Steps of D cells over B sequences, in buffers of its own (not thread-safe).
 
-    Run it within ``np.errstate(over="ignore")``: the exponential of a closed gate overflows, rightly.
+    Use it within ``np.errstate(over="ignore")``: the exponential of a closed gate may overflow.
     """
 
     def __init__(self, cells: Sequence[GruCell], batch: int = 1) -> None:
         size = cells[0].size
         by_gate = [cell.hidden_weights.reshape(size, 3, size).transpose(1, 0, 2) for cell in cells]
-        # A product for every gate, cell and sequence: OpenBLAS takes several times as long for a few rows.
+        # One product per gate, cell and sequence: OpenBLAS is several times slower for a few rows at once.
         self._weights: Floats = np.stack(by_gate, axis=1)[:, :, None]
         self._new_bias = np.stack([cell.new_hidden_bias for cell in cells])[:, None]
         gates = np.empty((3, len(cells), batch, size), np.float32)
@@ -155,7 +152,7 @@ class GruStepper:
 
 
 class FrozenGrus:
-    """``RunGru`` in numpy on the CPU, without gradients, for weights that no longer change."""
+    """``RunGru`` in numpy on the CPU, without gradients, for constant weights."""
 
     def __init__(self) -> None:
         self._cells: dict[nn.GRU, list[tuple[GruCell, GruCell]]] = {}
@@ -177,9 +174,9 @@ class FrozenGrus:
 
 
 def _run(cells: tuple[GruCell, GruCell], inputs: Floats, sequences: Sequence[NDArray[np.int64]]) -> Floats:
-    """All sequences, the longest first, side by side in both directions: [T, inputs] -> [T, 2 H].
+    """One layer over all sequences, sorted by falling length, as one batch: [T, inputs] -> [T, 2 H].
 
-    Sequences that end leave the batch.
+    Sequences leave the batch when they end.
     """
     size = cells[0].size
     projected = [cell.project(inputs).reshape(-1, 3, size) for cell in cells]

@@ -1,4 +1,4 @@
-"""The score as VirtuosoNet sees it: columns of notes, and where beats and measures are."""
+"""The score for VirtuosoNet: notes with their marks, beats, measures and sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from renderers.virtuosonet.directions import Marks, read_marks
 from renderers.virtuosonet.lookup import binary_index
 from renderers.virtuosonet.meter import Meter, measure_length, read_meter, without_gaps
 from renderers.virtuosonet.musicxml import read_document
-from renderers.virtuosonet.notation import Compatibility, Document, Note, PlayedMeasure
+from renderers.virtuosonet.notation import Compatibility, PlayedMeasure, XmlDocument, XmlNote
 from renderers.virtuosonet.notes import read_notes
 
 if TYPE_CHECKING:
@@ -24,24 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """Which beat, measure, section and voice each of the N notes belongs to, without gaps."""
+    """[N] indices of the beat, measure and voice of each note; beats and measures without gaps."""
 
     beat: NDArray[np.int64]
     measure: NDArray[np.int64]
-    section: NDArray[np.int64]
     voice: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class NoteScore:
-    """N notes in playing order with what holds for them. Positions and durations in divisions."""
+    """N notes in playing order with their marks and meter. Positions and durations are in divisions."""
 
-    notes: list[Note]
+    notes: list[XmlNote]
     marks: list[Marks]
     meter: Meter
     measure_lengths: list[float]
-    """Divisions; of the last measure that of the one before."""
-    section_positions: list[float]
+    """Divisions; the last measure has that of the one before."""
     locations: Locations
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -49,7 +47,7 @@ class NoteScore:
         return np.array([getattr(note, name) for note in self.notes], dtype=np.float64)
 
 
-def read_score(
+def read_note_score(
     root: Element,
     *,
     name: str,
@@ -61,18 +59,17 @@ def read_score(
     meter = read_meter(document, compatibility)
     notes = read_notes(document, compatibility)
     marks = read_marks(document, notes)
-    sections = _section_positions(notes, marks)
+    voices = np.array([note.voice for note in notes], dtype=np.int64)
     return NoteScore(
         notes=notes,
         marks=marks,
         meter=meter,
         measure_lengths=_measure_lengths(document, meter),
-        section_positions=sections,
-        locations=_locations(notes, meter, sections),
+        locations=Locations(located(notes, meter.beats), located(notes, meter.measures), voices),
     )
 
 
-def _measure_lengths(document: Document, meter: Meter) -> list[float]:
+def _measure_lengths(document: XmlDocument, meter: Meter) -> list[float]:
     starts = meter.measures
     lengths = [after - before for before, after in pairwise(starts)]
     if lengths:
@@ -82,28 +79,15 @@ def _measure_lengths(document: Document, meter: Meter) -> list[float]:
     return [measure_length(0, document.parts[0].measures, full)]
 
 
-def _section_positions(notes: Sequence[Note], marks: Sequence[Marks]) -> list[float]:
-    """Where the tempo words change, and just behind the last onset."""
-    positions = [notes[0].position]
-    for index in range(1, len(notes)):
-        before, after = marks[index - 1], marks[index]
-        if before.tempo != after.tempo or before.relative_tempos != after.relative_tempos:
-            positions.append(notes[index].position)
-    return [*positions, notes[-1].position + 0.1]
+def located(notes: Sequence[XmlNote], positions: Sequence[float]) -> NDArray[np.int64]:
+    """[N] index of the latest position at or before each note, without gaps."""
+    indices = [binary_index(positions, note.position) for note in notes]
+    return np.array(without_gaps(indices), dtype=np.int64)
 
 
-def _locations(notes: Sequence[Note], meter: Meter, sections: Sequence[float]) -> Locations:
-    def located(positions: Sequence[float]) -> NDArray[np.int64]:
-        found = [binary_index(positions, note.position) for note in notes]
-        return np.array(without_gaps(found), dtype=np.int64)
-
-    voices = np.array([note.voice for note in notes], dtype=np.int64)
-    return Locations(located(meter.beats), located(meter.measures), located(sections), voices)
-
-
-def total_length(notes: Sequence[Note]) -> float:
-    """Divisions up to the latest end, found from the last note backwards: a note that ends four times its
-    own duration before the latest one ends the search."""
+def total_length(notes: Sequence[XmlNote]) -> float:
+    """Divisions to the latest end. The search runs backwards and stops at a note that ends more than four
+    times its own duration before the onset of the latest one."""
     latest = notes[-1]
     for note in reversed(notes[1:]):
         if note.end > latest.end:

@@ -1,4 +1,4 @@
-"""The tempo of a performance: from log tempi of notes to a map between positions and seconds, and back."""
+"""The tempo of a performance: from log tempos of notes to a map between positions and seconds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.virtuosonet.lookup import binary_index
-from renderers.virtuosonet.notation import Note
+from renderers.virtuosonet.notation import XmlNote
 from renderers.virtuosonet.score import NoteScore
 
 FIRST_ONSET = 0.5
-"""Seconds at which the first note is written."""
+"""Seconds of the first note."""
 FASTEST_QPM = 600
-"""Onsets that follow each other faster than this in notated time count as one."""
 SHORTEST_GAP = 0.01
-"""Seconds of notated time, on top of that."""
+"""Onsets count as one where their notated times are closer than at ``FASTEST_QPM`` plus ``SHORTEST_GAP``
+seconds."""
 
 Array = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class TempoCurve:
         return np.maximum(np.searchsorted(self.position, positions, side="right") - 1, 0)
 
     def seconds(self, positions: Array, segment: NDArray[np.int64] | None = None) -> Array:
-        """When the positions are reached, at the tempo in force there, or that of the given segments."""
+        """Seconds of positions, by the segments in force there or the given ones."""
         k = self.segment(positions) if segment is None else segment
         return self.time[k] + (positions - self.position[k]) / self.divisions[k] / self.qpm[k] * 60
 
@@ -53,8 +53,7 @@ class TempoCurve:
 
 
 def tempo_curve(score: NoteScore, beat_tempo: Array) -> TempoCurve:
-    """From log10 of quarter notes per minute at each note [N]: the tempo changes with the beats, and a beat
-    on which no note starts keeps the tempo of the one before."""
+    """From log10 of quarter notes per minute at each note [N]; tempos change at beats with an onset."""
     anchors = tempo_anchors(score)
     notes = [score.notes[index] for index in anchors]
     qpm = 10.0 ** beat_tempo[anchors]
@@ -66,23 +65,23 @@ def tempo_curve(score: NoteScore, beat_tempo: Array) -> TempoCurve:
 
 
 def tempo_anchors(score: NoteScore) -> list[int]:
-    """Indices of the notes whose tempo is used: the first ones of the onsets that carry the beats.
+    """Indices of the notes whose tempo is used: the first note of the onset at or before each beat.
 
-    The last onset never counts, unless it is the only one.
+    The last onset is not used, unless it is the only one.
     """
     onsets = _distinct_onsets(score.notes)
     candidates = onsets[:-1] or onsets
     positions = [score.notes[index].position for index in candidates]
     anchors: list[int] = []
     for beat in score.meter.beats[:-1] or score.meter.beats:
-        found = candidates[binary_index(positions, beat)]
-        if not anchors or found != anchors[-1]:
-            anchors.append(found)
+        anchor = candidates[binary_index(positions, beat)]
+        if not anchors or anchor != anchors[-1]:
+            anchors.append(anchor)
     return anchors
 
 
-def _distinct_onsets(notes: Sequence[Note]) -> list[int]:
-    """Indices of the first notes of onsets that are apart in notated time."""
+def _distinct_onsets(notes: Sequence[XmlNote]) -> list[int]:
+    """Indices of the first notes of onsets that are separate in notated time."""
     onsets = [0]
     for index, note in enumerate(notes):
         first = notes[onsets[-1]]

@@ -1,4 +1,4 @@
-"""The words of a score as VirtuosoNet understands them: keywords, and vectors for what they say."""
+"""Keywords in the words of a score, and their vectors for VirtuosoNet."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from renderers.virtuosonet.vocabulary import DYNAMIC_EMBEDDING, TEMPO_EMBEDDING
 TEMPO_WIDTH = 5
 DYNAMIC_WIDTH = 4
 SHORTEST_SUBSTRING_KEYWORD = 3
-"""Characters from which on a keyword also counts inside other words."""
+"""Length from which a keyword also matches inside other words."""
 SHORTEST_SUBSTRING_KEY = 5
-"""Characters from which on a key of the embedding tables also counts inside other words."""
+"""Length from which a key of the embedding tables also matches inside other words."""
 
 _REGULARISED = str.maketrans({",": " ", ".": " ", "\n": " ", "(": None, ")": None})
 
 
 def regularised(text: str) -> str:
-    """Lower case, punctuation as spaces, no brackets; pairs of spaces are made one, once."""
+    """Lower case, punctuation as spaces, no brackets; pairs of spaces are replaced once by one space."""
     return text.translate(_REGULARISED).replace("  ", " ").lower()
 
 
 @lru_cache(maxsize=4096)
 def has_keyword(text: str, keywords: tuple[str, ...]) -> bool:
-    """Whether the words hold one of the keywords: as a whole, as a token, or (if long enough) anywhere."""
+    """Whether a keyword equals the text or one of its tokens or, if long enough, occurs anywhere in it."""
     plain = regularised(text)
     if plain in keywords or any(token in keywords for token in plain.split(" ")):
         return True
@@ -33,19 +33,19 @@ def has_keyword(text: str, keywords: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=4096)
 def tempo_vector(text: str) -> tuple[float, ...]:
-    """[5] what the tempo words say."""
+    """[5] vector of tempo words."""
     return _vector(text, TEMPO_EMBEDDING, TEMPO_WIDTH)
 
 
 @lru_cache(maxsize=4096)
 def dynamic_vector(text: str) -> tuple[float, ...]:
-    """[4] what the dynamic words and marks say."""
+    """[4] vector of dynamic words and marks."""
     return _vector(text, DYNAMIC_EMBEDDING, DYNAMIC_WIDTH)
 
 
 def _vector(text: str, table: Sequence[tuple[str, int, float]], width: int) -> tuple[float, ...]:
-    """Values of the words that the text holds; of two that contain each other the longer counts, of two
-    with one index the later."""
+    """Values of the words in the text; a word inside a longer one does not count, of two words with one index
+    the later counts."""
     entries = {word: (index, value) for word, index, value in table}
     plain = regularised(text)
     found = [plain] if plain in entries else _words_in(plain, list(entries))

@@ -75,9 +75,9 @@ def _api_is_configured(submission: SubmissionSettings) -> bool:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-    from prefect.settings import PREFECT_API_URL
+    from flows.server import api_is_configured
 
-    configured = bool(PREFECT_API_URL.value())
+    configured = api_is_configured()
     if not configured and (submission.deployment or submission.runner != "thread"):
         wanted = "--deployment" if submission.deployment else f"--runner {submission.runner}"
         raise InputError(

@@ -14,7 +14,7 @@ from score_to_audio.cli.options import Device
 if TYPE_CHECKING:
     from score_to_audio.types import Waveform
 
-app = typer.Typer(help="Neural audio codecs: EnCodec and Piano-Encodec.", no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
 CodecName = Annotated[
@@ -29,7 +29,7 @@ def encode(
     codec: CodecName = "piano-encodec",
     device: Device = "auto",
 ) -> None:
-    """Sound to codes."""
+    """Encode a sound as codes."""
     from adapters import codec as codecs
     from score_to_audio.formats.audio import read_audio
 
@@ -39,12 +39,12 @@ def encode(
 
 @app.command("decode")
 def decode(
-    codes: Annotated[Path, typer.Argument(help="Codes that `codec encode` wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file; its suffix decides.")],
+    codes: Annotated[Path, typer.Argument(help="Codes written by `codec encode`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file; its suffix sets the format.")],
     codec: CodecName = "piano-encodec",
     device: Device = "auto",
 ) -> None:
-    """Codes to sound."""
+    """Decode codes to sound."""
     from adapters import codec as codecs
 
     with _written(output, codes):
@@ -55,11 +55,11 @@ def decode(
 @app.command("reconstruct")
 def reconstruct(
     audio: Annotated[Path, typer.Argument(help="Audio file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file; its suffix decides.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Audio file; its suffix sets the format.")],
     codec: CodecName = "piano-encodec",
     device: Device = "auto",
 ) -> None:
-    """Sound through the codec and back: what it can keep of a recording."""
+    """Encode and decode a sound: shows what the codec keeps of it."""
     from adapters import codec as codecs
     from score_to_audio.formats.audio import read_audio
 
@@ -69,7 +69,7 @@ def reconstruct(
 
 @contextmanager
 def _written(output: Path, source: Path) -> Iterator[None]:
-    """A block that writes ``output``, which replaces neither the input nor a file that is not ours."""
+    """A block that writes ``output``; see ``outputs.check_output_file``."""
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
@@ -88,8 +88,8 @@ def _codec(name: str, device: str) -> Any:
 
 
 def _write_sound(sound: Waveform, output: Path) -> None:
-    from score_to_audio.formats.audio import write_audio
+    from score_to_audio.formats.audio import stream_of, write_audio
     from score_to_audio.settings import audio_format
-    from synthesizers.limiter import limited_stream
+    from synthesizers.limiter import limit_peaks
 
-    write_audio(limited_stream(sound), output, format=audio_format(output.suffix.removeprefix(".")))
+    write_audio(limit_peaks(stream_of(sound)), output, format=audio_format(output.suffix.removeprefix(".")))

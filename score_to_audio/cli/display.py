@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from score_to_audio import logs
+from score_to_audio import logs, progress
 
-MEMORY = 900.0
-"""Seconds of the past from which the time that remains is estimated: a score may take minutes."""
+ESTIMATION_PERIOD = 900.0
+"""Seconds of the past that estimate the remaining time: a score may take minutes."""
 
 
 class Display:
-    """Progress bars on a terminal, nothing but the results' lines otherwise."""
+    """Progress bars on a terminal; elsewhere only the lines of results."""
 
     def __init__(self, *, total: int, quiet: bool) -> None:
         self.live: Any = None
@@ -28,7 +29,7 @@ class Display:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
-                speed_estimate_period=MEMORY,
+                speed_estimate_period=ESTIMATION_PERIOD,
             )
             self.all = self.live.add_task("all", total=total, unit="scores", visible=total > 1)
             self.one = self.live.add_task("", total=1, unit="", visible=False)
@@ -39,43 +40,28 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the terminal back."""
         if self.live:
             self.live.stop()
 
     def overall(self, done: float, total: float, unit: str) -> None:
-        """Takes reports of progress that are about everything."""
+        """Takes reports of progress on the whole run."""
         if self.live:
             self.live.update(self.all, completed=done, total=total, unit=unit)
 
-    def item(self, name: str) -> Any:
-        """A block during which reports of progress belong to ``name``."""
-        from contextlib import contextmanager
+    @contextmanager
+    def item(self, name: str) -> Iterator[None]:
+        """A block whose reports of progress are about ``name``."""
+        if not self.live:
+            yield
+            return
 
-        from score_to_audio import progress
-
-        @contextmanager
-        def block() -> Any:
-            with progress.listening(self._listener(name)):
-                yield
-            if self.live:
-                self.live.advance(self.all)
-
-        return block()
-
-    def _listener(self, name: str) -> Callable[[float, float, str], None]:
         def listen(done: float, total: float, unit: str) -> None:
-            if self.live:
-                self.live.update(
-                    self.one, description=name, completed=done, total=total, unit=unit, visible=True
-                )
+            self.live.update(self.one, description=name, completed=done, total=total, unit=unit, visible=True)
 
-        if self.live:
-            self.live.reset(self.one, description=name, visible=False, total=1, unit="")
-        return listen
+        self.live.reset(self.one, description=name, visible=False, total=1, unit="")
+        with progress.listening(listen):
+            yield
+        self.live.advance(self.all)
 
     def line(self, text: str) -> None:
         if self.live:

@@ -67,9 +67,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names may hold anything
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    from score_to_audio.cli.environment import shadowed_packages
-
-    for problem in shadowed_packages():
+    for problem in doctor.shadowed_packages():
         print(f"warning: {problem}", file=sys.stderr)
     signal.signal(signal.SIGINT, _interrupt)
     try:

@@ -12,19 +12,19 @@ import typer
 from score_to_audio.cli.options import Json
 
 if TYPE_CHECKING:
-    from score_to_audio.plugins import Spec
+    from score_to_audio.plugins import Checkpoint, Spec
     from score_to_audio.registry import Kind
 
+KINDS: tuple[Kind, ...] = ("renderer", "synthesizer")
 app = typer.Typer(help="Renderers, synthesizers and their checkpoints.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_plugins(as_json: Json = False) -> None:
-    """Every renderer and synthesizer that is installed, and whether its checkpoints are here."""
+    """List the installed renderers and synthesizers, and the checkpoints that they lack."""
     from score_to_audio import checkpoints
 
-    kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
-    for kind in kinds:
+    for kind in KINDS:
         rows = _described_plugins(kind)
         if as_json:
             for row in rows:
@@ -70,12 +70,11 @@ def _described(found: Spec) -> dict[str, Any]:
 
 @app.command("show")
 def show_plugin(name: Annotated[str, typer.Argument(help="Name of a renderer or synthesizer.")]) -> None:
-    """The options, paper, licences and limits of a plug-in."""
+    """Show the options, paper, licences and limits of a plug-in."""
     from score_to_audio.errors import InputError
     from score_to_audio.registry import entries, spec
 
-    kinds: tuple[Kind, ...] = ("renderer", "synthesizer")
-    found = next((spec(kind, name) for kind in kinds if name in entries(kind)), None)
+    found = next((spec(kind, name) for kind in KINDS if name in entries(kind)), None)
     if found is None:
         raise InputError(f"no renderer or synthesizer is called {name!r}; see `score-to-audio models list`")
     print(f"{found.name} {found.version}: {found.summary}")
@@ -97,8 +96,7 @@ def pull(name: Annotated[str, typer.Argument(help="Name of a checkpoint.")]) -> 
     """Download a checkpoint from its publisher."""
     from score_to_audio import checkpoints
 
-    found = checkpoints.pull(name, progressbar=sys.stderr.isatty())
-    print(f"{name}: {', '.join(str(path) for path in found.files.values())}")
+    _print_files(checkpoints.pull(name, progressbar=sys.stderr.isatty()))
     print(f"licence: {checkpoints.published(name).licence}")
 
 
@@ -107,16 +105,19 @@ def import_files(
     name: Annotated[str, typer.Argument(help="Name of a checkpoint.")],
     files: Annotated[list[Path], typer.Argument(help="Its files, or the zip archive as published.")],
 ) -> None:
-    """Take over a checkpoint that is already on this machine."""
+    """Copy a checkpoint from files on this machine."""
     from score_to_audio import checkpoints
 
-    found = checkpoints.import_files(name, files)
-    print(f"{name}: {', '.join(str(path) for path in found.files.values())}  sha256 {found.sha256[:12]}")
+    _print_files(checkpoints.import_files(name, files))
+
+
+def _print_files(found: Checkpoint) -> None:
+    print(f"{found.name}: {', '.join(map(str, found.files.values()))}  sha256 {found.sha256[:12]}")
 
 
 @app.command("check")
 def check_file(name: Annotated[str, typer.Argument(help="Name of a checkpoint.")]) -> None:
-    """Verify that a checkpoint is whole and readable without running anything in it."""
+    """Check that a checkpoint is complete and readable; runs no code from it."""
     from score_to_audio import checkpoints
     from score_to_audio.weights import count_tensors, load_checkpoint
 

@@ -27,11 +27,11 @@ def plot(
     humans: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Match files of human performances of the score, or folders of them; repeatable. Tempo, "
-            "dynamics and pedal are then drawn over the score, beside the humans' mean and spread."
+            help="Match files of human performances of the score, or folders of them; repeatable. Adds the "
+            "mean and spread of their tempo, dynamics and pedal."
         ),
     ] = None,
-    measures: Annotated[str, typer.Option(help="With --humans: which measures, for instance 1-16.")] = "",
+    measures: Annotated[str, typer.Option(help="Measures to draw with --humans, for instance 1-16.")] = "",
     *,
     settings: PipelineSettings,
 ) -> None:
@@ -90,7 +90,7 @@ def _beside_humans(
     first: int,
     last: int | None,
 ) -> str:
-    """The curves over the score. Raises ``InputError`` where the performances do not belong to it."""
+    """The curves over the score. Raises ``InputError`` if the performances are not of this score."""
     from score_to_audio.comparison.listening.curves import expression_curves
     from score_to_audio.formats.matches import read_match
 
@@ -105,12 +105,11 @@ def _beside_humans(
         )
     except ValueError as error:
         raise InputError(
-            f"{source}: {error}; are these match files of this very score, with its note ids?"
+            f"{source}: {error}; the match files must be of this score, with its note ids"
         ) from error
 
 
 def _match_files(paths: Sequence[Path]) -> list[Path]:
-
     files: list[Path] = []
     for path in paths:
         found = sorted(path.glob("*.match")) if path.is_dir() else [path]
@@ -122,7 +121,6 @@ def _match_files(paths: Sequence[Path]) -> list[Path]:
 
 def _measures(text: str) -> tuple[int, int | None]:
     """ "5-12", counted from 1 in playing order -> indices of the first and the last measure."""
-
     if not text:
         return 0, None
     first, _, last = text.partition("-")

@@ -1,4 +1,4 @@
-"""Reference recordings for synthesizers that take one."""
+"""Prompts: reference recordings for synthesizers that take one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Reference recordings for synthesizers that take one.", no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
 @app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="What to call it.")],
+    name: Annotated[str, typer.Argument(help="Name of the prompt.")],
     audio: Annotated[Path, typer.Argument(help="The recording.")],
     midi: Annotated[Path, typer.Argument(help="The performance heard in it.")],
 ) -> None:
@@ -25,7 +25,7 @@ def add(
 
 @app.command("list")
 def list_names() -> None:
-    """The prompts of the library."""
+    """List the prompts of the library."""
     from score_to_audio import prompts
 
     for name in prompts.names():

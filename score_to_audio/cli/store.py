@@ -1,4 +1,4 @@
-"""The store that keeps every artifact."""
+"""The store of all artifacts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import typer
 
 from score_to_audio.cli.options import Json, number_of_bytes
 
-app = typer.Typer(help="The store that keeps every artifact.", no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
 @app.command("info")
 def info(as_json: Json = False) -> None:
-    """Where the store is and what it holds."""
+    """Show where the store is and what it holds."""
     from score_to_audio.store import default_store
 
     store = default_store()
@@ -32,13 +32,13 @@ def info(as_json: Json = False) -> None:
 @app.command("prune")
 def prune(
     older_than: Annotated[float | None, typer.Option(help="Days since an artifact was last used.")] = None,
-    max_size: Annotated[str | None, typer.Option(help="What may remain, for instance 20GB.")] = None,
+    max_size: Annotated[str | None, typer.Option(help="Size that may remain, for instance 20GB.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Empty the store.")] = False,
     local: Annotated[
         bool, typer.Option("--local", help="Only this machine's copies of a shared store.")
     ] = False,
 ) -> None:
-    """Delete artifacts, least recently used first; what is deleted is made again when it is needed."""
+    """Delete artifacts, least recently used first; they are made again when needed."""
     from score_to_audio.errors import InputError
     from score_to_audio.store import Store, default_store
 

@@ -1,4 +1,4 @@
-"""Training renderers of our own."""
+"""Train a renderer on human performances."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Train a renderer on human performances.", no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
 @app.command("virtuosonet")
@@ -17,11 +17,11 @@ def virtuosonet(
     ],
     config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/training.md.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of this training; an interrupted one goes on.")
+        Path, typer.Option("--output", "-o", help="Folder of this training; continues an interrupted one.")
     ] = Path("training"),
     cache: Annotated[
         Path | None,
-        typer.Option(help="Where what was read of the corpus is kept; default: the user's cache."),
+        typer.Option(help="Folder for the features of the corpus; default: the user's cache."),
     ] = None,
 ) -> None:
     """Train VirtuosoNet, or fine-tune a checkpoint of it."""
@@ -39,10 +39,10 @@ def virtuosonet(
 
 @app.command("export")
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Such as a training's best.pt.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training, such as best.pt.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
 ) -> None:
-    """Keep of a checkpoint what playing needs: a third of its size."""
+    """Reduce a checkpoint to what playing needs: a third of its size."""
     from adapters.virtuosonet_training import export as write
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store

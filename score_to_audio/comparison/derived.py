@@ -14,9 +14,10 @@ import numpy as np
 from score_to_audio.artifacts import request
 from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
-from score_to_audio.formats.audio import MP3_RATES, read_audio, resample, stream_of, write_audio
+from score_to_audio.formats.audio import MP3_RATES, read_audio, stream_of, write_audio
 from score_to_audio.formats.matches import read_match
 from score_to_audio.formats.midi import read_performance, write_performance
+from score_to_audio.formats.resampling import resample
 from score_to_audio.stages import encode
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import (
@@ -253,10 +254,10 @@ def reconstructed(
 
     def make(path: Path) -> None:
         from adapters.codec import reconstruct
-        from synthesizers.limiter import limited_stream
+        from synthesizers.limiter import limit_peaks
 
         sound = reconstruct(loaded_codec(checkpoint, device), read_audio(recording.path))
-        write_audio(limited_stream(sound), path, format="wav")
+        write_audio(limit_peaks(stream_of(sound)), path, format="wav")
 
     return derive(
         recording, store, make, "audio.wav", "reconstruct", checkpoint.name, codec=checkpoint, device=device

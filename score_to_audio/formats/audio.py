@@ -1,4 +1,4 @@
-"""Audio files in and out, on soundfile; streams of samples; changes of sample rate, on soxr."""
+"""Audio files in and out, on soundfile; streams of samples."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from score_to_audio.errors import InputError
 from score_to_audio.types import AudioStream, Waveform
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
@@ -23,37 +26,35 @@ ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "ogg": ("OGG", "VORBIS"),
 }
-"""libsndfile's container and encoding. 24 bits: their rounding noise (-146 dB) lies below the float32
-samples' own at any level that can be heard, and unlike float files they hold no time stamp (PEAK chunk)."""
+"""libsndfile's container and encoding. The rounding noise of 24 bits (-146 dB) is below that of float32
+samples at any audible level, and unlike float files these have no time stamp (PEAK chunk)."""
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 """Hz; ISO/IEC 11172-3 and 13818-3, and the MPEG-2.5 extension."""
 MAX_WAV_SIZE = 2**32 - 2**16
-"""Bytes; RIFF counts with 32 bits (4.1 hours at 48 kHz stereo)."""
+"""Bytes; RIFF has 32-bit sizes (4.1 hours at 48 kHz stereo)."""
 MAX_FILE_SIZE = 2**30
-"""Bytes of a file to be read."""
+"""Bytes of an input file."""
 MAX_SAMPLES = 2**28
-"""Samples of a file to be read, over all channels: 1 GiB as float32, 46 minutes of stereo at 48 kHz."""
+"""Samples of an input file, over all channels: 1 GiB as float32, 46 minutes of stereo at 48 kHz."""
 LOSSY: dict[AudioFormat, dict[str, Any]] = {
     "ogg": {"compression_level": 0.2},
     "mp3": {"compression_level": 0.2, "bitrate_mode": "CONSTANT"},
 }
 """libsndfile's compression scale, 0 best, 1 smallest: for piano about 160 kbit/s Vorbis, and 256 kbit/s MP3
-(128 below 32 kHz). Constant, because browsers seek by the bit rate: in five minutes of variable MP3, Chromium
-went up to 0.25 s beside the place it was asked for, in constant MP3 at most one frame (0.03 s)."""
+(128 below 32 kHz). The bit rate is constant because browsers seek by it: Chromium missed the place by up to
+0.25 s in five minutes of variable MP3, by at most one frame (0.03 s) in constant MP3."""
 BLOCK = 1 << 16
-"""Samples per channel handed to an encoder at once, always: what libsndfile's Vorbis encoder makes of a sound
-depends on how it is cut (and it overruns its stack on millions at once)."""
+"""Samples per channel and call of an encoder: libsndfile's Vorbis encoder depends on the size of its blocks
+(and overruns its stack on millions of samples)."""
 OGG_SERIAL = 0x73324121
-"""What ``write_audio`` puts in place of libsndfile's random stream number, so that bytes repeat."""
+"""Replaces libsndfile's random stream number, so that the same samples give the same bytes."""
 
 
 def read_audio(path: Path, *, start: float = 0.0, seconds: float | None = None) -> Waveform:
-    """The sound in a WAV, FLAC, OGG, MP3 or other file that libsndfile knows, at its own rate.
+    """The sound in a WAV, FLAC, OGG, MP3 or other file that libsndfile reads, at its own rate.
 
-    ``start``, ``seconds``: the part to read (None: to the end).
-
-    Samples beyond [-1, 1] (float files, overshoots of lossy ones) are clipped. Raises ``InputError`` for a
-    file that is missing, not audio, too long (``MAX_SAMPLES``), empty or not finite.
+    ``start``, ``seconds``: the part to read (None: to the end). Samples beyond [-1, 1] are clipped. Raises
+    ``InputError`` for a file that is missing, not audio, too long (``MAX_SAMPLES``), empty or not finite.
     """
     import soundfile
 
@@ -87,7 +88,7 @@ def read_audio(path: Path, *, start: float = 0.0, seconds: float | None = None) 
 
 
 def stream_audio(path: Path) -> AudioStream:
-    """The sound of a file of our own, block by block; for the files of others there is ``read_audio``."""
+    """The sound of a file that ``write_audio`` wrote, block by block; unchecked."""
     import soundfile
 
     info = soundfile.info(path)
@@ -102,14 +103,14 @@ def stream_audio(path: Path) -> AudioStream:
 def write_audio(stream: AudioStream, path: Path, *, format: AudioFormat) -> None:
     """Write the stream block by block; the same samples give the same bytes.
 
-    Raises ``InputError`` for a rate or length that the format cannot hold, ``OSError`` where the file cannot
-    be written; then, and when the stream fails, no file is left.
+    Raises ``InputError`` for a rate or length that the format does not support, ``OSError`` where the file
+    cannot be written; after any error, that of the stream included, no file is left.
     """
     import soundfile
 
     container, encoding = ENCODINGS[format]
     if format == "mp3" and stream.sample_rate not in MP3_RATES:
-        raise InputError(f"{path}: MP3 cannot hold {stream.sample_rate} Hz; choose wav, flac or ogg")
+        raise InputError(f"{path}: MP3 does not support {stream.sample_rate} Hz; choose wav, flac or ogg")
     with path.open("wb"):  # a clear OSError where libsndfile would say "System error"
         pass
     try:
@@ -128,15 +129,15 @@ def write_audio(stream: AudioStream, path: Path, *, format: AudioFormat) -> None
         raise
 
 
-def _write_blocks(stream: AudioStream, file: object, path: Path, format: AudioFormat) -> None:
+def _write_blocks(stream: AudioStream, file: SoundFile, path: Path, format: AudioFormat) -> None:
     written = 0
     for block in _equal_blocks(stream):
         written += block.size
         if format == "wav" and written * 3 > MAX_WAV_SIZE:
             raise InputError(f"{path}: longer than a WAV file can be (4 GB); choose flac")
         try:
-            file.write(block.T)  # type: ignore[attr-defined]
-        except AssertionError as error:  # what soundfile raises for a short write
+            file.write(block.T)
+        except AssertionError as error:  # soundfile's error for a short write
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
@@ -170,16 +171,6 @@ def collect(stream: AudioStream) -> Waveform:
     return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
 
 
-def resample(waveform: Waveform, rate: int) -> Waveform:
-    """The same sound at ``rate`` Hz (soxr, very high quality, linear phase)."""
-    import soxr
-
-    if rate == waveform.sample_rate:
-        return waveform
-    samples = soxr.resample(waveform.samples.T, waveform.sample_rate, rate, quality="VHQ")
-    return Waveform(np.ascontiguousarray(samples.T, dtype=np.float32), rate)
-
-
 # ------------------------------------------------------------------------------------- repeatable OGG
 
 OGG_HEADER = 27
@@ -207,6 +198,6 @@ def _next_page(file: BinaryIO) -> bytearray:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """CRC-32 with Ogg's conventions: zlib's polynomial, but bits in the other order and nothing inverted."""
+    """CRC-32 with zlib's polynomial, but with the bits in reverse order and without inversion."""
     mirrored = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)

@@ -1,7 +1,7 @@
 """Performances to and from standard MIDI files, on pretty_midi.
 
-Files are written at 960 ticks per quarter and 120 bpm: a grid of 0.52 ms. The ids of the score notes travel
-as text events ("PITCH ID", at the note's onset), so that one file holds the performance and its alignment.
+Files are written at 960 ticks per quarter and 120 bpm: a grid of 0.52 ms. The ids of the score notes are text
+events ("PITCH ID", at the note's onset), so that one file has the performance and its alignment.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TICKS_PER_QUARTER = 960
 SECONDS_PER_TICK = 60 / (120 * TICKS_PER_QUARTER)
-"""At 120 quarter notes per minute, which is what is written."""
+"""In files that are written: at 120 quarter notes per minute."""
 MAX_FILE_SIZE = 8 * 2**20
 """Bytes; a performance of an hour with continuous pedal takes about 1 MB."""
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def read_performance(path: Path) -> Performance:
-    """The piano performance in a MIDI file: all tracks but drums, notes outside A0..C8 left out.
+    """The piano performance in a MIDI file: all tracks but drums, without notes outside A0..C8.
 
     Raises ``InputError`` for a file that is missing, too large or not MIDI.
     """
@@ -50,13 +50,12 @@ def write_performance(performance: Performance, path: Path) -> None:
 
 
 def performance_from_midi(content: bytes, *, name: str) -> Performance:
-    """As ``read_performance``; ``name`` is what errors call the content."""
+    """As ``read_performance``; ``name``: of the content, in errors."""
     pretty_midi = import_quietly("pretty_midi")
 
     try:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
-    # mido and pretty_midi raise whatever their parsers stumble over: EOFError, KeyError, IndexError ...
-    except Exception as error:
+    except Exception as error:  # the parsers of mido and pretty_midi raise EOFError, KeyError, IndexError ...
         raise InputError(f"{name}: not a readable MIDI file ({reason(error)}); export it again") from error
     performance = _performance(midi, name)
     if not len(performance):
@@ -96,7 +95,8 @@ def performance_to_midi(performance: Performance) -> bytes:
 
 
 def _ends_before_restrike(performance: Performance, start: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ticks of the note-offs: a key that is struck again is released first, or the pairing would swap."""
+    """Ticks of the note-offs; a key that is struck again is released first, so that readers pair the
+    events."""
     end = np.maximum(np.rint(performance.offset / SECONDS_PER_TICK).astype(np.int64), start + 1)
     order = np.lexsort((start, performance.pitch))
     same_key = performance.pitch[order][1:] == performance.pitch[order][:-1]
@@ -108,7 +108,7 @@ def _ends_before_restrike(performance: Performance, start: NDArray[np.int64]) ->
 def _performance(midi: PrettyMIDI, name: str) -> Performance:
     instruments = [instrument for instrument in midi.instruments if not instrument.is_drum]
     found = [(note.start, note.pitch, note.end, note.velocity) for one in instruments for note in one.notes]
-    # Sorted in full, so that the order of tracks in the file does not matter.
+    # Sorted by all fields, so that the order of tracks in the file does not matter.
     notes = sorted(note for note in found if LOWEST_PITCH <= note[1] <= HIGHEST_PITCH and note[3] > 0)
     if len(notes) < len(found):
         log.warning("%s: left out %d notes outside the piano's range", name, len(found) - len(notes))
@@ -146,5 +146,5 @@ def _score_ids(
     return tuple(ids.get((_tick(time), int(key)), "") for time, key in zip(onset, pitch, strict=True))
 
 
-def _tick(seconds: Any) -> int:
-    return round(float(seconds) / SECONDS_PER_TICK)
+def _tick(seconds: float) -> int:
+    return round(seconds / SECONDS_PER_TICK)

@@ -3,16 +3,18 @@
 from score_to_audio.errors import StoreError
 from score_to_audio.store.local import (
     ArtifactStore,
+    MakeFile,
     PruneReport,
     Store,
     StoreInfo,
-    artifact_key,
     default_store,
     open_store,
 )
+from score_to_audio.store.records import artifact_key
 
 __all__ = [
     "ArtifactStore",
+    "MakeFile",
     "PruneReport",
     "Store",
     "StoreError",

@@ -1,18 +1,18 @@
-"""The store: every intermediate and final file, found again by what determines its content.
+"""The store: every file that was made, found by the hash of everything that determines its content.
 
-    ROOT/ab/abcdef.../.lock           locked by whoever makes the artifact
-                      audio.wav       the file
-                      manifest.json   what the file is and how it came to be; written last
-                      parts/*.npz     finished parts of an artifact that is not whole yet
-    ROOT/.in-use                      which artifacts living processes rely on (see ``locks.Claims``)
+    FOLDER/ab/abcdef.../.lock           held by the process that makes the artifact
+                        audio.wav       the file
+                        artifact.json   the artifact record: what the file is, how it was made; written last
+                        parts/*.npz     finished parts of an unfinished artifact
+    FOLDER/.in-use                      which artifacts running processes use (see ``locks.Claims``)
 
-No manifest means no artifact, so that a process may be killed at any moment. What is found is whole: the
-file's size and modification time are those of the manifest; where only the time differs, the hash decides.
-Hashing on every hit would cost 0.6 ms per MB and find beyond that only what changes bytes behind the file
-system's back; ``get(key, verify="hash")`` looks for that too.
+Without a record there is no artifact, so a process may be killed at any moment. A hit compares the file's
+size and modification time with the record and reads the file only if the time alone differs. To hash on every
+hit would cost 0.6 ms per MB and would additionally find only changes that leave size and time as they were;
+``get(key, verify="hash")`` finds these too.
 
-The store is a cache of derived files: what is missing or damaged is made again, and manifests are not
-trusted to name files outside it.
+The store is a cache of derived files: what is missing or damaged is made again. Records are checked before
+they are trusted to name a file.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import json
 import math
 import os
-import re
 import secrets
 import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -42,36 +40,35 @@ from score_to_audio.errors import StoreError
 from score_to_audio.files import exclusive, replace_atomically, sha256_of
 from score_to_audio.progress import Arrays
 from score_to_audio.store.locks import Claims, claims
+from score_to_audio.store.records import KEY, MAX_RECORD_SIZE, NAME, RECORD, ArtifactRecord, parse_record
 from score_to_audio.types import Artifact, Provenance
 
-MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 1
+if TYPE_CHECKING:
+    from score_to_audio.store.remote import RemoteStore
+
 LOCK = ".lock"
 PARTS = "parts"
 TEMPORARY = ".tmp-"
 CLAIMS = ".in-use"
 
+Verify = Literal["time", "hash"]
 MakeFile = Callable[[Path], Iterable[str] | None]
 """Writes an artifact to the path; may return notices for ``Artifact.notices``."""
-MAX_MANIFEST_SIZE = 1 << 20
-"""Bytes; a larger one is not ours."""
-KEY = re.compile(r"[0-9a-f]{64}")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-WAYS_OUT = {
-    errno.ENOSPC: "make room (`score-to-audio store prune`) or set SCORE_TO_AUDIO_STORE to a disk with space",
-    errno.EDQUOT: "make room (`score-to-audio store prune`) or set SCORE_TO_AUDIO_STORE to a disk with space",
-    errno.EFBIG: "raise the limit (`ulimit -f`) or set SCORE_TO_AUDIO_STORE to another file system",
-    errno.EROFS: "set SCORE_TO_AUDIO_STORE to a folder that can be written to",
-    errno.ENOLCK: "set SCORE_TO_AUDIO_STORE to a file system with locks",
-}
-"""What to do about errors of the file system; these come from writing, so they are about the store even where
-they name no file."""
-UNWRITABLE = WAYS_OUT[errno.EROFS]
+MAKE_ROOM = "make room (`score-to-audio store prune`) or set SCORE_TO_AUDIO_STORE to a disk with space"
+UNWRITABLE = "set SCORE_TO_AUDIO_STORE to a folder that can be written to"
 UNEXPLAINED = (
     "check that its disk has room and can be written to, or set SCORE_TO_AUDIO_STORE to another folder"
 )
-"""For libraries that keep the reason to themselves."""
+"""For errors without a number."""
+WAYS_OUT = {
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EFBIG: "raise the limit (`ulimit -f`) or set SCORE_TO_AUDIO_STORE to another file system",
+    errno.EROFS: UNWRITABLE,
+    errno.ENOLCK: "set SCORE_TO_AUDIO_STORE to a file system with locks",
+}
+"""These come from writing, so they concern the store even if they name no file."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +78,14 @@ class StoreInfo:
     count: int
     """Whole artifacts."""
     bytes: int
-    """Of everything, unfinished work included."""
+    """Of all files, unfinished work included."""
     by_model: Mapping[str, tuple[int, int]]
     """"stage/model" -> (artifacts, bytes)."""
     unfinished: int
-    """Artifacts that are being made, or whose maker stopped."""
+    """Artifacts that are being made, or whose process stopped."""
     oldest: datetime | None
     newest: datetime | None
-    """When the least and the most recently used artifact was used."""
+    """Last use of the least and of the most recently used artifact."""
 
 
 @dataclass(frozen=True)
@@ -100,136 +97,88 @@ class PruneReport:
     bytes: int
     """Freed."""
     spared: int
-    """Artifacts that were to go but are in use by a running process."""
-
-
-def artifact_key(description: Mapping[str, Any]) -> str:
-    """sha256 of the description as canonical JSON: keys sorted, no white space, ASCII.
-
-    Raises ``ValueError``, naming the place, for what JSON cannot say exactly: NaN, infinities, keys that
-    are not text, and anything but text, numbers, booleans, null, lists and mappings.
-    """
-    return hashlib.sha256(_canonical_json(description).encode("ascii")).hexdigest()
-
-
-def _canonical_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(value, "description"), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _plain(value: Any, place: str) -> Any:
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"{place} has the key {key!r}: only text can be a key of JSON")
-        return {key: _plain(value[key], f"{place}.{key}") for key in value}
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{place} is {value!r}: JSON has no such number")
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ValueError(f"{place} is of type {type(value).__name__}, which JSON does not have")
+    """Artifacts due for deletion that a running process uses."""
 
 
 class Store:
-    """Artifacts below one folder, shared by any number of processes. Nothing is written until needed.
+    """Artifacts below one folder, shared by any number of processes; writes nothing until needed.
 
-    Every method raises ``StoreError`` where the folder cannot be used.
+    Every method raises ``StoreError`` if the folder cannot be used.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser().absolute()
 
     @property
     def location(self) -> str:
-        """What ``open_store`` makes the same store from."""
-        return str(self.root)
-
-    @property
-    def folder(self) -> Path:
-        """The same as ``root``."""
-        return self.root
+        """``open_store`` makes the same store from it, in any process."""
+        return str(self.folder)
 
     # ------------------------------------------------------------------------------------------ reading
 
-    def get(self, key: str, *, verify: Literal["time", "hash"] = "time") -> Artifact | None:
-        """The artifact, if it is there and whole; it then stays until this process ends.
+    def get(self, key: str, *, verify: Verify = "time") -> Artifact | None:
+        """The artifact, if the store has it whole; it is then kept until this process ends.
 
         ``verify="hash"`` reads the file in any case (once per process).
         """
         with self._explained():
-            folder = self._folder(key)
-            if not (folder / MANIFEST).is_file() or not self._claims().claim(key):
+            home = self._home(key)
+            if not (home / RECORD).is_file() or not self._claims().claim(key):
                 return None
-            entry = _read_entry(folder)
-            if entry is None or not _is_whole(folder, entry, verify):
+            record = _read_record(home)
+            if record is None or not _is_whole(home, record, verify):
                 return None
-            with suppress(OSError):  # a read-only store remembers no uses
-                os.utime(folder / MANIFEST)
-            return entry.artifact
+            with suppress(OSError):  # a read-only store does not note uses
+                os.utime(home / RECORD)
+            return record.artifact
 
     def path(self, artifact: Artifact) -> Path:
-        """Where the artifact's file is; never outside the store."""
-        folder = self._folder(artifact.key)
-        path = self.root / artifact.path
-        if path.parent != folder or not NAME.fullmatch(path.name) or path.is_symlink():
-            raise StoreError(f"{self.root}: {artifact.path!r} is no file of this store; delete its folder")
+        """The artifact's file; never outside the store."""
+        path = self.folder / artifact.path
+        if path.parent != self._home(artifact.key) or not NAME.fullmatch(path.name) or path.is_symlink():
+            raise StoreError(f"{self.folder}: {artifact.path!r} is no file of this store; delete its folder")
         return path
 
     def provenance(self, artifact: Artifact) -> Provenance:
-        """How the artifact came to be."""
+        """How the artifact was made."""
         with self._explained():
-            entry = _read_entry(self._folder(artifact.key))
-        if entry is None:
-            raise StoreError(f"{self.root}: the record of {artifact.path} is gone or damaged; run again")
-        return entry.provenance
+            record = _read_record(self._home(artifact.key))
+        if record is None:
+            raise StoreError(f"{self.folder}: the record of {artifact.path} is gone or damaged; run again")
+        return record.provenance
 
-    def manifest(self, key: str) -> bytes:
-        """The artifact's manifest as it is on disk, for whoever copies the artifact; the file has the name
-        that it says. Raises ``StoreError`` where there is none."""
+    def record(self, key: str) -> bytes:
+        """The artifact record as it is on disk. Raises ``StoreError`` if there is none."""
         with self._explained():
-            return (self._folder(key) / MANIFEST).read_bytes()
+            return (self._home(key) / RECORD).read_bytes()
 
     # ------------------------------------------------------------------------------------------- making
 
     def get_or_make(
-        self,
-        key: str,
-        *,
-        name: str,
-        media_type: str,
-        provenance: Provenance,
-        make: MakeFile,
+        self, key: str, *, name: str, media_type: str, provenance: Provenance, make: MakeFile
     ) -> tuple[Artifact, bool]:
-        """The artifact, and whether it was there already.
+        """The artifact, and whether the store had it.
 
-        Where it was not, ``make`` writes the file to the path that it gets (with the suffix of ``name``).
-        Others who want the same artifact wait for it. Whatever ``make`` raises passes through, except that
-        a full or unwritable store is a ``StoreError``; in either case the store stays as it was.
+        If not, ``make`` writes the file to the path that it is given (with the suffix of ``name``); other
+        processes and threads that need the artifact wait. Exceptions of ``make`` pass through, except that a
+        full or unwritable store is a ``StoreError``; in either case the store stays as it was.
         """
-        if not NAME.fullmatch(name) or name == MANIFEST:
+        if not NAME.fullmatch(name) or name == RECORD:
             raise ValueError(f"{name!r} cannot be the name of a file in the store")
         if artifact := self.get(key):
             return artifact, True
-        with self._explained(), exclusive(self._folder(key) / LOCK):
+        with self._explained(), exclusive(self._home(key) / LOCK):
             if artifact := self.get(key):
                 return artifact, True
             try:
                 return self._make(key, name, media_type, provenance, make), False
             finally:
-                _clear(self._folder(key))
+                _clear(self._home(key))
 
-    def _make(
-        self,
-        key: str,
-        name: str,
-        media_type: str,
-        provenance: Provenance,
-        make: MakeFile,
-    ) -> Artifact:
-        folder = self._folder(key)
-        _sweep(folder)  # of a maker who died: the lock is ours, so nobody else is writing here
-        temporary = _temporary(folder, name)
+    def _make(self, key: str, name: str, media_type: str, provenance: Provenance, make: MakeFile) -> Artifact:
+        home = self._home(key)
+        _sweep(home)  # left by a process that died: this one holds the lock
+        temporary = _temporary(home, name)
         notices = tuple(make(temporary) or ())
         status = _date(temporary)
         artifact = Artifact(
@@ -240,21 +189,21 @@ class Store:
             sha256=sha256_of(temporary),
             notices=notices,
         )
-        manifest = Entry(artifact, provenance, status.st_mtime_ns).to_json()
-        replace_atomically(temporary, folder / name)
+        record = ArtifactRecord(artifact, provenance, status.st_mtime_ns)
+        replace_atomically(temporary, home / name)
         self._claims().claim(key)
-        temporary = _temporary(folder, MANIFEST)
-        temporary.write_text(manifest, encoding="utf-8")
-        replace_atomically(temporary, folder / MANIFEST)
+        temporary = _temporary(home, RECORD)
+        temporary.write_text(record.to_json(), encoding="utf-8")
+        replace_atomically(temporary, home / RECORD)
         return artifact
 
     def cached_part(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays kept as part ``name`` of the unfinished artifact ``key``, else made and kept now.
+        """The arrays kept as part ``name`` of the unfinished artifact ``key``; made and kept if missing.
 
-        Meant for use within the ``make`` of ``get_or_make``. Parts go once the artifact is whole, or when
-        the store is pruned. Raises ``ValueError`` for arrays of Python objects.
+        For use within the ``make`` of ``get_or_make``. Parts are deleted with the completion of the artifact,
+        and by pruning. Raises ``ValueError`` for arrays of Python objects.
         """
-        parts, label = self._folder(key) / PARTS, hashlib.sha256(name.encode()).hexdigest()[:32]
+        parts, label = self._home(key) / PARTS, hashlib.sha256(name.encode()).hexdigest()[:32]
         with self._explained():
             kept = _read_part(parts, label)
         if kept is not None:
@@ -267,30 +216,30 @@ class Store:
             _write_part(parts, label, arrays)
         return arrays
 
-    # ---------------------------------------------------------------------------------------- upkeep
+    # ------------------------------------------------------------------------------------------- upkeep
 
     def check(self) -> None:
-        """Raises ``StoreError`` where the folder cannot be read; one that is not there yet will be made."""
+        """Raises ``StoreError`` if the folder cannot be read; it need not exist yet."""
         with self._explained(), suppress(FileNotFoundError):
-            next(self.root.iterdir(), None)
+            next(self.folder.iterdir(), None)
 
     def info(self) -> StoreInfo:
-        """What the store holds; reads every manifest."""
+        """What the store holds; reads every record."""
         with self._explained():
-            found = [(usage.bytes, usage.last_use, _read_entry(usage.folder)) for usage in self._usages()]
-        return summarized(found)
+            return summarized(
+                [(usage.bytes, usage.last_use, _read_record(usage.home)) for usage in self._usages()]
+            )
 
     def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport:
-        """Delete what was not used for ``older_than``, then the least recently used until ``max_size``
-        bytes remain; and what dead processes left half-written.
+        """Delete artifacts unused for ``older_than``, then the least recently used until ``max_size`` bytes
+        remain; also delete temporary files of dead processes.
 
-        Safe beside running work: what a living process makes, or has got from the store, is spared.
+        Safe beside running work: artifacts that a running process makes or has got are spared.
         """
         count = freed = spared = 0
         with self._explained():
             usages = sorted(self._usages(), key=lambda usage: usage.last_use)
-            remaining = sum(usage.bytes for usage in usages)
-            too_old = time.time() - older_than.total_seconds() if older_than is not None else -math.inf
+            remaining, too_old = sum(usage.bytes for usage in usages), cutoff(older_than)
             for usage in usages:
                 goes = usage.last_use <= too_old or (max_size is not None and remaining > max_size)
                 if not goes and not usage.leftovers:
@@ -303,69 +252,74 @@ class Store:
         return PruneReport(count, freed, spared)
 
     def _delete(self, usage: _Usage) -> int | None:
-        """Bytes freed; None where the artifact is in use."""
+        """Bytes freed; None if the artifact is in use."""
         with (
-            exclusive(usage.folder / LOCK, wait=False) as held,
-            self._claims().reserved(usage.folder.name) as free,
+            exclusive(usage.home / LOCK, wait=False) as held,
+            self._claims().reserved(usage.home.name) as free,
         ):
             if not (held and free):
                 return None
-            _remove(usage.folder)
+            _remove(usage.home)
             return usage.bytes
 
     def _sweep(self, usage: _Usage) -> int:
         """Bytes freed."""
-        with exclusive(usage.folder / LOCK, wait=False) as held:
+        with exclusive(usage.home / LOCK, wait=False) as held:
             if not held:
                 return 0
-            freed = _sweep(usage.folder)
-            _clear(usage.folder)
+            freed = _sweep(usage.home)
+            _clear(usage.home)
             return freed
 
     def _usages(self) -> Iterator[_Usage]:
-        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
-            if KEY.fullmatch(folder.name) and not self._leads_out(folder):
-                with suppress(FileNotFoundError):  # deleted by somebody else meanwhile
-                    yield _usage(folder)
+        for home in sorted(self.folder.glob("[0-9a-f][0-9a-f]/*")):
+            if KEY.fullmatch(home.name) and not _leads_out(home):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    yield _usage(home)
 
     # ------------------------------------------------------------------------------------------ helpers
 
-    def _folder(self, key: str) -> Path:
+    def _home(self, key: str) -> Path:
+        """The folder of an artifact."""
         if not KEY.fullmatch(key):
             raise ValueError(f"{key!r} is no artifact key")
-        folder = self.root / key[:2] / key
-        if self._leads_out(folder):
-            raise StoreError(f"{folder}: is a link that leads out of the store; delete it")
-        return folder
-
-    def _leads_out(self, folder: Path) -> bool:
-        return folder.is_symlink() or folder.parent.is_symlink()
+        home = self.folder / key[:2] / key
+        if _leads_out(home):
+            raise StoreError(f"{home}: is a link that leads out of the store; delete it")
+        return home
 
     def _claims(self) -> Claims:
-        return claims(Path(os.path.realpath(self.root / CLAIMS)))
+        return claims(Path(os.path.realpath(self.folder / CLAIMS)))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns what the operating system says about the store's files into a ``StoreError``."""
+        """Turns errors of the operating system that concern the store's files into ``StoreError``."""
         try:
             yield
         except StoreError:
             raise
         except OSError as error:
-            ours = str(self.root) in str(error) or (error.filename is None and error.errno in WAYS_OUT)
+            ours = self.location in str(error) or (error.filename is None and error.errno in WAYS_OUT)
             if not ours:
                 raise
             reason = error.strerror or str(error).rpartition(": ")[2]
             way_out = WAYS_OUT.get(error.errno, UNWRITABLE) if error.errno else UNEXPLAINED
-            raise StoreError(f"{self.root}: the store cannot be used ({reason}); {way_out}") from error
+            raise StoreError(f"{self.folder}: the store cannot be used ({reason}); {way_out}") from error
 
 
-def summarized(found: Sequence[tuple[int, float, Entry | None]]) -> StoreInfo:
-    """``found``: bytes, last use in seconds since 1970, and the manifest where there is a whole one."""
+ArtifactStore: TypeAlias = "Store | RemoteStore"
+
+
+def _leads_out(home: Path) -> bool:
+    return home.is_symlink() or home.parent.is_symlink()
+
+
+def summarized(found: Sequence[tuple[int, float, ArtifactRecord | None]]) -> StoreInfo:
+    """``found``: bytes, last use in seconds since 1970, and the record of a whole artifact."""
     by_model: dict[str, tuple[int, int]] = {}
-    whole = [(size, last_use, entry) for size, last_use, entry in found if entry]
-    for size, _, entry in whole:
-        model = f"{entry.provenance.stage}/{entry.provenance.model}"
+    whole = [(size, last_use, record) for size, last_use, record in found if record]
+    for size, _, record in whole:
+        model = f"{record.provenance.stage}/{record.provenance.model}"
         count, total = by_model.get(model, (0, 0))
         by_model[model] = (count + 1, total + size)
     used = [datetime.fromtimestamp(last_use, UTC) for _, last_use, _ in whole]
@@ -379,43 +333,12 @@ def summarized(found: Sequence[tuple[int, float, Entry | None]]) -> StoreInfo:
     )
 
 
-class ArtifactStore(Protocol):
-    """What the stages need of a store: a folder (``Store``), or one that machines share (``RemoteStore``)."""
+def cutoff(older_than: timedelta | None) -> float:
+    """Seconds since 1970: what was last used before is due for deletion."""
+    return time.time() - older_than.total_seconds() if older_than is not None else -math.inf
 
-    @property
-    def location(self) -> str:
-        """What ``open_store`` makes the same store from, in this process or another one."""
-        ...
 
-    @property
-    def folder(self) -> Path:
-        """Of the files on this machine."""
-        ...
-
-    def get(self, key: str, *, verify: Literal["time", "hash"] = "time") -> Artifact | None: ...
-
-    def path(self, artifact: Artifact) -> Path: ...
-
-    def provenance(self, artifact: Artifact) -> Provenance: ...
-
-    def get_or_make(
-        self,
-        key: str,
-        *,
-        name: str,
-        media_type: str,
-        provenance: Provenance,
-        make: MakeFile,
-    ) -> tuple[Artifact, bool]: ...
-
-    def cached_part(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays: ...
-
-    def check(self) -> None:
-        """Raises ``StoreError`` where the store does not answer."""
-
-    def info(self) -> StoreInfo: ...
-
-    def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport: ...
+# ------------------------------------------------------------------------------------ finding a store
 
 
 def open_store(location: str) -> ArtifactStore:
@@ -423,28 +346,24 @@ def open_store(location: str) -> ArtifactStore:
 
     Raises ``StoreError`` for a URL that cannot be used.
     """
-    if "://" not in location:
-        return Store(Path(location))
-    return _remote_store(location, _cache_of(location))
+    return _remote_store(location, _cache_of(location)) if "://" in location else Store(Path(location))
 
 
 @cache
 def _remote_store(url: str, folder: Path) -> ArtifactStore:
-    """One per process, so that all its threads know when the other side does not answer."""
+    """One per process, so that all its threads know when the shared folder does not answer."""
     from score_to_audio.store.remote import RemoteStore
 
     return RemoteStore(url, Store(folder))
 
 
 def default_store() -> ArtifactStore:
-    """The store at ``SCORE_TO_AUDIO_STORE``, else in the user's cache folder."""
-    if location := os.environ.get("SCORE_TO_AUDIO_STORE"):
-        return open_store(location)
-    return Store(_user_folder() / "store")
+    """The store at ``SCORE_TO_AUDIO_STORE``, by default in the user's cache folder."""
+    return open_store(os.environ.get("SCORE_TO_AUDIO_STORE") or str(_user_folder() / "store"))
 
 
 def _cache_of(url: str) -> Path:
-    """The folder for what is in use of a shared store: ``SCORE_TO_AUDIO_STORE_CACHE``, else one per URL."""
+    """Folder for local copies of a shared store: ``SCORE_TO_AUDIO_STORE_CACHE``, by default one per URL."""
     if folder := os.environ.get("SCORE_TO_AUDIO_STORE_CACHE"):
         return Path(folder)
     return _user_folder() / "store-cache" / hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -456,95 +375,59 @@ def _user_folder() -> Path:
     return Path(platformdirs.user_cache_dir("score-to-audio"))
 
 
-# ------------------------------------------------------------------------------------------ manifests
+# -------------------------------------------------------------------------------------- files, folders
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What a manifest says (``parse_manifest``)."""
-
-    artifact: Artifact
-    provenance: Provenance
-    mtime_ns: int
-    """Modification time of the file when it was whole."""
-
-    def to_json(self) -> str:
-        body = asdict(self) | {"format": MANIFEST_FORMAT}
-        return json.dumps({"check": artifact_key(body), **body}, indent=1)
-
-
-def _read_entry(folder: Path) -> Entry | None:
-    """None where the manifest is missing, damaged, or speaks of anything but a file of this folder."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return None
+def _read_record(home: Path) -> ArtifactRecord | None:
+    """None if the record is missing, damaged, or names anything but a file of this folder."""
     try:
-        with path.open("rb") as file:
-            return parse_manifest(file.read(MAX_MANIFEST_SIZE), folder.name)
+        if not (home / RECORD).is_file():
+            return None
+        with (home / RECORD).open("rb") as file:
+            return parse_record(file.read(MAX_RECORD_SIZE), home.name)
     except FileNotFoundError:
         return None
 
 
-def parse_manifest(content: bytes, key: str) -> Entry | None:
-    """None where the bytes are no whole manifest of the artifact ``key``."""
-    try:
-        body = json.loads(content)
-        if body.pop("check") != artifact_key(body) or body["format"] != MANIFEST_FORMAT:
-            return None
-        notices = tuple(map(str, body["artifact"].pop("notices", ())))
-        artifact = Artifact(**body["artifact"], notices=notices)
-        provenance = Provenance(**body["provenance"])
-        mtime_ns = int(body["mtime_ns"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    name = str(artifact.path).rpartition("/")[2]
-    if (artifact.key, artifact.path) != (key, f"{key[:2]}/{key}/{name}") or not NAME.fullmatch(name):
-        return None
-    return Entry(artifact, provenance, mtime_ns)
-
-
-def _is_whole(folder: Path, entry: Entry, verify: Literal["time", "hash"]) -> bool:
-    path = folder / Path(entry.artifact.path).name
+def _is_whole(home: Path, record: ArtifactRecord, verify: Verify) -> bool:
+    path = home / Path(record.artifact.path).name
     try:
         status = path.lstat()
     except FileNotFoundError:
         return False
-    if not stat.S_ISREG(status.st_mode) or status.st_size != entry.artifact.size:
+    if not stat.S_ISREG(status.st_mode) or status.st_size != record.artifact.size:
         return False
-    untouched = status.st_mtime_ns == entry.mtime_ns
+    untouched = status.st_mtime_ns == record.mtime_ns
     if untouched and verify == "time":
         return True
-    if sha256_of(path) != entry.artifact.sha256:
+    if sha256_of(path) != record.artifact.sha256:
         return False
-    if not untouched:  # copied without its times: spare the next process the hashing
+    if not untouched:  # copied without its times: save the next process the hashing
         with suppress(OSError):
-            os.utime(path, ns=(status.st_atime_ns, entry.mtime_ns))
+            os.utime(path, ns=(status.st_atime_ns, record.mtime_ns))
     return True
-
-
-# -------------------------------------------------------------------------------------- files, folders
 
 
 @dataclass(frozen=True)
 class _Usage:
-    """One artifact's folder, as far as upkeep is concerned."""
+    """The folder of one artifact, for upkeep."""
 
-    folder: Path
+    home: Path
     bytes: int
     last_use: float
-    """Seconds since 1970: the manifest's modification time, else the newest of any file."""
+    """Seconds since 1970: modification time of the record, else of the newest file."""
     leftovers: bool
-    """Something to sweep may be there."""
+    """There may be temporary files."""
 
 
-def _usage(folder: Path) -> _Usage:
-    files = {path: path.lstat() for path in [folder, *folder.rglob("*")]}
-    manifest = files.get(folder / MANIFEST)
+def _usage(home: Path) -> _Usage:
+    files = {path: path.lstat() for path in [home, *home.rglob("*")]}
+    record = files.get(home / RECORD)
     return _Usage(
-        folder=folder,
+        home=home,
         bytes=sum(status.st_size for status in files.values() if stat.S_ISREG(status.st_mode)),
-        last_use=manifest.st_mtime if manifest else max(status.st_mtime for status in files.values()),
-        leftovers=manifest is None or any(path.name.startswith(TEMPORARY) for path in files),
+        last_use=record.st_mtime if record else max(status.st_mtime for status in files.values()),
+        leftovers=record is None or any(path.name.startswith(TEMPORARY) for path in files),
     )
 
 
@@ -553,53 +436,53 @@ def _temporary(folder: Path, name: str) -> Path:
 
 
 def _date(path: Path) -> os.stat_result:
-    """Give a finished file a modification time of its own, and tell its status.
+    """Give a finished file a modification time of its own, and return its status.
 
-    File systems date writes in steps of up to some milliseconds: without this, a change made right after
-    the file was finished might leave it with the same time.
+    File systems date writes in steps of up to some milliseconds: a change right after the file was finished
+    could otherwise leave its modification time as it was.
     """
     now = time.time_ns()
     os.utime(path, ns=(now, now - 1_000_000_000 - secrets.randbelow(1_000_000)))
     return path.stat()
 
 
-def _sweep(folder: Path) -> int:
+def _sweep(home: Path) -> int:
     """Delete temporary files; the lock is held. Bytes freed."""
     freed = 0
-    for path in folder.rglob(f"{TEMPORARY}*"):
+    for path in home.rglob(f"{TEMPORARY}*"):
         freed += path.lstat().st_size
         path.unlink()
     return freed
 
 
-def _clear(folder: Path) -> None:
-    """After making, failing or dying: leave a whole artifact alone, or parts of one, or nothing at all."""
+def _clear(home: Path) -> None:
+    """Leave a whole artifact without parts, or the parts of an unfinished one, or nothing."""
     with suppress(OSError):
-        _sweep(folder)
-        if (folder / MANIFEST).exists():
-            shutil.rmtree(folder / PARTS, ignore_errors=True)
-        elif not any((folder / PARTS).glob("*")):
-            _remove(folder)
+        _sweep(home)
+        if (home / RECORD).exists():
+            shutil.rmtree(home / PARTS, ignore_errors=True)
+        elif not any((home / PARTS).glob("*")):
+            _remove(home)
 
 
-def _remove(folder: Path) -> None:
-    """Delete an artifact's folder; the lock is held, and its file goes last."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for path in folder.iterdir():
+def _remove(home: Path) -> None:
+    """Delete an artifact's folder; the lock is held, and its file is deleted last."""
+    (home / RECORD).unlink(missing_ok=True)
+    for path in home.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
-    (folder / LOCK).unlink()
-    with suppress(OSError):  # somebody else's lock or artifact is in there
-        folder.rmdir()
-        folder.parent.rmdir()
+    (home / LOCK).unlink()
+    with suppress(OSError):  # another process has its lock or artifact there
+        home.rmdir()
+        home.parent.rmdir()
 
 
 def _write_part(parts: Path, label: str, arrays: Arrays) -> None:
-    """As ``LABEL-SHA256.npz``: zip's own checksums do not cover its directory."""
+    """As ``LABEL-SHA256.npz``: the checksums of zip do not cover its directory."""
     buffer = io.BytesIO()
-    np.savez(buffer, np.array(list(arrays), dtype=np.str_), *arrays.values())  # names: `savez` takes few
+    np.savez(buffer, np.array(list(arrays), dtype=np.str_), *arrays.values())  # `savez` takes few names
     content = buffer.getvalue()
     parts.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(parts, label)
@@ -612,7 +495,7 @@ def _write_part(parts: Path, label: str, arrays: Arrays) -> None:
 
 
 def _read_part(parts: Path, label: str) -> dict[str, Any] | None:
-    """None where nothing whole is there."""
+    """None if there is no whole part."""
     for path in parts.glob(f"{label}-*.npz"):
         content = path.read_bytes()
         if path.stem == f"{label}-{hashlib.sha256(content).hexdigest()}":

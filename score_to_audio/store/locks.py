@@ -1,4 +1,4 @@
-"""Which artifacts running processes use: record locks that the kernel frees when a process dies."""
+"""Which artifacts running processes use: record locks, which the kernel releases when a process dies."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from score_to_audio.files import is_open_at
 
 
 class Claims:
-    """Which keys living processes rely on, so that nobody deletes what somebody is about to read.
+    """The artifacts in use, so that pruning does not delete a file that a process is about to read.
 
-    Each key stands for one byte of one file. A process claims a key by locking that byte (POSIX record
-    lock, shared) until it ends; whoever wants to delete needs the byte for himself. Record locks belong to
-    a process, hence one instance per file and process (``claims``), and sets for the threads within it.
+    Each key maps to one byte of one file. A process that uses an artifact holds a shared POSIX record lock on
+    that byte until it ends; a process that deletes the artifact holds an exclusive one. Record locks belong
+    to a process, so there is one instance per file and process (``claims``), and sets for its threads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class Claims:
         self._reserved: set[str] = set()
 
     def claim(self, key: str) -> bool:
-        """Rely on ``key`` until this process ends. False while somebody is deleting it."""
+        """Use ``key`` until this process ends. False while it is being deleted."""
         with self._guard:
             self._refresh()
             if key in self._claimed:
@@ -45,7 +45,7 @@ class Claims:
 
     @contextmanager
     def reserved(self, key: str) -> Iterator[bool]:
-        """Keep everybody from claiming ``key`` during the block. Yields False where somebody has."""
+        """A block during which no process can claim ``key``. Yields False if one already has."""
         with self._guard:
             self._refresh()
             free = key not in self._claimed | self._reserved and self._lock(
@@ -62,15 +62,15 @@ class Claims:
                     self._reserved.discard(key)
 
     def _refresh(self) -> None:
-        """Forget locks that mean nothing any more: a forked child has none of its parent's, and a folder
-        that somebody deleted and made again has another file."""
+        """Forget invalid locks: a forked child does not inherit its parent's locks, and a folder that was
+        deleted and made again has another file."""
         stale = self._descriptor is not None and not is_open_at(self._descriptor, self._path)
         if stale or self._process != os.getpid():
             self._forget()
 
     def _lock(self, key: str, kind: int) -> bool:
-        """False if another process is in the way. True without a lock where a store is read-only and has
-        no file of claims: nothing is deleted there either."""
+        """False if another process holds a conflicting lock. True without a lock in a read-only store that
+        has no file of claims: nothing can be deleted there."""
         if self._descriptor is None:
             self._descriptor = self._open()
         if self._descriptor is None:

@@ -1,15 +1,15 @@
-"""A store that machines share: a folder of any file system that fsspec knows, used through a local store.
+"""A store that machines share: a folder on any file system that fsspec knows, used through a local store.
 
-    URL/ab/abcdef.../SHA256.wav      the file, under the hash of its content
-                     manifest.json   as in a local store; uploaded last
+    URL/ab/abcdef.../SHA256.wav      the file, named after the hash of its content
+                     artifact.json   the artifact record, as in a local store; uploaded last
 
-Object stores have neither locks nor renaming, and need neither: no manifest means no artifact, a file never
-changes under its name, and two machines that make the same artifact at once only waste the time of one. What
-comes from there is checked against its hash before anything relies on it; what does not match is deleted and
-made again. Work relies on the local copy alone, so that deleting shared artifacts never disturbs it.
+Object stores have neither locks nor renaming. The layout needs neither: without a record there is no
+artifact, the content under a name never changes, and two machines that make the same artifact at once merely
+do it twice. Every download is checked against its hash; a wrong file is deleted and made again. Work uses
+local copies only, so deleting shared artifacts never disturbs it.
 
-Where the shared folder cannot be reached, or written to, work goes on with the local store, with a warning;
-what was made meanwhile is uploaded when it is next needed. Settings that cannot work are a ``StoreError``.
+If the shared folder cannot be reached or written to, work continues with the local store and a warning; what
+was made meanwhile is uploaded on its next use. Settings that cannot work are a ``StoreError``.
 """
 
 from __future__ import annotations
@@ -29,41 +29,39 @@ from score_to_audio.errors import StoreError
 from score_to_audio.files import sha256_of
 from score_to_audio.progress import Arrays
 from score_to_audio.store.local import (
-    KEY,
-    MANIFEST,
-    Entry,
     MakeFile,
     PruneReport,
     Store,
     StoreInfo,
-    parse_manifest,
+    Verify,
+    cutoff,
     summarized,
 )
+from score_to_audio.store.records import KEY, RECORD, ArtifactRecord, parse_record
 from score_to_audio.types import Artifact, Provenance
 from score_to_audio.wording import reason
 
 SHARED = ".shared"
-"""Beside a local artifact: it is in the shared folder too; its time is when that was last made sure of."""
+"""Marks a local artifact that the shared folder has too; its modification time is the last check of that."""
 DAY = 86_400.0
-"""Seconds. After so long the use of an artifact is noted in the shared folder (by uploading its manifest
-again), so that pruning by age counts in days. Until then files without one may be an upload under way."""
-BREATHER = 60.0
-"""Seconds during which a shared folder that failed to answer is left alone."""
-
-ALLOW = "check the credentials; listing the bucket and reading its objects have to be allowed"
+"""Seconds. The use of an artifact is noted in the shared folder once a day (its record is uploaded again), so
+pruning by age counts in days. Files without a record count as an upload in progress for as long."""
+PAUSE = 60.0
+"""Seconds without requests after the shared folder failed to answer."""
+ALLOW = "check the credentials; listing the bucket and reading its objects must be allowed"
 
 log = logging.getLogger(__name__)
 
 
 class _Unusable(Exception):
-    """The file in the shared folder is not what its manifest says, or does not arrive."""
+    """The shared file does not match its record, or cannot be downloaded."""
 
 
 class RemoteStore:
-    """Artifacts below ``url``, with ``cache`` for those that are made or used on this machine.
+    """Artifacts below ``url``; ``cache`` holds those that are made or used on this machine.
 
-    Raises ``StoreError`` for a URL that cannot be used; other methods do where ``Store``'s do, and where the
-    shared folder refuses to be read or does not exist.
+    Raises ``StoreError`` for a URL that cannot be used. Methods raise it as those of ``Store`` do, and if the
+    shared folder does not exist or may not be read.
     """
 
     def __init__(self, url: str, cache: Store) -> None:
@@ -71,32 +69,32 @@ class RemoteStore:
         self.cache = cache
         self._files, self._root = _open(url)
         self._bucket = self._root.partition("/")[0]
-        """Of an object store, which has no folders to make, and whose bucket is not ours to make; else ""."""
-        self._rests_until = {"read": -math.inf, "write": -math.inf}
+        """Of an object store, where no folders are made; "" otherwise."""
+        self._paused_until = {"read": -math.inf, "write": -math.inf}
         """On the monotonic clock."""
 
     @property
     def folder(self) -> Path:
         """Of the local copies."""
-        return self.cache.root
+        return self.cache.folder
 
     # ------------------------------------------------------------------------------------------ reading
 
-    def get(self, key: str, *, verify: Literal["time", "hash"] = "time") -> Artifact | None:
-        """As ``Store.get``; an artifact that only the shared folder has is copied to this machine."""
+    def get(self, key: str, *, verify: Verify = "time") -> Artifact | None:
+        """As ``Store.get``; downloads an artifact that only the shared folder has."""
         if artifact := self.cache.get(key, verify=verify):
             if self._is_due(artifact):
                 self._share(artifact)
             return artifact
-        if not (entry := self._entry(key)):
+        if not (record := self._record(key)):
             return None
         try:
             artifact, _ = self.cache.get_or_make(
                 key,
-                name=Path(entry.artifact.path).name,
-                media_type=entry.artifact.media_type,
-                provenance=entry.provenance,
-                make=lambda destination: self._download(entry, destination),
+                name=Path(record.artifact.path).name,
+                media_type=record.artifact.media_type,
+                provenance=record.provenance,
+                make=lambda destination: self._download(record.artifact, destination),
             )
         except _Unusable:
             return None
@@ -104,29 +102,23 @@ class RemoteStore:
         return artifact
 
     def path(self, artifact: Artifact) -> Path:
-        """Where the artifact's file is on this machine; copied there first where it was made elsewhere."""
+        """The artifact's file on this machine; downloads it if another machine made it."""
         path = self.cache.path(artifact)
         if not path.is_file() and not self.get(artifact.key):
             raise StoreError(f"{self.location}: {artifact.path} is gone; run again")
         return path
 
     def provenance(self, artifact: Artifact) -> Provenance:
-        """How the artifact came to be."""
+        """How the artifact was made."""
         self.path(artifact)
         return self.cache.provenance(artifact)
 
     # ------------------------------------------------------------------------------------------- making
 
     def get_or_make(
-        self,
-        key: str,
-        *,
-        name: str,
-        media_type: str,
-        provenance: Provenance,
-        make: MakeFile,
+        self, key: str, *, name: str, media_type: str, provenance: Provenance, make: MakeFile
     ) -> tuple[Artifact, bool]:
-        """As ``Store.get_or_make``: found on this machine or in the shared folder, else made and shared."""
+        """As ``Store.get_or_make``: found here or in the shared folder, else made and shared."""
         if artifact := self.get(key):
             return artifact, True
         artifact, was_there = self.cache.get_or_make(
@@ -137,18 +129,18 @@ class RemoteStore:
         return artifact, was_there
 
     def cached_part(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """As ``Store.cached_part``, on this machine: parts of unfinished work are not shared."""
+        """As ``Store.cached_part``; parts are not shared."""
         return self.cache.cached_part(key, name, make)
 
     # ------------------------------------------------------------------------------------------ transfer
 
-    def _entry(self, key: str) -> Entry | None:
-        """What the shared folder says about an artifact; None too where it does not answer."""
-        content = self._asked("read", lambda: self._files.cat_file(self._at(key, MANIFEST)))
-        return parse_manifest(content, key) if content else None
+    def _record(self, key: str) -> ArtifactRecord | None:
+        """None also if the shared folder does not answer."""
+        content = self._asked("read", lambda: self._files.cat_file(self._at(key, RECORD)))
+        return parse_record(content, key) if content else None
 
-    def _download(self, entry: Entry, destination: Path) -> tuple[str, ...]:
-        artifact, source = entry.artifact, self._file(entry.artifact)
+    def _download(self, artifact: Artifact, destination: Path) -> tuple[str, ...]:
+        source = self._file(artifact)
         fits = self._asked("read", lambda: self._holds(artifact))
         if fits:
             self._asked("read", lambda: self._files.get_file(source, str(destination)))
@@ -157,7 +149,7 @@ class RemoteStore:
             return artifact.notices
         if fits is not None:
             log.warning("%s: %s is damaged there and is made again", self.location, artifact.path)
-            self._asked("write", lambda: self._delete([self._at(artifact.key, MANIFEST), source]))
+            self._asked("write", lambda: self._delete([self._at(artifact.key, RECORD), source]))
         raise _Unusable
 
     def _is_due(self, artifact: Artifact) -> bool:
@@ -165,9 +157,9 @@ class RemoteStore:
         return not marker.is_file() or abs(time.time() - marker.stat().st_mtime) > DAY
 
     def _share(self, artifact: Artifact) -> None:
-        """Make sure that the shared folder has the artifact, and note there that it is in use."""
+        """Upload the artifact if the shared folder lacks it, and note its use there."""
         if self._asked("write", lambda: self._upload(artifact)):
-            with suppress(OSError):  # a local copy that is read-only remembers nothing
+            with suppress(OSError):  # a read-only local copy
                 self._marker(artifact).touch()
 
     def _marker(self, artifact: Artifact) -> Path:
@@ -178,7 +170,7 @@ class RemoteStore:
             if not self._bucket:
                 self._files.makedirs(self._at(artifact.key), exist_ok=True)
             self._files.put_file(str(self.cache.path(artifact)), self._file(artifact))
-        self._files.pipe_file(self._at(artifact.key, MANIFEST), self.cache.manifest(artifact.key))
+        self._files.pipe_file(self._at(artifact.key, RECORD), self.cache.record(artifact.key))
         return True
 
     def _holds(self, artifact: Artifact) -> bool:
@@ -190,44 +182,41 @@ class RemoteStore:
     # -------------------------------------------------------------------------------------------- upkeep
 
     def info(self) -> StoreInfo:
-        """What the shared folder holds; reads every manifest."""
+        """What the shared folder holds; reads every record."""
         with self._explained():
             usages = self._usages()
             paths = [usage.paths[0] for usage in usages if usage.whole]
-            manifests = self._files.cat(paths, on_error="omit") if paths else {}
+            records = self._files.cat(paths, on_error="omit") if paths else {}
         return summarized(
             [
-                (usage.bytes, usage.last_use, parse_manifest(manifests.get(usage.paths[0], b""), usage.key))
+                (usage.bytes, usage.last_use, parse_record(records.get(usage.paths[0], b""), usage.key))
                 for usage in usages
             ]
         )
 
     def prune(self, *, older_than: timedelta | None = None, max_size: int | None = None) -> PruneReport:
-        """As ``Store.prune``, in the shared folder and in the local copy, each for itself.
+        """As ``Store.prune``, in the shared folder and in the local copies, each by the given limits.
 
-        Safe beside running work, here and on other machines: that relies on local copies. The report counts
-        the shared artifacts, and the bytes of both.
+        Safe beside running work on any machine, since it uses local copies. The report counts shared
+        artifacts, and the bytes of both.
         """
         local = self.cache.prune(older_than=older_than, max_size=max_size)
         count = freed = 0
         with self._explained():
             usages = sorted(self._usages(), key=lambda usage: usage.last_use)
-            remaining = sum(usage.bytes for usage in usages)
-            now = time.time()
-            too_old = now - older_than.total_seconds() if older_than is not None else -math.inf
+            remaining, too_old = sum(usage.bytes for usage in usages), cutoff(older_than)
+            abandoned = time.time() - DAY
             for usage in usages:
                 goes = usage.last_use <= too_old or (max_size is not None and remaining > max_size)
-                abandoned = usage.last_use < now - DAY
-                if not goes or not (usage.whole or abandoned):
-                    continue
-                self._delete(usage.paths)
-                count += 1
-                freed += usage.bytes
-                remaining -= usage.bytes
+                if goes and (usage.whole or usage.last_use < abandoned):
+                    self._delete(usage.paths)
+                    count += 1
+                    freed += usage.bytes
+                    remaining -= usage.bytes
         return PruneReport(count, freed + local.bytes, local.spared)
 
     def check(self) -> None:
-        """Raises ``StoreError`` where the shared folder does not answer."""
+        """Raises ``StoreError`` if the shared folder does not answer."""
         with self._explained():
             if self._bucket:
                 self._files.info(self._bucket)
@@ -252,18 +241,18 @@ class RemoteStore:
         return self._at(artifact.key, artifact.sha256 + Path(artifact.path).suffix)
 
     def _delete(self, paths: Sequence[str]) -> None:
-        """In the order given; what is gone already is no error."""
+        """In the order given; files may be missing."""
         for path in paths:
             with suppress(FileNotFoundError):
                 self._files.rm_file(path)
 
     def _asked(self, purpose: Literal["read", "write"], ask: Callable[[], Any]) -> Any:
-        """What the shared folder answers; None where it has no such file, or does not answer.
+        """What the shared folder answers; None if it has no such file, or does not answer.
 
-        Whatever its library raises means that it did not answer, but for a folder that is not there or may
-        not be read: these are settings to be mended, not to be worked around.
+        Any exception of its library counts as no answer, except for a folder that does not exist or may not
+        be read: these settings have to be corrected.
         """
-        if time.monotonic() < self._rests_until[purpose]:
+        if time.monotonic() < self._paused_until[purpose]:
             return None
         try:
             return ask()
@@ -278,18 +267,20 @@ class RemoteStore:
         except PermissionError as error:
             if purpose == "read":
                 raise StoreError(f"{self.location}: {reason(error)}; {ALLOW}") from error
-            self._rest(error, "cannot be written to", "write")
+            self._pause(error, "cannot be written to", "write")
         except Exception as error:
-            self._rest(error, "does not answer", "read", "write")
+            self._pause(error, "does not answer", "read", "write")
         return None
 
-    def _rest(self, error: Exception, what: str, *purposes: str) -> None:
-        self._rests_until |= dict.fromkeys(purposes, time.monotonic() + BREATHER)
-        log.warning("%s %s (%s); working with %s alone", self.location, what, reason(error), self.cache.root)
+    def _pause(self, error: Exception, what: str, *purposes: str) -> None:
+        self._paused_until |= dict.fromkeys(purposes, time.monotonic() + PAUSE)
+        log.warning(
+            "%s %s (%s); working with %s alone", self.location, what, reason(error), self.cache.folder
+        )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """For upkeep, which is of no use without an answer."""
+        """For upkeep, which fails without an answer."""
         try:
             yield
         except StoreError:
@@ -306,7 +297,7 @@ def _open(url: str) -> tuple[Any, str]:
 
     protocol = url.partition("://")[0]
     try:
-        # Listings are not kept: other machines write there too.
+        # No cached listings: other machines write there too.
         files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         hint = (
@@ -314,7 +305,7 @@ def _open(url: str) -> tuple[Any, str]:
         )
         raise StoreError(f"{url}: the library for {protocol}:// is missing; {hint}") from error
     except Exception as error:
-        raise StoreError(f"{url}: is no place for a store ({reason(error)}); check the URL") from error
+        raise StoreError(f"{url}: cannot be a store ({reason(error)}); check the URL") from error
     return files, root.rstrip("/")
 
 
@@ -323,33 +314,33 @@ def _open(url: str) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class _Usage:
-    """One artifact in the shared folder, as far as upkeep is concerned."""
+    """One artifact in the shared folder, for upkeep."""
 
     key: str
     paths: tuple[str, ...]
-    """The manifest first, where there is one."""
+    """The record first, if there is one."""
     whole: bool
-    """There is a manifest."""
+    """There is a record."""
     bytes: int
     last_use: float
-    """Seconds since 1970, to the day: when the manifest was last uploaded, else the newest file."""
+    """Seconds since 1970, to the day: last upload of the record, else of the newest file."""
 
 
 def _usage(key: str, files: Mapping[str, Mapping[str, Any]]) -> _Usage:
-    """``files``: by name, what fsspec says of each."""
-    in_order = sorted(files, key=lambda name: name != MANIFEST)
+    """``files``: name -> details by fsspec."""
+    in_order = sorted(files, key=lambda name: name != RECORD)
     times = {name: _time(detail) for name, detail in files.items()}
     return _Usage(
         key=key,
         paths=tuple(files[name]["name"] for name in in_order),
-        whole=MANIFEST in files,
+        whole=RECORD in files,
         bytes=sum(int(detail["size"] or 0) for detail in files.values()),
-        last_use=times.get(MANIFEST, max(times.values())),
+        last_use=times.get(RECORD, max(times.values())),
     )
 
 
 def _time(detail: Mapping[str, Any]) -> float:
-    """When a file was written, in seconds since 1970; file systems call it what they like."""
+    """When a file was written, in seconds since 1970; the key depends on the file system."""
     names = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
     value = next((detail[name] for name in names if detail.get(name) is not None), None)
     if isinstance(value, str):

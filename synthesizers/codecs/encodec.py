@@ -7,11 +7,11 @@ the package ``encodec``, whose parameter names are those of audiocraft's checkpo
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, log2, prod
 from types import ModuleType
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from score_to_audio.imports import importable_torchaudio
 from synthesizers.codecs.windows import regular_blocks, windowed
 
 BLOCK_FRAMES = 250
@@ -27,7 +28,7 @@ BLOCK_FRAMES = 250
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """The size of an EnCodec; names as in audiocraft's ``seanet`` and ``rvq`` sections."""
+    """Sizes of an EnCodec; names as in audiocraft's ``seanet`` and ``rvq`` sections."""
 
     sample_rate: int = 32000
     """Hz."""
@@ -62,8 +63,8 @@ class CodecConfig:
 
     @property
     def context(self) -> int:
-        """Frames on either side on which a frame's samples depend, the LSTM and the convolution at the
-        narrow end apart: the sum over the stages of the reach of their kernels, rounded up."""
+        """Frames on either side on which a frame's samples depend, without the LSTM and the convolution at
+        the latent: the sum over the stages of the reach of their kernels, rounded up."""
         reach, rate = 0.0, 1
         dilations = sum(self.dilation_base**layer for layer in range(self.n_residual_layers))
         for ratio in self.ratios:
@@ -73,32 +74,24 @@ class CodecConfig:
         return ceil(reach + (max(self.kernel_size, self.last_kernel_size) // 2) / rate)
 
 
+SEANET_SIZES = (
+    "channels", "dimension", "n_filters", "ratios", "n_residual_layers", "kernel_size", "compress",
+    "residual_kernel_size", "last_kernel_size", "dilation_base", "lstm", "true_skip", "pad_mode",
+)  # fmt: skip
+"""Fields of ``CodecConfig`` that are arguments of encoder and decoder."""
+
+
 class Codec(nn.Module):
     """Sound [B, channels, samples] to codes [B, codebooks, frames] and back."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         modules, quantization = encodec_packages()
-        sizes: dict[str, Any] = {
-            "channels": config.channels,
-            "dimension": config.dimension,
-            "n_filters": config.n_filters,
-            "n_residual_layers": config.n_residual_layers,
-            "ratios": list(config.ratios),
-            "norm": "weight_norm",
-            "kernel_size": config.kernel_size,
-            "last_kernel_size": config.last_kernel_size,
-            "residual_kernel_size": config.residual_kernel_size,
-            "dilation_base": config.dilation_base,
-            "causal": False,
-            "pad_mode": config.pad_mode,
-            "true_skip": config.true_skip,
-            "compress": config.compress,
-            "lstm": config.lstm,
-        }
         self.config = config
+        sizes = {name: getattr(config, name) for name in SEANET_SIZES} | {"ratios": list(config.ratios)}
+        sizes |= {"norm": "weight_norm", "causal": False}
         with warnings.catch_warnings():
-            # The package uses torch.nn.utils.weight_norm, deprecated but with the checkpoints' names.
+            # torch.nn.utils.weight_norm is deprecated, but gives the names of the checkpoints.
             warnings.simplefilter("ignore", FutureWarning)
             self.encoder = modules.SEANetEncoder(**sizes)
             self.decoder = modules.SEANetDecoder(**sizes)
@@ -132,13 +125,13 @@ class Codec(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [B, codebooks, frames] -> sound [B, channels, frames * hop length], not bounded."""
+        """Codes [B, codebooks, frames] -> sound [B, channels, frames * hop length], may exceed [-1, 1]."""
         with _exact_convolutions():
             sound: Tensor = self.decoder(self.latent(codes))
         return sound
 
-    # The layers before, at and after the LSTM: convolutions look a few frames ahead and behind, so that
-    # blocks with that much context give what the whole does; the LSTM's state is handed from block to block.
+    # In blocks: convolutions get a few frames of context on either side, and the LSTM's state is passed from
+    # block to block.
 
     def encode_blocks(self, blocks: Iterable[Tensor], frames: int = BLOCK_FRAMES) -> Iterator[Tensor]:
         """``encode`` for sound that arrives in blocks of any size, in bounded memory.
@@ -168,7 +161,7 @@ class Codec(nn.Module):
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:
-    """On a GPU: float32 proper, where the default rounds inputs to 10 bits (TF32), and repeatable."""
+    """On a GPU: repeatable, and in float32, where the default rounds inputs to 10 bits (TF32)."""
     context: AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, deterministic=True, allow_tf32=False
     )
@@ -189,7 +182,7 @@ def _lstm_position(layers: nn.Sequential) -> int:
 
 
 def _recurrent(blocks: Iterable[Tensor], layer: nn.Module) -> Iterator[Tensor]:
-    """The LSTM with its shortcut over blocks [B, channels, frames], its state carried along."""
+    """The LSTM with its shortcut over blocks [B, channels, frames]."""
     state = None
     for block in blocks:
         with torch.inference_mode(), _exact_convolutions():
@@ -198,8 +191,8 @@ def _recurrent(blocks: Iterable[Tensor], layer: nn.Module) -> Iterator[Tensor]:
             yield (output + sequence).permute(1, 2, 0)
 
 
-def fold_weight_norm(codec: Codec) -> None:
-    """Replace every weight by g * v / |v|, in place: the same numbers, without computing them each time."""
+def remove_weight_norm(codec: Codec) -> None:
+    """Replace every weight by g * v / |v|, in place: the same numbers, computed once."""
     for module in codec.modules():
         if hasattr(module, "weight_g"):
             nn.utils.remove_weight_norm(module)
@@ -209,15 +202,15 @@ def fold_weight_norm(codec: Codec) -> None:
 
 
 def config_from_audiocraft(configuration: Mapping[str, Any]) -> CodecConfig:
-    """The size of the codec out of audiocraft's (Hydra) configuration, as stored in its checkpoints.
+    """Of audiocraft's (Hydra) configuration, as stored in its checkpoints.
 
-    Raises ``ValueError`` that names a setting which is missing or not supported here.
+    Raises ``ValueError`` that names a setting which is missing or not supported.
     """
     encodec = _section(configuration, "encodec")
     seanet, rvq = _section(configuration, "seanet"), _section(configuration, "rvq")
     decoder = {**seanet, **(seanet.get("decoder") or {})}
     encoder = {**seanet, **(seanet.get("encoder") or {})}
-    required: tuple[tuple[str, Any, Any], ...] = (
+    required = (
         ("encodec.autoencoder", encodec.get("autoencoder", "seanet"), "seanet"),
         ("encodec.quantizer", encodec.get("quantizer", "rvq"), "rvq"),
         ("encodec.causal", encodec.get("causal", False), False),
@@ -232,32 +225,25 @@ def config_from_audiocraft(configuration: Mapping[str, Any]) -> CodecConfig:
     for name, found, supported in required:
         if found != supported:
             raise ValueError(f"{name} is {found!r}; only {supported!r} is supported")
-    sizes = (
-        "channels", "dimension", "n_filters", "ratios", "n_residual_layers", "kernel_size", "compress",
-        "residual_kernel_size", "last_kernel_size", "dilation_base", "lstm", "true_skip", "pad_mode",
-    )  # fmt: skip
-    for name in sizes:
+    for name in SEANET_SIZES:
         if encoder.get(name) != decoder.get(name):
             raise ValueError(f"seanet.{name} differs between encoder and decoder, which is not supported")
     return _checked_config(
-        {name: seanet.get(name) for name in sizes}
+        {name: seanet.get(name) for name in SEANET_SIZES}
         | {"sample_rate": encodec.get("sample_rate"), "n_q": rvq.get("n_q"), "bins": rvq.get("bins")}
     )
 
 
 def config_from_transformers(configuration: Mapping[str, Any]) -> CodecConfig:
-    """The size of the codec out of the ``config.json`` of a transformers ``EncodecModel``.
+    """Of the ``config.json`` of a transformers ``EncodecModel``.
 
-    Raises ``ValueError`` that names a setting which is missing or not supported here.
+    Raises ``ValueError`` that names a setting which is missing or not supported.
     """
-    required: tuple[tuple[str, Any], ...] = (
-        ("norm_type", "weight_norm"),
-        ("use_causal_conv", False),
-        ("use_conv_shortcut", False),
-        ("normalize", False),
-        ("chunk_length_s", None),
-    )
-    for name, supported in required:
+    required = {
+        "norm_type": "weight_norm", "use_causal_conv": False, "use_conv_shortcut": False, "normalize": False,
+        "chunk_length_s": None,
+    }  # fmt: skip
+    for name, supported in required.items():
         if configuration.get(name, supported) != supported:
             raise ValueError(f"{name} is {configuration[name]!r}; only {supported!r} is supported")
     names = {
@@ -267,16 +253,12 @@ def config_from_transformers(configuration: Mapping[str, Any]) -> CodecConfig:
         "n_filters": "num_filters",
         "ratios": "upsampling_ratios",
         "n_residual_layers": "num_residual_layers",
-        "kernel_size": "kernel_size",
-        "residual_kernel_size": "residual_kernel_size",
-        "last_kernel_size": "last_kernel_size",
         "dilation_base": "dilation_growth_rate",
-        "compress": "compress",
         "lstm": "num_lstm_layers",
-        "pad_mode": "pad_mode",
         "bins": "codebook_size",
     }
-    values: dict[str, Any] = {ours: configuration.get(theirs) for ours, theirs in names.items()}
+    fields = (*SEANET_SIZES, "sample_rate", "bins")
+    values = {name: configuration.get(names.get(name, name)) for name in fields}
     config = _checked_config(values | {"true_skip": True, "n_q": 1})
     bandwidth = max(configuration.get("target_bandwidths") or [0])  # kbit/s
     codebooks = round(1000 * bandwidth / config.frame_rate / log2(config.bins))
@@ -323,7 +305,7 @@ def _is_size(value: Any) -> bool:
 
 
 def name_in_transformers(name: str) -> str:
-    """What the parameter of ``Codec`` called ``name`` is called in a transformers ``EncodecModel``."""
+    """The name in a transformers ``EncodecModel`` of a parameter of ``Codec``."""
     name = name.replace("coder.model.", "coder.layers.").replace("quantizer.vq.layers.", "quantizer.layers.")
     name = name.replace(".conv.conv.", ".conv.").replace(".convtr.convtr.", ".conv.")
     return name.replace("._codebook.", ".codebook.")
@@ -332,29 +314,12 @@ def name_in_transformers(name: str) -> str:
 # ------------------------------------------------------------------------------------ the package
 
 
+@cache
 def encodec_packages() -> tuple[ModuleType, ModuleType]:
-    """``encodec.modules`` and ``encodec.quantization``.
-
-    ``import encodec`` imports torchaudio, which nothing here uses, and the published Linux binary of
-    torchaudio cannot be loaded beside a torch without CUDA. Only where that happens an empty module stands in
-    for it, and only during this import, so that nobody else meets it.
-    """
-    if "encodec.modules" not in sys.modules and not _torchaudio_loads():
-        sys.modules["torchaudio"] = ModuleType("torchaudio")
-        try:
-            import encodec.modules
-            import encodec.quantization
-        finally:
-            del sys.modules["torchaudio"]
-    import encodec.modules
-    import encodec.quantization
+    """``encodec.modules`` and ``encodec.quantization``, which need no torchaudio although ``encodec``
+    does."""
+    with importable_torchaudio():
+        import encodec.modules
+        import encodec.quantization
 
     return encodec.modules, encodec.quantization
-
-
-def _torchaudio_loads() -> bool:
-    try:
-        import torchaudio  # noqa: F401
-    except (ImportError, OSError):
-        return False
-    return True

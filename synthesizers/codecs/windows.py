@@ -1,4 +1,4 @@
-"""Sequences of any length in blocks: what a convolution gives for the whole, in bounded memory."""
+"""Convolutions over sequences of any length, block by block, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def regular_blocks(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The sequence that the blocks [..., any length] form, in blocks of ``size``; the last may be shorter."""
+    """The sequence of the blocks [..., any length] in blocks of ``size``; the last may be shorter."""
     pending: list[Tensor] = []
     length = 0
     for block in blocks:
@@ -36,9 +36,9 @@ def windowed(
 ) -> Iterator[Tensor]:
     """``function`` of the whole sequence, block by block.
 
-    The function maps units of ``unit_in`` values to units of ``unit_out`` values, and a unit of its output
-    depends on ``context`` units of input on either side. All blocks but the last need at least that many
-    units, and whole ones.
+    The function maps units of ``unit_in`` values to units of ``unit_out`` values; a unit of its output
+    depends on ``context`` units of input on either side. All blocks but the last need whole units, and at
+    least that many.
     """
     source = iter(blocks)
     current = next(source, None)

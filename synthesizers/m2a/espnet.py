@@ -1,6 +1,6 @@
-"""What ESPnet's files say about the networks: shapes from the tensors, the rest from ``tts_conf``.
+"""ESPnet's files: network sizes from the shapes of tensors, the rest from ``tts_conf``.
 
-Everything here raises ``ValueError`` that says what is missing or unknown.
+Every function raises ``ValueError`` with a predicate of which "it", the file, is the subject.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synthesizers.m2a.network import AcousticConfig
-from synthesizers.vocoders.hifigan import GeneratorConfig
+from synthesizers.vocoders.hifigan import HifiGanConfig
 
 ACOUSTIC_CONSTANTS = {
     "embed_dim": 0,
@@ -38,8 +38,8 @@ VOCODER_CONSTANTS = {
     "use_weight_norm": True,
 }
 """The same of its HiFi-GAN generator."""
-MOST_DILATION, MOST_SCALE = 1000, 100
-"""Beyond these a configuration is no vocoder's."""
+MAX_DILATION, MAX_SCALE = 1000, 100
+"""Limits of plausible configurations."""
 
 
 def generator_tensors(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -52,25 +52,25 @@ def generator_tensors(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], di
         for name, tensor in content.items()
         if isinstance(name, str) and isinstance(tensor, Tensor)
     }
-    acoustic = _below(bare, "generator.text2mel.")
+    acoustic, vocoder = (
+        {name.removeprefix(prefix): tensor for name, tensor in bare.items() if name.startswith(prefix)}
+        for prefix in ("generator.text2mel.", "generator.vocoder.")
+    )
     if not acoustic:
         raise ValueError("has no tts.generator.*")
-    acoustic = {name: tensor for name, tensor in acoustic.items() if not name.startswith("criterion.")}
-    return acoustic, _below(bare, "generator.vocoder.")
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name: one for name, one in acoustic.items() if not name.startswith("criterion.")}, vocoder
 
 
 def acoustic_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> AcousticConfig:
-    """``settings``: ``text2mel_params`` of the configuration; the released ones where they say nothing."""
+    """``settings``: ``text2mel_params`` of the configuration; missing ones have the released values."""
     _check_constants(settings, ACOUSTIC_CONSTANTS)
     released = AcousticConfig()
     width, roll_bins = _shape(tensors, "encoder.embed.0.weight", 2)
     units, feature_bins = _shape(tensors, "decoder.embed.0.0.prenet.0.0.weight", 2)
     postnet_channels, _, postnet_size = _shape(tensors, "postnet.postnet.0.0.weight", 3)
-    heads = _number(settings, "aheads", released.heads, least=1, most=width)
+    heads = settings.get("aheads", released.heads)
+    if not isinstance(heads, int) or not 1 <= heads <= width:
+        raise ValueError(f"has aheads = {heads!r}")
     if width % heads:
         raise ValueError(f"has a width of {width}, which {heads} heads cannot share")
     dropout = settings.get("dprenet_dropout_rate", released.prenet_dropout)
@@ -97,34 +97,33 @@ def acoustic_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) 
     )
 
 
-def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> GeneratorConfig:
+def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> HifiGanConfig:
     """``tensors``: weight norm not folded; ``settings``: ``vocoder_params`` of the configuration."""
     _check_constants(settings, VOCODER_CONSTANTS)
-    released = GeneratorConfig()
+    released = HifiGanConfig()
     channels, in_channels, kernel_size = _shape(tensors, "input_conv.weight_v", 3)
     stages = _count(tensors, "upsamples.", ".1.weight_v")
     branches = _count(tensors, "blocks.", ".convs1.0.1.weight_v") // max(stages, 1)
     scales = settings.get("upsample_scales", released.upsample_scales)
     dilations = settings.get("resblock_dilations", released.dilations)
-    if not _numbers(scales, stages, MOST_SCALE):
+    if not _are_numbers(scales, stages, MAX_SCALE):
         raise ValueError(f"has {stages} upsamplings, but upsample_scales = {scales!r}")
     if not _is_list(dilations, branches) or not all(
-        _numbers(row, _count(tensors, f"blocks.{index}.convs1.", ".1.weight_v"), MOST_DILATION)
+        _are_numbers(row, _count(tensors, f"blocks.{index}.convs1.", ".1.weight_v"), MAX_DILATION)
         for index, row in enumerate(dilations)
     ):
         raise ValueError(f"has other residual blocks than resblock_dilations = {dilations!r}")
     kernels = tuple(_shape(tensors, f"upsamples.{stage}.1.weight_v", 3)[2] for stage in range(stages))
     if kernels != tuple(2 * scale for scale in scales):
-        raise ValueError(f"has upsampling kernels of {kernels}; only twice the scale is known")
-    return GeneratorConfig(
+        raise ValueError(f"has upsampling kernels of {kernels}; only twice the scale is supported")
+    branch_names = (f"blocks.{branch}.convs1.0.1.weight_v" for branch in range(branches))
+    return HifiGanConfig(
         in_channels=in_channels,
         channels=channels,
         kernel_size=kernel_size,
         upsample_scales=tuple(scales),
         upsample_kernel_sizes=kernels,
-        kernel_sizes=tuple(
-            _shape(tensors, f"blocks.{branch}.convs1.0.1.weight_v", 3)[2] for branch in range(branches)
-        ),
+        kernel_sizes=tuple(_shape(tensors, name, 3)[2] for name in branch_names),
         dilations=tuple(tuple(row) for row in dilations),
     )
 
@@ -148,10 +147,10 @@ def statistics(arrays: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor]:
 # --------------------------------------------------------------------------------------------- checks
 
 
-def _check_constants(settings: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for name, value in known.items():
+def _check_constants(settings: Mapping[str, Any], supported: Mapping[str, object]) -> None:
+    for name, value in supported.items():
         if settings.get(name, value) != value:
-            raise ValueError(f"was trained with {name} = {settings[name]!r}; only {value!r} is known")
+            raise ValueError(f"was trained with {name} = {settings[name]!r}; only {value!r} is supported")
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]:
@@ -167,7 +166,7 @@ def _rows(tensors: Mapping[str, Tensor], name: str) -> int:
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str, suffix: str) -> int:
-    """How many tensors are called prefix, a number, suffix."""
+    """Tensors whose name is prefix, a number, suffix."""
     return sum(
         name.startswith(prefix)
         and name.endswith(suffix)
@@ -176,16 +175,9 @@ def _count(tensors: Mapping[str, Tensor], prefix: str, suffix: str) -> int:
     )
 
 
-def _number(settings: Mapping[str, Any], name: str, default: int, *, least: int, most: int) -> int:
-    value = settings.get(name, default)
-    if not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"has {name} = {value!r}")
-    return value
-
-
-def _is_list(value: Any, length: int) -> bool:
+def _is_list(value: object, length: int) -> bool:
     return isinstance(value, list | tuple) and len(value) == length
 
 
-def _numbers(value: Any, length: int, most: int) -> bool:
-    return _is_list(value, length) and all(isinstance(one, int) and 1 <= one <= most for one in value)
+def _are_numbers(value: Any, length: int, maximum: int) -> bool:
+    return _is_list(value, length) and all(isinstance(one, int) and 1 <= one <= maximum for one in value)

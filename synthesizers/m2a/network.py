@@ -1,8 +1,8 @@
 """The acoustic model: a Transformer from piano rolls to spectra (Li et al., Neural Speech Synthesis with
 Transformer Network, AAAI 2019, as ESPnet 0.10.3 builds it). Names of parameters are the checkpoint's.
 
-Training-time dropout is left out, but for that of the prenet, which the model needs at inference: its masks
-are given from outside (``synthesizers.m2a.decoding``).
+The only dropout is that of the prenet, which the model needs at inference; the caller passes its masks
+(``synthesizers.m2a.decoding``).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthesizers.positions import sinusoidal_positions
+
 NORM_EPSILON = 1e-12
 """Of the transformer blocks' norms; torch's default elsewhere."""
 POSITIONS = 512
-"""Rows of the positional table to begin with: more than the steps of any segment."""
+"""Rows that the positional table starts with: more than the steps of any segment."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Attention(nn.Module):
         self.linear_out = nn.Linear(width, width)
 
     def keys_values(self, x: Tensor) -> KeysValues:
-        """[B, T, width] -> what later queries attend to."""
+        """Of inputs [B, T, width]."""
         return self._split(self.linear_k(x)), self._split(self.linear_v(x))
 
     def forward(
@@ -86,28 +87,21 @@ class Attention(nn.Module):
 
 
 class PositionalEncoding(nn.Module):
-    """Adds alpha times the sinusoids of Vaswani et al. (2017), sine and cosine interleaved."""
+    """Adds alpha times the sinusoids of Vaswani et al. (2017)."""
 
     table: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(()))
-        self.register_buffer("table", sinusoids(POSITIONS, width), persistent=False)
+        self.register_buffer("table", sinusoidal_positions(POSITIONS, width), persistent=False)
 
     def forward(self, x: Tensor, first: int = 0) -> Tensor:
         """[B, T, width] at positions ``first``, ``first`` + 1, ..."""
         count = first + x.shape[1]
         if count > len(self.table):
-            self.table = sinusoids(2 * count, x.shape[2]).to(self.table)
+            self.table = sinusoidal_positions(2 * count, x.shape[2]).to(self.table)
         return x + self.alpha * self.table[first:count]
-
-
-def sinusoids(count: int, width: int) -> Tensor:
-    """[count, width]"""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
-    angles = torch.arange(count, dtype=torch.float32)[:, None] * rates
-    return torch.stack([torch.sin(angles), torch.cos(angles)], dim=2).flatten(1)
 
 
 class FeedForward(nn.Module):
@@ -154,22 +148,19 @@ class Encoder(nn.Module):
         self.after_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, T, roll_bins] -> [B, T, width]. Sequences of one length: nothing is masked."""
-        return self.stages(x)[-1]
-
-    def stages(self, x: Tensor) -> list[Tensor]:
-        """The embedded input, each block's output, and the result."""
-        found = [self.embed(x)]
+        """[B, T, roll_bins] -> [B, T, width]; sequences of one length."""
+        x = self.embed(x)
         for layer in self.encoders:
-            found.append(layer(found[-1]))
-        return [*found, self.after_norm(found[-1])]
+            x = layer(x)
+        output: Tensor = self.after_norm(x)
+        return output
 
 
 # ----------------------------------------------------------------------------------------- the decoder
 
 
 class Prenet(nn.Module):
-    """Linear layers with ReLU and a dropout that is active at inference too."""
+    """Linear layers with ReLU and a dropout that stays active at inference."""
 
     def __init__(self, config: AcousticConfig) -> None:
         super().__init__()
@@ -196,7 +187,7 @@ class DecoderLayer(nn.Module):
         self.norm3 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
 
     def keys_values(self, x: Tensor) -> KeysValues:
-        """[B, T, width] -> what this layer's queries attend to in its own input."""
+        """Those of the self-attention, for inputs [B, T, width]."""
         return self.self_attn.keys_values(self.norm1(x))
 
     def forward(
@@ -207,12 +198,11 @@ class DecoderLayer(nn.Module):
         *,
         mask: Tensor | None = None,
         source_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """[B, Q, width] -> (the same, weights on the source [B, heads, Q, T]); ``past`` includes x itself."""
+    ) -> Tensor:
+        """[B, Q, width] -> the same; ``past`` includes x itself."""
         x = x + self.self_attn(self.norm1(x), past, mask)[0]
-        attended, weights = self.src_attn(self.norm2(x), source, source_mask)
-        x = x + attended
-        return x + self.feed_forward(self.norm3(x)), weights
+        x = x + self.src_attn(self.norm2(x), source, source_mask)[0]
+        return x + self.feed_forward(self.norm3(x))
 
 
 class Decoder(nn.Module):
@@ -227,8 +217,7 @@ class Decoder(nn.Module):
 
     def embedded(self, frames: Tensor, masks: Sequence[Tensor], first: int = 0) -> Tensor:
         """Frames [B, T, feature_bins] at positions ``first``, ... -> [B, T, width]."""
-        inner: Any = self.embed[0]
-        prenet, projection = inner
+        prenet, projection = self.embed[0].children()
         embedded: Tensor = self.embed[1](projection(prenet(frames, masks)), first)
         return embedded
 
@@ -278,7 +267,7 @@ class AcousticModel(nn.Module):
         self.postnet = Postnet(config)
 
     def memory(self, roll: Tensor, performer: int = 0, environment: int = 0) -> Tensor:
-        """Encoder input [B, T, roll_bins] -> what the decoder attends to [B, T, width].
+        """Encoder input [B, T, roll_bins] -> the decoder's source [B, T, width].
 
         ``performer``, ``environment``: rows of the tables, 0 for unknown; ignored where there are none.
         """

@@ -1,13 +1,12 @@
-"""From notes and pedal to the model's input: piano rolls of 12 ms frames, of which it sees every fourth.
+"""Notes and pedal to the model's input: piano rolls of 12 ms frames, of which the model sees every fourth.
 
-A roll is int [frames, 128]: the velocity of each key while it sounds. ``published_roll`` is what the official
-scripts make with pretty_midi; ``clear_cells`` is what this project makes by default, in cells of 48 ms: no
-note vanishes between two cells, and a key that is struck again shows a gap where there is room for one.
+A roll is int [frames, 128]: the velocity of each key while it sounds. ``piano_roll`` fills cells of 48 ms,
+the frames that the model sees: no note falls between two cells, and a repeated key has a gap where there is
+room. ``official.piano_roll`` is the roll of the published scripts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -18,21 +17,20 @@ FRAME_RATE = 16000 / 192.0
 """Frames per second, as the official scripts write it: 83.3, 12 ms each."""
 FRAMES_PER_CELL = 4
 """The model sees every fourth frame: cells of 48 ms."""
-SEGMENT_FRAMES = 800
-SEGMENT_CELLS = SEGMENT_FRAMES // FRAMES_PER_CELL
-"""9.6 s."""
+SEGMENT_CELLS = 200
+"""Cells of a segment: 9.6 s."""
 KEYS = 128
 PEDAL_DOWN = 64
-"""Value of controller 64 from which the published roll takes the pedal as down."""
+"""Value of controller 64 from which the sustain pedal counts as down."""
 END_OF_SEGMENT = -1.0
-"""Every key of the row that ends a segment."""
+"""Value of every key in the row that ends a segment."""
 
 Roll = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Notes:
-    """The notes and the sustain pedal of one instrument, in columns."""
+class PedalledNotes:
+    """The notes and the sustain pedal of one instrument, as columns."""
 
     onset: NDArray[np.float64]
     """[N] seconds."""
@@ -46,105 +44,78 @@ class Notes:
     """[P] of controller 64."""
 
 
-# ------------------------------------------------------------------------------------- the published roll
+def piano_roll(notes: PedalledNotes, seconds: float) -> Roll:
+    """[cells, 128] cells that cover ``seconds``; every note that starts in them has one.
 
-
-def published_roll(instruments: Sequence[Notes], end: float) -> Roll:
-    """[int(end * rate), 128]: velocities of simultaneous notes of a key added, pedalled keys held by a
-    running maximum until the pedal goes up; ``end``: seconds to the last event of the file."""
-    frames = int(end * FRAME_RATE)
-    return np.sum([_published(one, frames) for one in instruments], axis=0, initial=0) + np.zeros(
-        (frames, KEYS), np.int64
-    )
-
-
-def _published(notes: Notes, frames: int) -> Roll:
-    change = np.zeros((frames + 1, KEYS), np.int64)
-    np.add.at(change, (np.minimum(_frame(notes.onset), frames), notes.pitch), notes.velocity)
-    np.subtract.at(change, (np.minimum(_frame(notes.offset), frames), notes.pitch), notes.velocity)
-    roll = np.cumsum(change, axis=0)[:-1]
-    for start, stop in _pedal_spans(notes):
-        columns = roll[_frame(start) : _frame(stop)]
-        np.maximum.accumulate(columns, axis=0, out=columns)
-    return roll
-
-
-def _frame(seconds: NDArray[np.float64] | np.float64) -> NDArray[np.int64]:
-    return np.asarray(seconds * FRAME_RATE).astype(np.int64)
-
-
-def _pedal_spans(notes: Notes) -> NDArray[np.float64]:
-    """[S, 2] seconds from pressing to release; a pedal that is never released has none."""
-    down = notes.pedal_value >= PEDAL_DOWN
-    changed = np.flatnonzero(np.diff(down, prepend=False))
-    times = notes.pedal_time[changed]
-    return times[: len(times) // 2 * 2].reshape(-1, 2)
-
-
-def published_segments(roll: Roll) -> list[NDArray[np.float32]]:
-    """Encoder inputs [rows, 128] of pieces of 800 frames; the last is shorter."""
-    return [
-        encoder_input(roll[start : start + SEGMENT_FRAMES : FRAMES_PER_CELL])
-        for start in range(0, len(roll), SEGMENT_FRAMES)
-    ]
-
-
-def encoder_input(cells: Roll) -> NDArray[np.float32]:
-    """Cells [T, 128] -> [T + 1, 128]: velocities as parts of 127, then the row that says the end."""
-    end = np.full((1, cells.shape[1]), END_OF_SEGMENT, np.float32)
-    return np.concatenate([(cells / 127).astype(np.float32), end])
-
-
-# ------------------------------------------------------------------------------------------ the clear roll
-
-
-def clear_cells(notes: Notes, count: int) -> Roll:
-    """[count, 128] cells in which every note has one and, where there is room, silence before it.
-
-    A note sounds from the first cell at or after its onset, as in the published roll, until its release or
-    the pedal's (an unreleased pedal holds to the end), or until its key is struck again.
+    A note sounds from the first cell at or after its onset until its release or the pedal's (an unreleased
+    pedal holds to the end), or until its key is struck again. The last cell before a repetition is silent
+    unless the note has no other.
     """
-    pitch, first, end, velocity = _struck(notes)
+    count = ceil(seconds * FRAME_RATE / FRAMES_PER_CELL)
+    pitch, first, end, velocity = _notes_by_cell(notes)
     following = np.append(first[1:], count + 1)
     following[:-1][pitch[1:] != pitch[:-1]] = count + 1
-    # One silent cell before the next stroke, unless that would leave none for this note.
     end = np.minimum(end, np.maximum(following - 1, first + 1))
+    return held_velocities(pitch, first, end, velocity, count)
+
+
+def held_velocities(pitch: Roll, start: Roll, end: Roll, velocity: Roll, count: int) -> Roll:
+    """[count, 128] sums of the velocities of the notes [N] that sound in rows ``start`` .. ``end`` - 1."""
     change = np.zeros((count + 1, KEYS), np.int64)
-    np.add.at(change, (np.minimum(first, count), pitch), velocity)
+    np.add.at(change, (np.minimum(start, count), pitch), velocity)
     np.subtract.at(change, (np.minimum(end, count), pitch), velocity)
     return np.cumsum(change, axis=0)[:-1]
 
 
-def _struck(notes: Notes) -> tuple[Roll, Roll, Roll, Roll]:
-    """(pitch, first cell, end cell, velocity), one per key and cell, sorted by both; of notes of a key that
-    begin in the same cell the loudest velocity and the last end count."""
-    first = _first_cell(notes.onset)
-    end = np.maximum(_first_cell(_sounding_offset(notes)), first + 1)
+def encoder_input(cells: Roll) -> NDArray[np.float32]:
+    """Cells [T, 128] -> [T + 1, 128]: velocities divided by 127, then the row that marks the end."""
+    end = np.full((1, cells.shape[1]), END_OF_SEGMENT, np.float32)
+    return np.concatenate([(cells / 127).astype(np.float32), end])
+
+
+def frame_numbers(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.asarray(seconds * FRAME_RATE).astype(np.int64)
+
+
+def pedal_spans(notes: PedalledNotes) -> NDArray[np.float64]:
+    """[S, 2] seconds from pressing to release; a pedal that is never released has none."""
+    times = _pedal_changes(notes)
+    return times[: len(times) // 2 * 2].reshape(-1, 2)
+
+
+def _pedal_changes(notes: PedalledNotes) -> NDArray[np.float64]:
+    """Seconds at which the pedal goes down, up, down, ..."""
+    down = notes.pedal_value >= PEDAL_DOWN
+    return notes.pedal_time[np.flatnonzero(np.diff(down, prepend=False))]
+
+
+def _notes_by_cell(notes: PedalledNotes) -> tuple[Roll, Roll, Roll, Roll]:
+    """(pitch, first cell, end cell, velocity), one per key and first cell, sorted by both.
+
+    Of several notes of a key that start in one cell, the greatest velocity and the last end are taken.
+    """
+    first = _first_cells(notes.onset)
+    end = np.maximum(_first_cells(_sounding_offsets(notes)), first + 1)
     order = np.lexsort((first, notes.pitch))
     pitch, first = notes.pitch[order], first[order]
     new = np.flatnonzero(np.diff(pitch, prepend=-1) | np.diff(first, prepend=-1))
     if not len(new):
         return pitch, first, end, notes.velocity
-    return (
-        pitch[new],
-        first[new],
-        np.maximum.reduceat(end[order], new),
-        np.maximum.reduceat(notes.velocity[order], new),
-    )
+    velocity = np.maximum.reduceat(notes.velocity[order], new)
+    return pitch[new], first[new], np.maximum.reduceat(end[order], new), velocity
 
 
-def _first_cell(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The first cell that shows what begins, and the first that no longer shows what ends."""
-    return -(-_frame(seconds) // FRAMES_PER_CELL)
+def _first_cells(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The first cell at or after each time."""
+    return -(-frame_numbers(seconds) // FRAMES_PER_CELL)
 
 
-def _sounding_offset(notes: Notes) -> NDArray[np.float64]:
+def _sounding_offsets(notes: PedalledNotes) -> NDArray[np.float64]:
     """[N] seconds: the key's release, or the pedal's where it is down then."""
-    spans = _pedal_spans(notes)
-    if (notes.pedal_value >= PEDAL_DOWN)[-1:].any():
-        last = notes.pedal_time[np.flatnonzero(np.diff(notes.pedal_value >= PEDAL_DOWN, prepend=False))[-1]]
-        held = max(float(last), float(notes.offset.max(initial=0.0)), float(notes.pedal_time[-1]))
-        spans = np.concatenate([spans, [[last, held]]])
+    changes, spans = _pedal_changes(notes), pedal_spans(notes)
+    if len(changes) % 2:  # not released
+        end = max(float(notes.offset.max(initial=0.0)), float(notes.pedal_time[-1]))
+        spans = np.concatenate([spans, [[changes[-1], end]]])
     if not len(spans):
         return notes.offset
     index = np.searchsorted(spans[:, 0], notes.offset, side="right") - 1
@@ -152,28 +123,20 @@ def _sounding_offset(notes: Notes) -> NDArray[np.float64]:
     return np.where(under, spans[index, 1], notes.offset)
 
 
-def cells_until(seconds: float) -> int:
-    """Cells that reach at least so far."""
-    return ceil(seconds * FRAME_RATE / FRAMES_PER_CELL)
-
-
-# ------------------------------------------------------------------------------------- what a roll loses
-
-
 @dataclass(frozen=True)
 class Losses:
-    """Onsets that cells do not show, of so many notes."""
+    """How many of ``notes`` onsets a roll does not show."""
 
     notes: int
     vanished: int
-    """No cell of its key sounds at the note's first cell."""
+    """The key does not sound in the note's first cell."""
     merged: int
-    """Its key sounds on from the cell before, no louder, or another of its notes begins in the same cell."""
+    """The key sounds on from the cell before, no louder, or another of its notes starts in the same cell."""
 
 
-def losses(cells: Roll, notes: Notes) -> Losses:
-    """What the model cannot see: it has no onset channel, only a key's rise from one cell to the next."""
-    first = _first_cell(notes.onset)
+def losses(cells: Roll, notes: PedalledNotes) -> Losses:
+    """What the model cannot see: a roll has no onsets, only keys whose velocity rises between two cells."""
+    first = _first_cells(notes.onset)
     padded = np.concatenate([np.zeros((1, KEYS), np.int64), cells, np.zeros((1, KEYS), np.int64)])
     at = np.minimum(first, len(cells)) + 1
     now, before = padded[at, notes.pitch], padded[at - 1, notes.pitch]

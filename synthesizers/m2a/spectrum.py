@@ -1,7 +1,6 @@
 """The acoustic model's spectrum: 128 bands, one per MIDI note, log amplitude, 12 ms apart (Shi et al., 2023).
 
-Synthesis needs none of this: the model gives normalised spectra and the vocoder takes them. It is what the
-model was trained on, and what its output means.
+Synthesis does not compute it: the model writes normalised spectra and the vocoder reads them.
 """
 
 from __future__ import annotations
@@ -9,18 +8,15 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 SAMPLE_RATE = 24_000
 """Hz."""
 HOP = 288
 """Samples: 12 ms."""
-WINDOW = 1200
 TRANSFORM = 32_768
+"""Samples of the Fourier transform."""
 BANDS = 128
-LEAST_POWER, LEAST_AMPLITUDE = 1e-10, 1e-5
 
 
 @cache
@@ -34,30 +30,3 @@ def filter_bank(bins: int = TRANSFORM // 2 + 1) -> NDArray[np.float32]:
     rising, falling = (frequency - lower) / (centre - lower), (upper - frequency) / (upper - centre)
     triangles = np.maximum(0, np.minimum(rising, falling)) / (upper - lower)
     return np.concatenate([triangles, np.full((1, bins), 1 / bins)]).astype(np.float32)
-
-
-def log_spectrum(samples: Tensor) -> Tensor:
-    """Samples [n] at 24 kHz, n > 16384 -> [1 + n // 288, 128], log10 of amplitude."""
-    spectrum = torch.stft(
-        samples,
-        TRANSFORM,
-        hop_length=HOP,
-        win_length=WINDOW,
-        window=torch.hann_window(WINDOW, device=samples.device),
-        center=True,
-        pad_mode="reflect",
-        return_complex=True,
-    )
-    amplitude = torch.sqrt(torch.clamp(torch.view_as_real(spectrum).square().sum(-1), min=LEAST_POWER))
-    bank = torch.from_numpy(filter_bank()).to(samples)
-    return torch.log10(torch.clamp(amplitude.t() @ bank.t(), min=LEAST_AMPLITUDE))
-
-
-def normalised(spectrum: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """[..., 128] with the training data's mean and standard deviation [128] taken out."""
-    return (spectrum - mean) / deviation
-
-
-def denormalised(spectrum: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """The inverse of ``normalised``."""
-    return spectrum * deviation + mean

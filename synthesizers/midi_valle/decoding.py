@@ -1,6 +1,6 @@
-"""From notes and a prompt to codes: the first codebook frame by frame, many segments at a time.
+"""Notes and a prompt to codes: the first codebook frame by frame, many segments at a time.
 
-What a segment becomes depends on its own notes, prompt and generator, never on the segments beside it.
+A segment depends on its own notes, prompt and generator, never on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -9,65 +9,55 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from synthesizers.midi_valle.decoder_batch import DecoderBatch, decoder_batch
 from synthesizers.midi_valle.network import MidiValle
-from synthesizers.midi_valle.sampling import Sampling, draw, probabilities, race
-from synthesizers.midi_valle.slots import Slots, slots_for
-
-OFFICIAL_FRAMES_PER_ROW = 16
-"""The published program stops a segment after this many frames per row of tokens, and one."""
+from synthesizers.midi_valle.sampling import Sampling, draw, exponential_noise, probabilities
 
 
 @dataclass(frozen=True)
-class Request:
-    """A segment to generate."""
+class DecodingRequest:
+    """The network's input for a segment, and its limits."""
 
     tokens: Tensor
     """[X, 6] of prompt and segment together."""
     prompt: Tensor
     """[P, codebooks]: the codes of the prompt's sound."""
-    generator: Generator
+    generator: torch.Generator
     """Of this segment alone, on the CPU."""
-    least_frames: int
+    min_frames: int
     """The sequence cannot end before."""
-    most_frames: int
+    max_frames: int
     """It ends there at the latest."""
 
     @property
-    def longest(self) -> int:
-        """Positions that the sequence can come to."""
-        return len(self.tokens) + len(self.prompt) + self.most_frames + 1
-
-    @staticmethod
-    def official(tokens: Tensor, prompt: Tensor, generator: Generator) -> Request:
-        """With the published program's bounds."""
-        return Request(tokens, prompt, generator, 0, OFFICIAL_FRAMES_PER_ROW * len(tokens) + 1)
+    def max_positions(self) -> int:
+        """Of the whole sequence."""
+        return len(self.tokens) + len(self.prompt) + self.max_frames + 1
 
 
 @dataclass(eq=False)
-class _Sequence:
-    """A segment while its first codebook is written."""
+class _OpenSegment:
+    """A segment whose first codebook is being written."""
 
     index: int
-    request: Request
+    request: DecodingRequest
     logits: Tensor
     """[codes + 1] of the next frame."""
     frames: list[int] = field(default_factory=list)
 
 
-Choose = Callable[[Tensor, Sequence[Request]], list[int]]
-"""Tokens for logits [rows, codes + 1] and the requests behind the rows."""
-OnFrames = Callable[[int], None]
-"""Told after every step how many frames came out of it."""
+Sampler = Callable[[Tensor, Sequence[DecodingRequest]], list[int]]
+"""Tokens for logits [rows, codes + 1] and the requests of the rows."""
 
 
-def sampler(sampling: Sampling) -> Choose:
+def sampler(sampling: Sampling) -> Sampler:
     """Draws with each request's own generator."""
 
-    def choose(logits: Tensor, requests: Sequence[Request]) -> list[int]:
-        races = torch.stack([race(logits.shape[-1], request.generator) for request in requests])
-        drawn: list[int] = draw(probabilities(logits, sampling), races.to(logits.device)).tolist()
+    def choose(logits: Tensor, requests: Sequence[DecodingRequest]) -> list[int]:
+        noise = torch.stack([exponential_noise(logits.shape[-1], one.generator) for one in requests])
+        drawn: list[int] = draw(probabilities(logits, sampling), noise.to(logits.device)).tolist()
         return drawn
 
     return choose
@@ -76,62 +66,62 @@ def sampler(sampling: Sampling) -> Choose:
 @torch.inference_mode()
 def first_codebooks(
     model: MidiValle,
-    requests: Sequence[Request],
-    choose: Choose,
+    requests: Sequence[DecodingRequest],
+    choose: Sampler,
     *,
     batch_size: int,
-    on_frames: OnFrames | None = None,
+    on_frames: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """The first codebook [F] of every request with the request's index, in the order in which they end.
 
-    Up to ``batch_size`` are written at a time; where one ends, the next begins.
+    Up to ``batch_size`` are written at a time; where one ends, the next begins. ``on_frames`` is called after
+    every step with the number of frames that it wrote.
     """
     if not requests:
         return
-    slots = slots_for(model, batch_size, max(request.longest for request in requests))
-    rows: list[_Sequence | None] = [None] * slots.count
+    batch = decoder_batch(model, batch_size, max(request.max_positions for request in requests))
+    rows: list[_OpenSegment | None] = [None] * batch.rows
     waiting = list(range(len(requests)))[::-1]
     while waiting or any(rows):
         while waiting and sum(row is not None for row in rows) < batch_size:
             # The row of its index, if that is free, so that it meets the same kernels in every run.
-            row = waiting[-1] % slots.count
+            row = waiting[-1] % batch.rows
             if rows[row]:
                 break
             index = waiting.pop()
-            rows[row] = _begun(slots, row, index, requests[index])
-        active = [sequence for sequence in rows if sequence]
+            rows[row] = _OpenSegment(index, requests[index], _started(batch, row, requests[index]))
+        active = [segment for segment in rows if segment]
         ended = _extend(model, active, choose)
         if on_frames:
             on_frames(len(active) - len(ended))
-        for sequence in ended:
-            row = rows.index(sequence)
+        for segment in ended:
+            row = rows.index(segment)
             rows[row] = None
-            slots.free(row)
-            yield sequence.index, torch.tensor(sequence.frames, dtype=torch.long, device=model.device)
+            batch.free(row)
+            yield segment.index, torch.tensor(segment.frames, dtype=torch.long, device=model.device)
         if any(rows):
-            logits = slots.step([sequence.frames[-1] if sequence else None for sequence in rows])
+            logits = batch.step([segment.frames[-1] if segment else None for segment in rows])
             for row, one in enumerate(rows):
                 if one:
                     one.logits = logits[row]
 
 
-def _begun(slots: Slots, row: int, index: int, request: Request) -> _Sequence:
-    logits = slots.start(row, request.tokens, request.prompt[:, 0], request.most_frames + 1)
-    return _Sequence(index, request, logits)
+def _started(batch: DecoderBatch, row: int, request: DecodingRequest) -> Tensor:
+    return batch.start(row, request.tokens, request.prompt[:, 0], request.max_frames + 1)
 
 
-def _extend(model: MidiValle, active: list[_Sequence], choose: Choose) -> list[_Sequence]:
-    """Add a frame to each sequence; returns those that end instead."""
-    logits = torch.stack([sequence.logits for sequence in active])
-    for row, sequence in enumerate(active):
-        if len(sequence.frames) < sequence.request.least_frames:
+def _extend(model: MidiValle, active: list[_OpenSegment], choose: Sampler) -> list[_OpenSegment]:
+    """Add a frame to each segment; returns those that end instead."""
+    logits = torch.stack([segment.logits for segment in active])
+    for row, segment in enumerate(active):
+        if len(segment.frames) < segment.request.min_frames:
             logits[row, model.end] = float("-inf")
     likeliest = logits.argmax(dim=-1).tolist()
-    drawn = choose(logits, [sequence.request for sequence in active])
+    drawn = choose(logits, [segment.request for segment in active])
     ended = []
-    for sequence, best, token in zip(active, likeliest, drawn, strict=True):
-        if model.end in (best, token) or len(sequence.frames) >= sequence.request.most_frames:
-            ended.append(sequence)
+    for segment, best, token in zip(active, likeliest, drawn, strict=True):
+        if model.end in (best, token) or len(segment.frames) >= segment.request.max_frames:
+            ended.append(segment)
         else:
-            sequence.frames.append(token)
+            segment.frames.append(token)
     return ended

@@ -1,7 +1,7 @@
-"""What the two decoders are made of, for inference.
+"""The layers of the two decoders, for inference.
 
-Linear layers are in the precision asked for, norms and sums in float32; attention is in float32 on a CPU,
-which has nothing faster for it, and in the precision on a GPU.
+Linear layers have the chosen precision, norms and sums are in float32. Attention has the chosen precision on
+a GPU and is in float32 on a CPU, where nothing is faster.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Layer:
 
 
 class Cache(Protocol):
-    """Takes the keys and values of a sequence."""
+    """Stores the keys and values of a sequence."""
 
     def fill(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Store [heads, positions, head width] from the first position on."""
 
 
 Attend = Callable[[int, Tensor], Tensor]
-"""For a layer's number and the projections [R, 3, heads, head width] (query, key, value) of the next position
-of R sequences: what they find in themselves, that position included, [R, heads, head width]."""
+"""A layer's number and the projections [R, 3, heads, head width] (query, key, value) of the next position of
+R sequences -> the attention [R, heads, head width] to all their positions, the next included."""
 
 
 class Transformer:
@@ -70,8 +70,8 @@ class Transformer:
     ) -> Tensor:
         """All positions at once: [N, width] -> [N - needed_from, width].
 
-        ``mask`` [N, N]: True where a row may look; without it every row sees all. ``cache`` takes the keys
-        and values. The last layer computes the needed rows only.
+        ``mask`` [N, N]: True where a row attends to a column (None: everywhere). ``cache`` stores the keys
+        and values. The last layer computes only the needed rows.
         """
         count = len(rows)
         for index, layer in enumerate(self.layers):
@@ -102,16 +102,5 @@ def _normed(rows: Tensor, norm: Tensor) -> Tensor:
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """[heads, rows, head width]; in a batch of one, which selects the fused kernels."""
+    """[heads, rows, head width]; with a batch dimension of one, which selects the fused kernels."""
     return functional.scaled_dot_product_attention(query[None], key[None], value[None], mask)[0]
-
-
-def positions(count: int, width: int) -> Tensor:
-    """Sinusoidal positions [count, width]: sines at even, cosines at odd places (Vaswani et al., "Attention
-    Is All You Need", NeurIPS 2017, section 3.5)."""
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * -(_LOG_10000 / width))
-    angle = torch.arange(count, dtype=torch.float32)[:, None] * frequency
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
-
-
-_LOG_10000 = 9.210340371976184

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,17 @@ def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
     return logits
 
 
-def race(size: int, generator: Generator) -> Tensor:
-    """Exponential variates [size]: what one draw of ``draw`` needs.
+def exponential_noise(size: int, generator: torch.Generator) -> Tensor:
+    """Exponential variates [size] for one draw.
 
-    One call per draw, so that a generator gives the same draws as ``torch.multinomial`` on one row.
+    One call per draw makes the draws of ``torch.multinomial`` on one row.
     """
     return torch.empty(size).exponential_(generator=generator)
 
 
-def draw(chances: Tensor, races: Tensor) -> Tensor:
+def draw(chances: Tensor, noise: Tensor) -> Tensor:
     """Tokens [rows] drawn from probabilities [rows, V] with exponential variates [rows, V].
 
-    Of exponential variates with the chances as rates the first to arrive is each one with its chance; this is
-    also how ``torch.multinomial`` draws.
+    The token with the largest quotient has the given probability; ``torch.multinomial`` draws the same way.
     """
-    return (chances / races).argmax(dim=-1)
+    return (chances / noise).argmax(dim=-1)

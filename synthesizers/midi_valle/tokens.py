@@ -15,28 +15,28 @@ TICKS_PER_QUARTER = 96
 BAR = 384
 """Ticks per bar of 4/4: 2 s."""
 BARS = 16
-"""That the model's bar table reaches: 20 rows, the first four for ``SPECIALS`` special tokens."""
-LONGEST_SEQUENCE = BARS * BAR / TICKS_PER_SECOND
-"""Seconds, prompt included: 32."""
+"""Bars in the model's bar table, whose 20 rows begin with those of the special tokens."""
+MAX_SEQUENCE_SECONDS = BARS * BAR / TICKS_PER_SECOND
+"""Prompt included: 32."""
 SPECIALS = 4
 """PAD, BOS, EOS and MASK come before every field's values."""
 BOS, EOS = 1, 2
-LONGEST_DURATION = 1152
+MAX_DURATION = 1152
 """Ticks; longer notes are clipped."""
-LONGEST_INTERVAL = 383
+MAX_INTERVAL = 383
 """Ticks between the onsets of consecutive notes; longer intervals are clipped."""
 ZERO_INTERVAL = 388
 """Id of interval 0; the vocabulary has room for negative ones."""
-FIELDS = ("pitch", "velocity", "duration", "interval", "position", "bar")
 
 Ticks = NDArray[np.int64]
 Tokens = NDArray[np.int64]
-"""[N + 2, 6]: a row of BOS, one row per note in the order of ``FIELDS``, a row of EOS."""
+"""[N + 2, 6]: a row of BOS, one row per note (pitch, velocity, duration, interval, position, bar), a row of
+EOS."""
 
 
 @dataclass(frozen=True)
-class Notes:
-    """Notes as columns of length N, in any order; nothing is promised about their ranges."""
+class NoteArray:
+    """Notes as columns of length N, in any order and of any range."""
 
     onset: NDArray[np.float64]
     """[N] seconds."""
@@ -48,15 +48,15 @@ class Notes:
     def __len__(self) -> int:
         return len(self.onset)
 
-    def shifted(self, seconds: float) -> Notes:
-        return Notes(self.onset + seconds, self.offset + seconds, self.pitch, self.velocity)
+    def shifted(self, seconds: float) -> NoteArray:
+        return NoteArray(self.onset + seconds, self.offset + seconds, self.pitch, self.velocity)
 
-    def where(self, chosen: NDArray[np.bool_] | Ticks) -> Notes:
-        return Notes(self.onset[chosen], self.offset[chosen], self.pitch[chosen], self.velocity[chosen])
+    def where(self, chosen: NDArray[np.bool_]) -> NoteArray:
+        return NoteArray(self.onset[chosen], self.offset[chosen], self.pitch[chosen], self.velocity[chosen])
 
     @staticmethod
-    def joined(first: Notes, second: Notes) -> Notes:
-        return Notes(
+    def joined(first: NoteArray, second: NoteArray) -> NoteArray:
+        return NoteArray(
             np.concatenate([first.onset, second.onset]),
             np.concatenate([first.offset, second.offset]),
             np.concatenate([first.pitch, second.pitch]),
@@ -64,29 +64,28 @@ class Notes:
         )
 
 
-def tokens_of_notes(notes: Notes) -> Tokens:
-    """Tokens of notes in seconds, all within the piano's range and ``LONGEST_SEQUENCE``.
+def tokens_of_notes(notes: NoteArray) -> Tokens:
+    """Tokens of notes in seconds, all within the piano's range and ``MAX_SEQUENCE_SECONDS``.
 
     A note shorter than a tick gets one tick. Raises ``ValueError`` for notes outside these ranges.
     """
     order = np.lexsort((notes.pitch, notes.onset))
     start = rounded(notes.onset[order] * TICKS_PER_SECOND)
     duration = rounded((notes.offset - notes.onset)[order] * TICKS_PER_SECOND)
-    tokens = tokens_of_grid(start, duration, notes.pitch[order], notes.velocity[order])
-    if len(notes) and (start.min() < 0 or start.max() >= BARS * BAR):
-        raise ValueError(f"notes must start within {LONGEST_SEQUENCE:.0f} seconds")
+    if ((start < 0) | (start >= BARS * BAR)).any():
+        raise ValueError(f"notes must start within {MAX_SEQUENCE_SECONDS:.0f} seconds")
     if ((notes.pitch < LOWEST_PITCH) | (notes.pitch > HIGHEST_PITCH)).any():
         raise ValueError(f"pitches must lie in {LOWEST_PITCH}..{HIGHEST_PITCH}")
-    return tokens
+    return tokens_of_grid(start, duration, notes.pitch[order], notes.velocity[order])
 
 
 def tokens_of_grid(start: Ticks, duration: Ticks, pitch: Ticks, velocity: Ticks) -> Tokens:
     """Tokens of notes on the grid (ticks of 1/192 s), in the order given; durations are clipped."""
-    interval = np.minimum(np.diff(start, prepend=start[:1]), LONGEST_INTERVAL)
+    interval = np.minimum(np.diff(start, prepend=start[:1]), MAX_INTERVAL)
     rows = [
         pitch - LOWEST_PITCH + SPECIALS,
         velocity // 2 + SPECIALS,  # the nearest of 1, 3, ... 127, the higher one on ties
-        np.clip(duration, 1, LONGEST_DURATION) + SPECIALS - 1,
+        np.clip(duration, 1, MAX_DURATION) + SPECIALS - 1,
         interval + ZERO_INTERVAL,
         start % BAR + SPECIALS,
         start // BAR + SPECIALS,

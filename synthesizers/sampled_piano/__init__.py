@@ -1,1 +1,1 @@
-"""A sampled grand piano: recordings of single notes, played as a performance asks."""
+"""A sampled grand piano: recordings of single notes that play a performance."""

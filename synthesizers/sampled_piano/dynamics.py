@@ -1,4 +1,4 @@
-"""From velocity to level and to a blend of recorded strengths."""
+"""Velocity to level, and to a blend of recorded strengths."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MAX_VELOCITY = 127
 DYNAMIC_RANGE = 50.0
 """dB between velocity 1 and 127."""
 STRENGTH_VELOCITIES = (36.0, 57.0, 83.0, 110.0)
-"""Velocities at which the four recorded strengths sound alone, softest first; the curve below puts them at
--20, -13, -7 and -2.5 dB, and they were recorded at -21, -13, -7 and 0 dB."""
+"""Velocities at which the four recorded strengths sound alone, softest first; ``level`` gives them -20, -13,
+-7 and -2.5 dB, and they were recorded at -21, -13, -7 and 0 dB."""
 MIDDLE, BASS_RISE, TREBLE_FALL = 60, 0.12, 0.03
-"""MIDI pitch, and dB per semitone below and above it: a change of the recorded balance, since the microphones
-hung 12 cm above the strings, where the bass is weaker than at a listener's place."""
-# These, and the way of the dampers in pedals.py, were chosen on the validation split so that a transcriber
-# hears the velocities and pedals that were played (docs/sampled-piano.md).
+"""MIDI pitch, and dB per semitone below and above it: corrects the recorded balance, because the microphones
+were 12 cm above the strings, where the bass is weaker than for a listener."""
+# These values and those of the dampers in pedals.py were chosen on the validation split so that a transcriber
+# recovers the velocities and pedals of the performance (docs/sampled-piano.md).
 SOFT_PEDAL_VELOCITY = 0.85
 """Factor on the velocity with the soft pedal fully down: about 2 dB and a duller tone."""
 
@@ -28,8 +28,8 @@ SOFT_PEDAL_VELOCITY = 0.85
 def level(velocity: NDArray[np.float64]) -> NDArray[np.float64]:
     """dB relative to velocity 127; smooth and strictly rising.
 
-    The amplitude is the square of a line through the velocity, which is what R. Dannenberg, "The
-    interpretation of MIDI velocity" (ICMC 2006), found most instruments to follow.
+    The amplitude is the square of a linear function of the velocity, as in most instruments (R. Dannenberg,
+    "The interpretation of MIDI velocity", ICMC 2006).
     """
     softest = 10 ** (-DYNAMIC_RANGE / 40)
     slope = (1 - softest) / (MAX_VELOCITY - 1)
@@ -37,14 +37,14 @@ def level(velocity: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def register_balance(pitch: NDArray[np.int64]) -> NDArray[np.float64]:
-    """dB that a key gets beyond its recorded level."""
+    """dB to add to the recorded level of each key."""
     above = pitch - MIDDLE
     return np.asarray(np.where(above < 0, -BASS_RISE, -TREBLE_FALL) * above)
 
 
 @dataclass(frozen=True)
 class Blend:
-    """For each of N notes two neighbouring strengths and their factors."""
+    """Two neighbouring strengths for each of N notes, and their factors."""
 
     strength: NDArray[np.int64]
     """[N] index of the softer one; the other is the next."""
@@ -55,8 +55,8 @@ class Blend:
 def blend(instrument: Instrument, pitch: NDArray[np.int64], velocity: NDArray[np.float64]) -> Blend:
     """Recordings and factors that give each note exactly the level of its velocity and key.
 
-    The two strengths are in phase, so their amplitudes are blended linearly; what little their waves cancel
-    is made up for with the measured correlation.
+    The two strengths are in phase, so their amplitudes are blended linearly; the measured correlation
+    corrects for the little that cancels.
     """
     anchors = np.array(STRENGTH_VELOCITIES)
     softer = np.clip(np.searchsorted(anchors, velocity, side="right") - 1, 0, len(anchors) - 2)

@@ -1,4 +1,4 @@
-"""What is known about the recordings, and the recordings themselves at every pitch."""
+"""Measurements of the recordings, and the recordings at every pitch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from score_to_audio.types import LOWEST_PITCH
 
 FULL_SCALE = 2**15
-"""Recordings are kept as 16-bit integers: half the memory, with noise 93 dB below a sample's peak."""
+"""Recordings are stored as 16-bit integers: half the memory, with noise 93 dB below a sample's peak."""
 LENGTH_STEP = 0.5
-"""Seconds to which the kept length of a recording is rounded up, so that it is seldom made again."""
+"""Seconds to which the length of a cached recording is rounded up, so that it is seldom computed again."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Instrument:
     key_levels: NDArray[np.float64]
     """[88] dB, level of each key at the strongest blow."""
     noise_gains: NDArray[np.float64]
-    """[88] factor that brings a stored noise of release to its recorded level."""
+    """[88] factor that gives a stored release noise its recorded level."""
     noise_seconds: NDArray[np.float64]
     """[88]"""
     read_note: Callable[[int, int, int], NDArray[np.float32]] = field(repr=False)
@@ -47,7 +47,7 @@ class Instrument:
         return np.abs(pitch[:, None] - self.keys[None, :]).argmin(axis=1)
 
     def duration(self, pitch: NDArray[np.int64], strength: NDArray[np.int64]) -> NDArray[np.float64]:
-        """[N] seconds that a recording lasts at a pitch; a semitone up shortens it by 6 %."""
+        """[N] seconds that a recording lasts at a pitch: a semitone up is 6 % shorter."""
         key = self.nearest_key(pitch)
         return self.seconds[key, strength] / pitch_ratio(pitch - self.keys[key])
 
@@ -57,7 +57,7 @@ def pitch_ratio(semitones: NDArray[np.int64] | int) -> NDArray[np.float64]:
 
 
 class Recordings:
-    """The notes of an instrument at every pitch, made when first needed and kept.
+    """The notes of an instrument at every pitch, computed when first needed and cached.
 
     Between the recorded keys a recording is resampled, by at most a semitone.
     """
@@ -68,7 +68,7 @@ class Recordings:
         self._noises: dict[int, NDArray[np.int16]] = {}
 
     def prepare(self, needed: Mapping[tuple[int, int], float]) -> None:
-        """Have ready (pitch, strength) -> seconds; let go of what is not needed now."""
+        """Cache (pitch, strength) -> seconds, and nothing else."""
         self._notes = {which: kept for which, kept in self._notes.items() if which in needed}
         for (pitch, strength), seconds in needed.items():
             length = self._length(pitch, strength, seconds)
@@ -77,11 +77,11 @@ class Recordings:
                 self._notes[pitch, strength] = self._make(pitch, strength, length)
 
     def note(self, pitch: int, strength: int) -> NDArray[np.int16]:
-        """[2, samples], full scale ``FULL_SCALE``; at least as long as it was prepared."""
+        """[2, samples], full scale ``FULL_SCALE``; at least as long as prepared."""
         return self._notes[pitch, strength]
 
     def noise(self, pitch: int) -> NDArray[np.int16]:
-        """[2, samples], full scale ``FULL_SCALE``: the key coming up."""
+        """[2, samples], full scale ``FULL_SCALE``: the noise of the key's release."""
         if pitch not in self._noises:
             self._noises[pitch] = _as_integers(self.instrument.read_noise(pitch - LOWEST_PITCH))
         return self._noises[pitch]
@@ -94,7 +94,7 @@ class Recordings:
     def _make(self, pitch: int, strength: int, length: int) -> NDArray[np.int16]:
         key = int(self.instrument.nearest_key(np.array([pitch]))[0])
         ratio = float(pitch_ratio(pitch - int(self.instrument.keys[key])))
-        margin = 1024  # what the resampling filter needs to see beyond the end
+        margin = 1024  # for the resampling filter
         samples = self.instrument.read_note(key, strength, int(length * ratio) + margin)
         if ratio != 1:
             samples = soxr.resample(samples, ratio, 1.0, quality="HQ")

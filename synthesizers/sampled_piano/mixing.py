@@ -1,4 +1,4 @@
-"""The voices of a performance, added up block by block."""
+"""The sum of a performance's voices, block by block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthesizers.sampled_piano.voices import RESTRIKE_DAMPING, SIXTY_DB, Noises
 STEP = 48
 """Samples between two points of an envelope, which is linear in between (1 ms at 48 kHz)."""
 BLOCK = 1000 * STEP
-"""Samples that are mixed at once."""
+"""Samples per block."""
 
 Block = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ def play(performance: Performance, recordings: Recordings, *, gain: float) -> It
 
 
 def _needed(voices: Voices, sample_rate: int) -> dict[tuple[int, int], float]:
-    """(pitch, strength) -> longest time in seconds that it is heard."""
+    """(pitch, strength) -> the longest time in seconds that it sounds."""
     seconds = (voices.end - voices.start) / sample_rate
     needed: dict[tuple[int, int], float] = {}
     for layer in (0, 1):
@@ -48,7 +48,7 @@ def _needed(voices: Voices, sample_rate: int) -> dict[tuple[int, int], float]:
 
 
 class _Mixer:
-    """Buffers and the voices that still sound, carried from block to block."""
+    """Sums the voices of one block at a time, in buffers that are used again."""
 
     def __init__(self, recordings: Recordings, pedal: Damping) -> None:
         self._recordings = recordings
@@ -93,7 +93,7 @@ class _Mixer:
     def _envelope(
         self, voices: Voices, index: int, time: NDArray[np.float64], damped: NDArray[np.float64]
     ) -> NDArray[np.float32] | None:
-        """[BLOCK] factor that dampers and a new blow leave of the voice; None where it is 1 throughout."""
+        """[BLOCK] factor of dampers and of a new blow on the voice; None where it is 1 throughout."""
         released, restruck = voices.released[index], voices.restruck[index]
         if damped[-1] <= released and time[-1] <= restruck:
             return None
@@ -105,6 +105,6 @@ class _Mixer:
 
 
 def _sounding(start: NDArray[np.int64], end: NDArray[np.int64], begin: int) -> NDArray[np.int64]:
-    """Indices of what sounds in the block that begins there."""
+    """Indices of the voices in the block that starts at ``begin``."""
     up_to = int(np.searchsorted(start, begin + BLOCK))
     return np.flatnonzero(end[:up_to] > begin)

@@ -1,4 +1,4 @@
-"""What the pedals and dampers do to the strings."""
+"""The effect of pedals and dampers on the strings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls
 
 FIRST_UNDAMPED_PITCH = 89
-"""F6: from here up the sampled piano has no dampers (the instrument's definition file)."""
+"""F6: from this key up the sampled piano has no dampers (the instrument's definition file)."""
 DAMPERS_DOWN, DAMPERS_UP = 54.0, 76.0
-"""CC64 values up to which the dampers lie on the strings with full weight, and from which they are free."""
+"""CC64 values up to which the dampers have their full effect, and from which they have none."""
 HALF_PEDAL_POWER = 3.0
-"""How fast the damping weakens while the dampers rise: they lose most of their grip early."""
+"""Exponent of the damping while the dampers rise: they lose most of their effect early."""
 PEDAL_SWITCH = 64
 """CC66 value from which the sostenuto pedal counts as down (MIDI 1.0: 64 and above is on)."""
 
@@ -27,12 +27,12 @@ def damping_part(value: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Damping:
-    """How long the dampers have lain on the strings, in seconds of full damping: a line through M knots."""
+    """The time of damping so far, in seconds of full damping: a line through M knots."""
 
     time: NDArray[np.float64]
     """[M] seconds, ascending, from 0."""
     total: NDArray[np.float64]
-    """[M] seconds of full damping since time 0, never falling."""
+    """[M] seconds of full damping since time 0."""
     rate: NDArray[np.float64]
     """[M] part of full damping from each knot on."""
 
@@ -52,7 +52,7 @@ class Damping:
 
 
 def damping(controls: Controls) -> Damping:
-    """The damping that CC64 leaves over time; a pedal holds its value until the next event."""
+    """The damping over time under CC64, which holds its value until the next event."""
     time, value = history(controls, SUSTAIN)
     rate = damping_part(value)
     total = np.concatenate([[0.0], np.cumsum(rate[:-1] * np.diff(time))])
@@ -60,7 +60,8 @@ def damping(controls: Controls) -> Damping:
 
 
 def history(controls: Controls, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times (from 0) and values of one controller; 0 before its first event, the last of a moment holds."""
+    """Times (from 0) and values of one controller: 0 before its first event; of simultaneous events the last
+    counts."""
     mine = controls.number == number
     time = np.concatenate([[0.0], controls.time[mine]])
     value = np.concatenate([[0.0], controls.value[mine].astype(np.float64)])
@@ -81,8 +82,8 @@ def soft_pedal(controls: Controls, onset: NDArray[np.float64]) -> NDArray[np.flo
 def released(
     controls: Controls, onset: NDArray[np.float64], offset: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """[N] seconds at which each key's own damper falls: when the key is let go, or with the sostenuto pedal
-    if the key was held when that went down."""
+    """[N] seconds at which each key's own damper falls: when the key is released, or with the sostenuto pedal
+    if the key was held when the pedal went down."""
     times, values = history(controls, SOSTENUTO)
     down = values >= PEDAL_SWITCH
     presses = np.flatnonzero(down & ~np.concatenate([[False], down[:-1]]))

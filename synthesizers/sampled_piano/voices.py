@@ -1,4 +1,4 @@
-"""From a performance to voices: which recordings sound when, how loud, and how they die away."""
+"""A performance as voices: which recordings sound when, how loud, and how they decay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_to_audio.types import LOWEST_PITCH, SUSTAIN, Performance
+from synthesizers.restrikes import next_onset
 from synthesizers.sampled_piano.dynamics import SOFT_PEDAL_VELOCITY, blend
 from synthesizers.sampled_piano.instrument import FULL_SCALE, Instrument
 from synthesizers.sampled_piano.pedals import (
@@ -29,8 +30,8 @@ RESTRIKE_DAMPING = 0.12
 SIXTY_DB = np.log(1000.0)
 
 NOISE_LEVEL = -37.0
-"""dB of the noise of a key's release, against notes at their recorded level (the instrument's definition
-file: volume=-37, amp_veltrack=82, rt_decay=2)."""
+"""dB of a release noise relative to notes at their recorded level (the instrument's definition file:
+volume=-37, amp_veltrack=82, rt_decay=2)."""
 NOISE_VELOCITY_PART = 0.82
 NOISE_DECAY = 2.0
 """dB per second that the key was held."""
@@ -45,7 +46,7 @@ class Voices:
     start: NDArray[np.int64]
     """[V] sample at which the recording starts."""
     end: NDArray[np.int64]
-    """[V] sample before which the voice has died away."""
+    """[V] sample at which the voice is silent."""
     pitch: NDArray[np.int64]
     strength: NDArray[np.int64]
     """[V] index of the softer of two recordings."""
@@ -56,12 +57,12 @@ class Voices:
     damping: NDArray[np.float64]
     """[V] nepers per second of full damping; 0 for strings without damper."""
     restruck: NDArray[np.float64]
-    """[V] seconds: when the same string is struck again; infinite if it is not."""
+    """[V] seconds at which the same key is struck again; infinite for its last note."""
 
 
 @dataclass(frozen=True)
 class Noises:
-    """Noises of keys coming up, as columns sorted by start."""
+    """Noises of keys that are released, as columns sorted by start."""
 
     start: NDArray[np.int64]
     end: NDArray[np.int64]
@@ -122,15 +123,6 @@ def damping_rate(pitch: NDArray[np.int64]) -> NDArray[np.float64]:
     position = (pitch - LOWEST_PITCH) / (FIRST_UNDAMPED_PITCH - LOWEST_PITCH)
     seconds = BASS_DAMPING * (TREBLE_DAMPING / BASS_DAMPING) ** position
     return np.where(pitch >= FIRST_UNDAMPED_PITCH, 0.0, SIXTY_DB / seconds)
-
-
-def next_onset(performance: Performance) -> NDArray[np.float64]:
-    """[N] when the same key is struck next; infinite for its last note."""
-    result = np.full(len(performance), np.inf)
-    order = np.lexsort((performance.onset, performance.pitch))
-    same_key = np.diff(performance.pitch[order]) == 0
-    result[order[:-1][same_key]] = performance.onset[order[1:][same_key]]
-    return result
 
 
 def _noises(performance: Performance, instrument: Instrument, fall: NDArray[np.float64]) -> Noises:

@@ -1,10 +1,10 @@
 """Convolution with fewer multiplications: short blocks, each through a discrete Fourier transform.
 
-A block of n samples gives m = n - r + 1 outputs of a kernel of r taps (overlap-save; Stockham, 1966). Between
-channels, a convolution becomes one product per frequency; a complex product costs three real ones
-(Karatsuba). So the whole is bilinear, outputs = C [(G kernel) * (A block)], with constant matrices A, G, C
-that are computed in float64, and everything large is a matrix product. For r = 11 and n = 32 this takes
-47 / 22 = 2.1 multiplications per sample and pair of channels instead of 11.
+A block of n samples gives m = n - r + 1 outputs of a kernel of r taps (overlap-save; Stockham, 1966). A
+convolution between channels becomes one complex product per frequency, which costs three real ones
+(Karatsuba). The whole is bilinear, outputs = C [(G kernel) * (A block)], with constant matrices A, G, C that
+are computed in float64; everything large is a matrix product. For r = 11 and n = 32 this takes 47 / 22 = 2.1
+multiplications per sample and pair of channels instead of 11.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torch.nn import functional
 
 BLOCK_PER_TAP = 2.5
 """Block length per kernel tap, before rounding up to a power of two: fastest on 64 to 256 channels."""
-FEWEST_TAPS, FEWEST_CHANNELS = 11, 128
+MIN_TAPS, MIN_CHANNELS = 11, 128
 """Below either, the transforms cost more time than they save (AMD Zen 5, where ``DirectConvolution`` reaches
-the peak of 250 GFLOP/s; M2A's generator takes a tenth longer with 5 and 64)."""
+the peak of 250 GFLOP/s; with 5 and 64 M2A's generator takes a tenth longer)."""
 CACHED = 2**20
-"""Values that a core's own cache and its share of the common one hold (4 MB)."""
+"""Values that fit into a core's caches (4 MB)."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,7 @@ def transforms(block: int, taps: int) -> Transforms:
         # Spectrum of the block, and conjugate spectrum of the kernel: their product is a correlation.
         x_real, x_imaginary = np.cos(angle), -np.sin(angle)
         w_real, w_imaginary = np.cos(angle[:taps]), np.sin(angle[:taps])
-        y_real, y_imaginary = (
-            2 / block * np.cos(angle[:outputs]),
-            -2 / block * np.sin(angle[:outputs]),
-        )
+        y_real, y_imaginary = 2 / block * np.cos(angle[:outputs]), -2 / block * np.sin(angle[:outputs])
         into += [x_real + x_imaginary, x_real, x_imaginary]
         kernel_to += [w_real, w_imaginary - w_real, w_real + w_imaginary]
         out_of += [y_real + y_imaginary, y_imaginary, -y_real]
@@ -70,7 +67,7 @@ def convolution(
 ) -> FastConvolution | DirectConvolution:
     """The faster one for the weight [C', C, r]."""
     _, channels, taps = weight.shape
-    wide = taps >= FEWEST_TAPS and channels >= FEWEST_CHANNELS
+    wide = taps >= MIN_TAPS and channels >= MIN_CHANNELS
     return (FastConvolution if wide else DirectConvolution)(weight, bias, dilation, slope)
 
 
@@ -97,7 +94,7 @@ class FastConvolution:
         outputs = self.block - self.taps + 1
         count = ceil(len(x) / (outputs * self.dilation))
         blocks = self._blocks(x, count, outputs)
-        # Spectra that fit into the cache are mixed a quarter faster, unless all kernels are fetched for each.
+        # Products of spectra that fit into the cache are a quarter faster, unless the kernels do not fit.
         together = count if self.kernel.numel() > CACHED else max(1, CACHED // self.kernel[:, 0].numel() // 4)
         parts = [self._convolved(blocks[:, first : first + together]) for first in range(0, count, together)]
         out = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -130,7 +127,7 @@ class FastConvolution:
 
 
 class DirectConvolution:
-    """The same as ``FastConvolution`` with all its multiplications, for few taps or channels.
+    """The same as ``FastConvolution`` with all multiplications, for few taps or channels.
 
     As an image with channels last: twice as fast as a one-dimensional convolution (torch 2.13, oneDNN).
     """
@@ -155,7 +152,8 @@ class FastUpsampling:
         """``weight``: [C, C', 2 * scale]."""
         channels, out_channels, _ = weight.shape
         self.scale, self.padding = scale, padding
-        # ``scale`` outputs meet two inputs: the older one the kernel's second half, the newer one its first.
+        # ``scale`` outputs depend on two inputs: the older through the kernel's second half, the newer
+        # through its first.
         halves = weight.view(channels, out_channels, 2, scale).flip(2).permute(2, 0, 3, 1)
         self.weight = halves.reshape(2 * channels, scale * out_channels).contiguous()
         self.bias = bias.repeat(scale)

@@ -1,6 +1,6 @@
 """The HiFi-GAN generator (Kong et al., HiFi-GAN, NeurIPS 2020). Names of parameters are the checkpoints'.
 
-Weight norm is a matter of training: ``fold_weight_norm`` turns it into plain weights before loading.
+Only training needs weight norm: ``folded_weight_norm`` replaces it by plain weights before loading.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 SLOPE = 0.1
 """Of every LeakyReLU but the last."""
 OUTPUT_SLOPE = 0.01
-"""Of the LeakyReLU before the output: torch's default, which the published generator never set."""
+"""Of the LeakyReLU before the output: torch's default, which the published generator uses there."""
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class HifiGanConfig:
     """Shape of the generator; defaults are M2A's (13.9 million parameters, 288 samples per frame)."""
 
     in_channels: int = 128
@@ -40,7 +40,7 @@ class GeneratorConfig:
         return prod(self.upsample_scales)
 
     def reach(self) -> int:
-        """Samples of a stage's input on either side that a sample after its residual blocks depends on."""
+        """Samples on either side that a sample after a stage's residual blocks depends on."""
         return max(
             (kernel - 1) // 2 * sum(dilation + 1 for dilation in dilations)
             for kernel, dilations in zip(self.kernel_sizes, self.dilations, strict=True)
@@ -49,14 +49,13 @@ class GeneratorConfig:
     def context(self) -> int:
         """Frames on either side that a sample depends on."""
         samples = (self.kernel_size - 1) // 2
-        for scale, kernel in zip(
-            reversed(self.upsample_scales), reversed(self.upsample_kernel_sizes), strict=True
-        ):
+        stages = list(zip(self.upsample_scales, self.upsample_kernel_sizes, strict=True))
+        for scale, kernel in reversed(stages):
             samples = ceil((samples + self.reach()) / scale) + ceil(kernel / scale)
         return samples + (self.kernel_size - 1) // 2
 
 
-def fold_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def folded_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors with each pair ``weight_g``, ``weight_v`` as one ``weight`` = g v / |v|.
 
     The norm is taken over all dimensions but the first (Salimans and Kingma, 2016; torch's ``dim=0``).
@@ -90,10 +89,10 @@ def _activated(channels: int, kernel_size: int, dilation: int) -> nn.Sequential:
     )
 
 
-class Generator(nn.Module):
+class HifiGan(nn.Module):
     """Spectrum to waveform."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: HifiGanConfig) -> None:
         super().__init__()
         self.config = config
         padding = (config.kernel_size - 1) // 2

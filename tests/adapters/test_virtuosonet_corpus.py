@@ -10,11 +10,11 @@ import pytest
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, note_ids, read_notes
 from adapters.virtuosonet_corpus import matches_of
 from renderers.expression import agreement, grid, mean_expression, measure
-from renderers.kth_rules.play import play as play_by_rules
+from renderers.kth_rules.rendering import render as render_by_rules
 from renderers.virtuosonet import features as columns
+from renderers.virtuosonet.decoding import decode
 from renderers.virtuosonet.encoding import encode
-from renderers.virtuosonet.performance import performance
-from renderers.virtuosonet.playing import play
+from renderers.virtuosonet.performance import to_performance
 from score_to_audio import checkpoints
 from score_to_audio.formats.matches import read_match
 from score_to_audio.formats.scores.reader import read_score
@@ -42,7 +42,7 @@ def test_real_performances_survive_the_features(piece: Path) -> None:
         features = encoded.features.copy()
         features[~encoded.played, columns.VELOCITY] = 64
         features[~encoded.played, columns.ONSET_DEVIATION : columns.ARTICULATION + 1] = 0
-        again = performance(notes, play(notes, features), trills=False, note_ids=ids)
+        again = to_performance(notes, decode(notes, features), trills=False, note_ids=ids)
         assert again.score_ids is not None
         index = np.array([of_note[name] for name in again.score_ids])
         kept = encoded.played[index] & has_length[index]  # a grace note's length is a rule's
@@ -67,6 +67,6 @@ def test_the_shipped_weights_are_closer_to_humans_than_the_rules(piece: Path) ->
     shipped = {"checkpoint": checkpoints.find("asap-small")}
     trained = VirtuosoNet(VirtuosoNetParameters(checkpoint="asap-small"), checkpoints=shipped, device="cpu")
     reached = agreement(measure(of_score, trained.render(score, seed=0)), humans)
-    ruled = agreement(measure(of_score, play_by_rules(score.parsed)), humans)
+    ruled = agreement(measure(of_score, render_by_rules(score.parsed)), humans)
     for name in ("local_beat_period", "beat_period", "velocity"):
         assert reached[name] > ruled[name], name

@@ -15,7 +15,7 @@ import torch
 
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, read_checkpoint
 from adapters.virtuosonet_corpus import prepare
-from adapters.virtuosonet_training import BEST, CURVE, LAST, Config, export, read_config, train
+from adapters.virtuosonet_training import BEST, CURVE, LAST, TrainingConfig, export, read_config, train
 from renderers.expression import agreement, grid, mean_expression, measure
 from score_to_audio import checkpoints
 from score_to_audio.errors import InputError
@@ -46,9 +46,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def config(**training: Any) -> Config:
+def config(**training: Any) -> TrainingConfig:
     sizes = {**SMALL, "style": 4, "heads": 2}
-    return Config.model_validate({"network": sizes, "training": {**QUICK, **training}})
+    return TrainingConfig.model_validate({"network": sizes, "training": {**QUICK, **training}})
 
 
 def renderer(weights: Path) -> VirtuosoNet:
@@ -127,7 +127,9 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def test_the_published_checkpoint_is_fine_tuned(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    tuned = Config.model_validate({"start": "published", "training": {**QUICK, "learning_rate": 1e-3}})
+    tuned = TrainingConfig.model_validate(
+        {"start": "published", "training": {**QUICK, "learning_rate": 1e-3}}
+    )
     list(train(corpus, tuned, tmp_path, cache, PUBLISHED))
     before, statistics = read_checkpoint(PUBLISHED)
     after, same_statistics = read_checkpoint(tmp_path / LAST)
@@ -226,7 +228,9 @@ def test_the_shipped_checkpoint_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "check", renderer_checks("virtuosonet", {"checkpoint": "asap-small"}), ids=lambda check: check.__name__
+    "check",
+    renderer_checks("virtuosonet", {"checkpoint": "asap-small", "style": "sampled"}),
+    ids=lambda check: check.__name__,
 )
 def test_the_shipped_checkpoint_is_a_renderer(check: Check) -> None:
     check()

@@ -100,14 +100,15 @@ def make_place(root: Path, count: int, pause: float) -> Place:
 
 def artifacts(store: Path) -> dict[str, tuple[int, int]]:
     """Every whole artifact's file -> what changes when it is made again."""
-    manifests = store.glob("*/*/manifest.json")
-    files = [path for manifest in manifests for path in manifest.parent.glob("[a-z]*.[mw]*")]
+    records = store.glob("*/*/artifact.json")
+    files = [path for record in records for path in record.parent.glob("[a-z]*.[mw]*")]
     return {str(path.relative_to(store)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
 # ---------------------------------------------------------------------------------------------- killed
 
 
+@pytest.mark.kills
 def test_killed_at_random_moments_and_run_again(tmp_path: Path) -> None:
     undisturbed = make_place(tmp_path / "undisturbed", 20, 0.0)
     undisturbed.run()
@@ -305,7 +306,7 @@ def test_damaged_artifacts_are_made_again(tmp_path: Path) -> None:
         lambda path: os.truncate(path, 1000),
         lambda path: path.unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\0"),
-        lambda path: (path.parent / "manifest.json").write_text("{}"),
+        lambda path: (path.parent / "artifact.json").write_text("{}"),
     ]
     sounds = sorted(place.store.rglob("audio.wav"))
     for damage, path in zip(damages, sounds, strict=True):

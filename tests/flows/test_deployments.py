@@ -60,6 +60,7 @@ def test_both_deployments_run_in_a_process_pool(deployed: Server, tmp_path: Path
     assert cached == {f"score-{number:03}": True for number in range(3)}
 
 
+@pytest.mark.kills
 @pytest.mark.usefixtures("settings")
 def test_a_batch_survives_the_death_of_a_worker_and_its_shard(
     deployed: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,36 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         return {name: archive[name] for name in archive.files}
 
 
+class Recording:
+    """The arrays of an ``.npz`` file, and which of them a test has used."""
+
+    def __init__(self, path: Path) -> None:
+        self.arrays, self.used = load_arrays(path), set[str]()
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        self.used.add(name)
+        return self.arrays[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def named(self, prefix: str) -> list[str]:
+        return [name for name in self.arrays if name.startswith(prefix)]
+
+    def check_complete(self) -> None:
+        assert self.used == set(self.arrays), "an array that nothing checks"
+
+
 def salt(config: Mapping[str, Any]) -> str:
     """What the weights of a folder are filled with: said by its configuration, else by the environment."""
     return str(config.get("salt", os.environ.get("SCORE_TO_AUDIO_GOLDEN_SALT", "open")))
+
+
+def folder_salt(model: str) -> str:
+    """``salt`` of what the ``config*.json`` of a model and their sections say."""
+    configs = [json.loads(path.read_text("utf-8")) for path in load_cases(model, "config*.json")]
+    sections = [section for config in configs for section in config.values() if isinstance(section, dict)]
+    return salt({name: value for one in [*sections, *configs] for name, value in one.items()})
 
 
 def golden_values(name: str, shape: tuple[int, ...], salt: str) -> NDArray[np.float32]:
@@ -86,3 +114,22 @@ def fill(module: nn.Module, salt: str) -> None:
         if torch.is_floating_point(tensor):
             state[name] = torch.from_numpy(golden_values(name, tuple(tensor.shape), salt)).to(tensor)
     module.load_state_dict(state)
+
+
+@contextmanager
+def module_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
+    """The latest output of each module in a pass within the block, by the given names."""
+    outputs: dict[str, Any] = {}
+
+    def recording(name: str) -> Callable[[nn.Module, object, Any], None]:
+        def record(_module: nn.Module, _inputs: object, output: Any) -> None:
+            outputs[name] = output
+
+        return record
+
+    hooks = [module.register_forward_hook(recording(name)) for name, module in modules.items()]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -14,9 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adapters.m2m import midi_tracks, read_checkpoint
-from renderers.m2m import metrics, sampling, tokens
-from renderers.m2m.network import FEATURES, HEADS, M2MNetwork, NetworkConfig, Trace, config_from_tensors
+from adapters.m2m import read_checkpoint
+from renderers.m2m import official, sampling, tokens
+from renderers.m2m.network import (
+    FEATURES,
+    HEADS,
+    M2MNetwork,
+    NetworkConfig,
+    config_from_tensors,
+)
 from score_to_audio.weights import load_strictly
 from tests.parity.golden_files import (
     case_name,
@@ -26,8 +32,10 @@ from tests.parity.golden_files import (
     load_arrays,
     load_cases,
     load_config,
+    module_outputs,
     salt,
 )
+from tests.parity.reference import m2m as published
 
 CONFIG = load_config("m2m")
 NAMES = load_config("m2m", "state_dict.json")
@@ -77,28 +85,39 @@ def ids(array: NDArray[Any]) -> Tensor:
 
 def test_forward_tiny() -> None:
     recorded = load_arrays(FOLDER / "forward_tiny.npz")
-    trace = Trace([], [])
-    heads = network("tiny")(
-        ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"]), trace
+    heads, states = traced(
+        network("tiny"), ids(recorded["tokens"]), torch.from_numpy(recorded["mask"]), ids(recorded["style"])
     )
     compared = {"tokens", "mask", "style"}
     for name, logits in zip(HEADS, heads, strict=True):
         close(logits, recorded[f"logits_{name}"])
         compared.add(f"logits_{name}")
-    for kind, states in (("hidden", trace.hidden), ("attention", trace.attention)):
-        for index, state in enumerate(states):
-            close(state, recorded[f"{kind}_{index}"])
-            compared.add(f"{kind}_{index}")
+    for name, state in states.items():
+        close(state, recorded[name])
+        compared.add(name)
     assert compared == set(recorded)
 
 
+def traced(module: M2MNetwork, *inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
+    """Logits, hidden states "hidden_0" (of the embeddings) on, and attentions "attention_0" on."""
+    bert = module.bert.bert
+    layers = {str(index): layer for index, layer in enumerate(bert.encoder.layer)}
+    with module_outputs({"embeddings": bert.embeddings, **layers}) as outputs:
+        logits = module(*inputs)
+    states = {"hidden_0": outputs.pop("embeddings")}
+    for index, (hidden, attention) in outputs.items():
+        states |= {f"hidden_{int(index) + 1}": hidden, f"attention_{index}": attention}
+    return logits, states
+
+
 @cache
-def full_run() -> tuple[list[Tensor], Trace]:
-    """Logits of the merged piece's segments, all in one batch."""
+def full_run() -> tuple[tuple[Tensor, Tensor, Tensor], list[Tensor]]:
+    """Logits and hidden states of the merged piece's segments, all in one batch."""
     recorded, segments = load_arrays(FOLDER / "forward_full.npz"), merged_segments()
-    trace = Trace([], [])
-    styles = torch.full((len(segments[0]),), int(recorded["style"]))
-    return list(network("full")(*segments, styles, trace)), trace
+    logits, states = traced(
+        network("full"), *segments, torch.full((len(segments[0]),), int(recorded["style"]))
+    )
+    return logits, [states[f"hidden_{index}"] for index in range(CONFIG["full"]["num_hidden_layers"] + 1)]
 
 
 def merged_segments() -> tuple[Tensor, Tensor]:
@@ -108,13 +127,13 @@ def merged_segments() -> tuple[Tensor, Tensor]:
 
 def test_forward_full() -> None:
     recorded = load_arrays(FOLDER / "forward_full.npz")
-    heads, trace = full_run()
+    heads, hidden_states = full_run()
     compared = {"style"}
     for segment in range(len(heads[0])):
         rows = recorded[f"rows_segment_{segment}"]
-        close(trace.hidden[-1][segment], recorded[f"last_hidden_segment_{segment}"])
+        close(hidden_states[-1][segment], recorded[f"last_hidden_segment_{segment}"])
         compared |= {f"rows_segment_{segment}", f"last_hidden_segment_{segment}"}
-        for index, hidden in enumerate(trace.hidden):
+        for index, hidden in enumerate(hidden_states):
             close(hidden[segment, rows], recorded[f"hidden_{index}_segment_{segment}"])
             compared.add(f"hidden_{index}_segment_{segment}")
         for name, logits in zip(HEADS, heads, strict=True):
@@ -144,6 +163,7 @@ def test_sampling() -> None:
     recorded = load_arrays(FOLDER / "sampling.npz")
     heads, _ = full_run()
     compared = {"nucleus_p", "nucleus_t", "min_log_margin"}
+    assert recorded["min_log_margin"] > CLEAR  # so that rounding decides no draw
     for name, logits in zip(HEADS, heads, strict=True):
         for segment, own in enumerate(logits):
             end = f"{name}_segment_{segment}"
@@ -153,7 +173,7 @@ def test_sampling() -> None:
             np.testing.assert_array_equal(drawn, recorded[end])
             compared |= {end, f"noise_k_{end}", f"noise_first8_{end}"}
         exponential = noise(name, "nucleus", int(recorded[f"noise_k_nucleus_{name}"]), tuple(logits[0].shape))
-        drawn = sampling.official_nucleus(
+        drawn = published.nucleus(
             logits[0],
             exponential,
             temperature=float(recorded["nucleus_t"]),
@@ -189,8 +209,8 @@ def test_tokens_from_midi(case: str) -> None:
     recorded = load_arrays(FOLDER / "tokens_from_midi.npz")
     path = midi_file(case)
     assert path
-    tracks, ticks_per_quarter = midi_tracks(path.read_bytes(), path.name)
-    notes = tokens.notes_of_track(tracks[0], ticks_per_quarter)
+    tracks, ticks_per_quarter = official.midi_tracks(path.read_bytes())
+    notes = official.notes_of_track(tracks[0], ticks_per_quarter)
     np.testing.assert_array_equal(rows(notes), recorded[f"{case}_notes_96tpq_first_track"])
 
 
@@ -200,7 +220,7 @@ def test_segments_from_notes(case: str) -> None:
     onset, duration, pitch, velocity = recorded[f"{case}_notes_96tpq_first_track"].astype(np.int64).T
     encoded = tokens.encode(tokens.TickNotes(onset, duration, pitch, velocity))
     length = recorded[f"{case}_segments"].shape[1]
-    found, mask = tokens.segments(encoded, length)
+    found, mask = official.segments(encoded, length)
     np.testing.assert_array_equal(found, recorded[f"{case}_segments"])
     np.testing.assert_array_equal(mask, recorded[f"{case}_mask"])
 
@@ -209,9 +229,10 @@ ALIGNMENTS = sorted(FOLDER.glob("*_corresp.txt"))
 
 
 def alignment_case(path: Path) -> str:
-    """edge_corresp.txt and zero_length_corresp.txt are cases of that name; the piece's is called after it."""
+    """The case of that name; the alignment of the folder's piece, which is named after it, is the case
+    "piece"."""
     name = path.stem.removesuffix("_corresp")
-    return name if name in ("edge", "zero_length") else "piece"
+    return name if f"{name}_ids" in load_arrays(FOLDER / "tokens_from_alignment.npz") else "piece"
 
 
 @pytest.mark.parametrize("path", ALIGNMENTS, ids=case_name)
@@ -224,7 +245,7 @@ def test_tokens_from_alignment(path: Path) -> None:
     def column(index: int, kind: type) -> NDArray[Any]:
         return np.array([kind(row[index]) for row in both])
 
-    aligned = tokens.AlignedNotes(
+    aligned = published.AlignedNotes(
         performed_on=column(1, float),
         performed_off=column(2, float),
         velocity=column(5, int),
@@ -233,17 +254,22 @@ def test_tokens_from_alignment(path: Path) -> None:
         score_on=column(7, float),
         score_off=column(8, float),
     )
-    found = tokens.aligned_tokens(tokens.without_outliers(aligned), official=True)
+    found = published.aligned_tokens(published.without_outliers(aligned))
     np.testing.assert_array_equal(found, recorded[f"{case}_ids"])
-    cut, mask = tokens.segments(found, recorded[f"{case}_score_segments"].shape[1])
-    np.testing.assert_array_equal(cut[..., [0, 6, 7, 8, 9, 10]], recorded[f"{case}_score_segments"])
-    np.testing.assert_array_equal(cut[..., :6], recorded[f"{case}_perf_segments"])
+    segments, mask = official.segments(found, recorded[f"{case}_score_segments"].shape[1])
+    np.testing.assert_array_equal(segments[..., [0, 6, 7, 8, 9, 10]], recorded[f"{case}_score_segments"])
+    np.testing.assert_array_equal(segments[..., :6], recorded[f"{case}_perf_segments"])
     np.testing.assert_array_equal(mask, recorded[f"{case}_mask"])
 
 
-def test_the_hand_written_inputs_are_there() -> None:
-    assert {alignment_case(path) for path in ALIGNMENTS} >= {"edge", "zero_length"}
-    assert midi_file("edge_cases")
+def test_every_case_has_its_input() -> None:
+    """Only inputs from ASAP may be missing, and only in the committed folder."""
+    recorded = load_arrays(FOLDER / "tokens_from_alignment.npz")
+    cases = {name.removesuffix("_ids") for name in recorded if name.endswith("_ids")}
+    missing = cases - {alignment_case(path) for path in ALIGNMENTS}
+    missing |= {case for case in MIDI_CASES if not midi_file(case)}
+    is_committed = FOLDER.parts[-3:-1] == ("tests", "golden")
+    assert missing <= ({"piece", "two_track", "merged"} if is_committed else set())
 
 
 CASES = sorted(
@@ -257,7 +283,7 @@ CASES = sorted(
 def test_tokens_to_notes(case: str) -> None:
     recorded = load_arrays(FOLDER / "tokens_to_midi.npz")
     drawn = recorded[f"{case}_tokens"].astype(np.int64)
-    performed, written = tokens.official_performance(drawn), tokens.official_score(drawn)
+    performed, written = official.performed_notes(drawn), published.written_notes(drawn)
     np.testing.assert_array_equal(rows(performed), recorded[f"{case}_performance_notes"])
     np.testing.assert_array_equal(rows(written), recorded[f"{case}_score_notes"])
     for kind, notes in (("performance", performed), ("score", written)):
@@ -288,9 +314,9 @@ def as_read_back(notes: tokens.TickNotes) -> NDArray[np.int64]:
 def test_recorded_midi_files_hold_the_recorded_notes(path: Path) -> None:
     case, kind = path.stem.split("_")
     recorded = load_arrays(FOLDER / "tokens_to_midi.npz")[f"{case}_{kind}_notes_in_file"]
-    tracks, ticks_per_quarter = midi_tracks(path.read_bytes(), path.name)
+    tracks, ticks_per_quarter = official.midi_tracks(path.read_bytes())
     assert mido.MidiFile(path).type == 1
-    assert ticks_per_quarter == tokens.TICKS_PER_QUARTER
+    assert ticks_per_quarter == official.TICKS_PER_QUARTER
     found = sorted((note.onset, note.pitch, note.duration, note.velocity) for note in tracks[0])
     wanted = sorted((onset, pitch, duration, velocity) for onset, duration, pitch, velocity in recorded)
     assert found == wanted
@@ -306,17 +332,17 @@ def test_measures(head: str) -> None:
     columns = {"velocity": (1, 7), "ioi": (3, 9), "duration": (2, 8)}
     relative = {"rtol": 1e-9, "atol": 0}
     np.testing.assert_allclose(
-        metrics.correlation(reference, prediction), recorded[f"{head}_corr"], **relative
+        published.correlation(reference, prediction), recorded[f"{head}_corr"], **relative
     )
     np.testing.assert_allclose(
-        metrics.dtw_distance(reference, prediction), recorded[f"{head}_dtwd"], **relative
+        published.dtw_distance(reference, prediction), recorded[f"{head}_dtwd"], **relative
     )
     common = len(prediction)
-    divergence = metrics.kl_divergence(reference[:common] + 1, prediction + 1)
+    divergence = published.kl_divergence(reference[:common] + 1, prediction + 1)
     np.testing.assert_allclose(divergence, recorded[f"{head}_kld"], **relative)
     real = load_arrays(FOLDER / "tokens_to_midi.npz")
     column = columns[head][0]
-    distance = metrics.dtw_distance(
+    distance = published.dtw_distance(
         real["aligned_tokens"][:200, column] / 3, real["sampled_tokens"][:150, column] / 3
     )
     np.testing.assert_allclose(distance, recorded[f"{head}_dtwd_real"], **relative)
@@ -333,9 +359,24 @@ def test_published_checkpoint_layout(path: Path) -> None:
             assert not tensor.any()
         elif name != "bert.style_emb.lut.weight":  # under its other name, see `network`
             close(tensor, golden_values(name, tuple(tensor.shape), salt(CONFIG)), 1e-7)
-    assert (config.hidden, config.layers, config.heads) == (8, 1, 2)
+    assert config.heads == CONFIG["tiny"]["num_attention_heads"]
+
+
+COMPARED = {
+    "tokens_from_midi": ("segments", "mask", "notes_96tpq_first_track"),
+    "tokens_from_alignment": ("ids", "score_segments", "perf_segments", "mask"),
+    "tokens_to_midi": (
+        *("tokens", "performance_notes", "score_notes"),
+        *("performance_notes_in_file", "score_notes_in_file"),
+    ),
+    "metrics": ("reference", "prediction", "corr", "dtwd", "kld", "dtwd_real"),
+}
+"""File -> kinds of its arrays, each of which a test above compares for every case (or head)."""
 
 
 def test_every_recording_is_compared() -> None:
-    known = {"forward_tiny", "forward_full", "sampling", "tokens_from_midi", "tokens_from_alignment"}
-    assert {path.stem for path in load_cases("m2m", "*.npz")} == known | {"tokens_to_midi", "metrics"}
+    names = {path.stem for path in load_cases("m2m", "*.npz")}
+    assert names == COMPARED.keys() | {"forward_tiny", "forward_full", "sampling"}
+    for name, kinds in COMPARED.items():
+        arrays = load_arrays(FOLDER / f"{name}.npz")
+        assert [array for array in arrays if not array.endswith(tuple(f"_{kind}" for kind in kinds))] == []

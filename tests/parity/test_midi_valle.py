@@ -18,20 +18,20 @@ from torch import Generator, Tensor
 
 from score_to_audio.types import Controls
 from synthesizers.midi_valle import official
-from synthesizers.midi_valle.decoding import Request, first_codebooks, sampler
-from synthesizers.midi_valle.joining import MODES
-from synthesizers.midi_valle.network import MidiValle, Sizes, parameter_shapes, sizes_of
+from synthesizers.midi_valle.decoding import DecodingRequest, first_codebooks, sampler
+from synthesizers.midi_valle.network import MidiValle, MidiValleConfig, config_from_shapes, parameter_shapes
 from synthesizers.midi_valle.sampling import Sampling, draw, filtered, probabilities
-from synthesizers.midi_valle.tokens import FIELDS, SPECIALS, Notes
+from synthesizers.midi_valle.tokens import SPECIALS, NoteArray
 from tests.parity.golden_files import (
+    REPOSITORY,
     case_name,
     golden_root,
-    golden_values,
     load_arrays,
     load_cases,
     load_config,
     salt,
 )
+from tests.parity.reference.midi_valle import filled_weights, model_of
 
 MODEL = "midi_valle"
 CONFIG = load_config(MODEL)
@@ -39,19 +39,30 @@ AR_TOLERANCE, NAR_TOLERANCE, JOIN_TOLERANCE = 1e-4, 1e-3, 1e-6
 """Absolute (the sheet's)."""
 DECIDED = 1e-3
 """Gap of the two largest logits below which rounding may choose (the sheet's)."""
-NOT_A_RUN = ("sampling", "join")
-RUNS = [path for path in load_cases(MODEL, "*.npz") if not path.stem.startswith(NOT_A_RUN)]
 MIDI = golden_root() / MODEL / "midi"
 PIECES = sorted(path for path in MIDI.iterdir() if path.is_dir())
-FULL_CONTRACT = load_config(MODEL, "state_dict.json")
+
+
+def cases_with(array: str) -> list[Path]:
+    """The files that hold an array of this name."""
+    found = [path for path in load_cases(MODEL, "*.npz") if array in load_arrays(path)]
+    assert found, f"no recording of {array}"
+    return found
+
+
+RUNS, DRAWS, JOINED = (cases_with(array) for array in ("ar_drawn", "cases", "joined_naive"))
+
+
+def test_every_file_is_compared() -> None:
+    assert sorted([*RUNS, *DRAWS, *JOINED]) == load_cases(MODEL, "*.npz")
 
 
 # ------------------------------------------------------------------------------------------ the network
 
 
-def sizes_for(case: Path) -> Sizes:
+def config_of(case: Path) -> MidiValleConfig:
     values = {**CONFIG["full"], **(CONFIG["tiny"] if case.stem.startswith("tiny") else {})}
-    return Sizes(
+    return MidiValleConfig(
         width=values["decoder_dim"],
         heads=values["nhead"],
         layers=values["num_decoder_layers"],
@@ -62,51 +73,26 @@ def sizes_for(case: Path) -> Sizes:
     )
 
 
-def filled_weights(sizes: Sizes) -> dict[str, Tensor]:
-    """As config.json's fill rule says, its three steps after the filling included."""
-    tensors = {
-        name: torch.from_numpy(golden_values(name, shape, salt(CONFIG)))
-        for name, shape in parameter_shapes(sizes).items()
-    }
-    for stage in range(sizes.codebooks - 2):
-        tied = f"nar_audio_embeddings.{stage + 2}.word_embeddings.weight"
-        tensors[tied] = tensors[f"nar_predict_layers.{stage}.weight"]
-    scaled: set[int] = set()
-    for name, tensor in tensors.items():
-        table = name.endswith("word_embeddings.weight") and not name.startswith("nar_stage_embeddings.")
-        if (table or name.startswith("nar_predict_layers.")) and id(tensor) not in scaled:
-            tensor *= tensor.shape[1] ** 0.5
-            scaled.add(id(tensor))
-        if name.endswith(".alpha"):
-            tensor += 1
-        if name.endswith("project_layer.bias"):
-            tensor[: len(tensor) // 2] += 1
-    return tensors
-
-
 @cache
-def model_for(sizes: Sizes, eos_row_factor: float | None) -> MidiValle:
-    tensors = filled_weights(sizes)
+def model_for(config: MidiValleConfig, eos_row_factor: float | None) -> MidiValle:
+    tensors = filled_weights(config, salt(CONFIG))
     if eos_row_factor is not None:
-        tensors["ar_predict_layer.weight"][sizes.codes] *= eos_row_factor
-
-    def read(prefix: str) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    return MidiValle(sizes, read, precision="float32")
+        tensors["ar_predict_layer.weight"][config.codes] *= eos_row_factor
+    return model_of(tensors, config)
 
 
-def model_of(case: Path, recorded: dict[str, Any]) -> MidiValle:
+def recorded_model(case: Path, recorded: dict[str, Any]) -> MidiValle:
     factor = recorded.get("eos_row_factor")
-    return model_for(sizes_for(case), None if factor is None else float(factor))
+    return model_for(config_of(case), None if factor is None else float(factor))
 
 
-def request_of(recorded: dict[str, Any]) -> Request:
+def request_of(recorded: dict[str, Any]) -> DecodingRequest:
     """The recorded input, with a generator seeded as the recording was."""
     tokens, prompt = (
         torch.from_numpy(recorded[name].astype(np.int64)) for name in ("midi_tokens", "prompt_codes")
     )
-    return Request.official(tokens, prompt, Generator().manual_seed(int(recorded["seed"])))
+    generator = Generator().manual_seed(int(recorded["seed"]))
+    return DecodingRequest(tokens, prompt, generator, 0, official.max_frames(len(tokens)))
 
 
 def slow_if_full(cases: list[Path]) -> list[Any]:
@@ -117,11 +103,11 @@ def slow_if_full(cases: list[Path]) -> list[Any]:
 def test_every_recorded_array_of_a_run(case: Path) -> None:
     """The whole loop with its cache, fed with the recorded draws."""
     recorded = load_arrays(case)
-    model, request = model_of(case, recorded), request_of(recorded)
+    model, request = recorded_model(case, recorded), request_of(recorded)
     draws = recorded["ar_drawn"].tolist() + ([model.end] if "forced_stop_after" in recorded else [])
     logits: list[Tensor] = []
 
-    def recorded_draws(rows: Tensor, requests: Sequence[Request]) -> list[int]:
+    def recorded_draws(rows: Tensor, requests: Sequence[DecodingRequest]) -> list[int]:
         logits.append(rows[0].clone())
         return [draws[len(logits) - 1]]
 
@@ -136,9 +122,8 @@ def test_every_recorded_array_of_a_run(case: Path) -> None:
     np.testing.assert_allclose(lse, recorded["ar_logsumexp"], atol=AR_TOLERANCE, rtol=0)
     check_choices(found, recorded["ar_argmax"], recorded["ar_top2_gap"], AR_TOLERANCE)
 
-    stages: list[Tensor] = []
-    codes = model.complete(request.tokens, request.prompt, first, lambda _, rows: stages.append(rows))
-    nar = torch.stack(stages)
+    codes = model.complete(request.tokens, request.prompt, first)
+    nar = torch.stack(list(model.stage_logits(request.tokens, request.prompt, first)))
     chosen = nar[:, recorded["nar_frames"]]
     np.testing.assert_allclose(chosen, recorded["nar_logits"], atol=NAR_TOLERANCE, rtol=0)
     recorded_codes = recorded["codes"].astype(np.int64)
@@ -169,23 +154,23 @@ def check_choices(logits: Tensor, choices: np.ndarray, gap: np.ndarray, toleranc
 def test_own_draws_are_the_recorded_ones(case: Path) -> None:
     """The seeded loop: filters, generator and stop rules of the sampler itself."""
     recorded = load_arrays(case)
-    model, request = model_of(case, recorded), request_of(recorded)
+    model, request = recorded_model(case, recorded), request_of(recorded)
     sampling = Sampling(float(recorded["temperature"]), int(recorded["top_k"]))
     ((_, first),) = first_codebooks(model, [request], sampler(sampling), batch_size=1)
     assert np.array_equal(first, recorded["codes"][:, 0])
 
 
 def test_parameter_names_and_shapes() -> None:
-    contract = {name: tuple(entry["shape"]) for name, entry in FULL_CONTRACT.items()}
-    assert parameter_shapes(Sizes()) == contract
-    assert sizes_of(contract) == Sizes()
-    assert sizes_for(Path("full.npz")) == Sizes()
+    contract = {name: tuple(entry["shape"]) for name, entry in load_config(MODEL, "state_dict.json").items()}
+    assert parameter_shapes(MidiValleConfig()) == contract
+    assert config_from_shapes(contract) == MidiValleConfig()
+    assert config_of(Path("full.npz")) == MidiValleConfig()
 
 
 # --------------------------------------------------------------------------------------- around it
 
 
-@pytest.mark.parametrize("case", load_cases(MODEL, "sampling*.npz"), ids=case_name)
+@pytest.mark.parametrize("case", DRAWS, ids=case_name)
 def test_filters_and_draws(case: Path) -> None:
     recorded = load_arrays(case)
     logits = torch.from_numpy(recorded.pop("logits"))
@@ -197,19 +182,19 @@ def test_filters_and_draws(case: Path) -> None:
         largest = chances.max(dim=-1).values
         np.testing.assert_allclose(largest, recorded.pop(f"probs_sum_{index}"), atol=1e-6)
         generator = Generator().manual_seed(1000 + index)
-        races = torch.empty_like(logits).exponential_(generator=generator)
-        assert np.array_equal(draw(chances, races), recorded.pop(f"token_{index}"))
+        noise = torch.empty_like(logits).exponential_(generator=generator)
+        assert np.array_equal(draw(chances, noise), recorded.pop(f"token_{index}"))
     assert not recorded, "an array that nothing checks"
 
 
-@pytest.mark.parametrize("case", load_cases(MODEL, "join*.npz"), ids=case_name)
+@pytest.mark.parametrize("case", JOINED, ids=case_name)
 def test_joins(case: Path) -> None:
     recorded = load_arrays(case)
     count = sum(name.startswith("segment_") for name in recorded)
     pieces = [recorded.pop(f"segment_{index}") for index in range(count)]
     untouched = [piece.copy() for piece in pieces]
     for mode in [name.removeprefix("joined_") for name in list(recorded)]:
-        joined = MODES[mode](pieces)
+        joined = official.JOINS[mode](pieces)
         np.testing.assert_allclose(joined, recorded.pop(f"joined_{mode}"), atol=JOIN_TOLERANCE, rtol=0)
     assert all(map(np.array_equal, pieces, untouched))
     assert not recorded, "an array that nothing checks"
@@ -217,16 +202,17 @@ def test_joins(case: Path) -> None:
 
 def test_vocabulary() -> None:
     vocabulary = load_config(MODEL, "vocab.json")
-    assert [field["name"].lower().replace("ioi", "interval") for field in vocabulary["fields"]] == [*FIELDS]
+    fields = [field["name"] for field in vocabulary["fields"]]
+    assert fields == ["Pitch", "Velocity", "Duration", "IOI", "Position", "Bar"]
     rows = [field.get("model_table_size", field["size"]) for field in vocabulary["fields"]]
-    assert tuple(rows) == Sizes().field_rows
+    assert tuple(rows) == MidiValleConfig().field_rows
     assert len(vocabulary["special"]) == SPECIALS
 
 
 # ------------------------------------------------------------------------------- segments and tokens
 
 
-def track_events(path: Path) -> tuple[official.Events, int]:
+def track_events(path: Path) -> tuple[official.TrackEvents, int]:
     """The note events of the first track that has notes, and the file's resolution."""
     midi = mido.MidiFile(path)
     for track in midi.tracks:
@@ -237,11 +223,11 @@ def track_events(path: Path) -> tuple[official.Events, int]:
                 velocity = message.velocity if message.type == "note_on" else 0
                 found.append((tick, message.note, velocity, message.channel))
         if any(velocity for _, _, velocity, _ in found):
-            return official.Events(*np.array(found).T), midi.ticks_per_beat
+            return official.TrackEvents(*np.array(found).T), midi.ticks_per_beat
     raise AssertionError(f"{path}: no notes")
 
 
-def read_midi(path: Path) -> tuple[Notes, Controls, float]:
+def read_midi(path: Path) -> tuple[NoteArray, Controls, float]:
     """Notes and controls of all instruments and the end, as pretty_midi reads them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # tempo events outside the first track
@@ -249,7 +235,7 @@ def read_midi(path: Path) -> tuple[Notes, Controls, float]:
     notes = [note for instrument in midi.instruments for note in instrument.notes]
     controls = [event for instrument in midi.instruments for event in instrument.control_changes]
     return (
-        Notes(
+        NoteArray(
             np.array([note.start for note in notes]),
             np.array([note.end for note in notes]),
             np.array([note.pitch for note in notes], dtype=np.int64),
@@ -301,18 +287,19 @@ def test_segments_from_notes_in_memory(piece: Path) -> None:
     points = SEGMENTS["pieces"][piece.name]["segment_points"]
     assert stored_segments(piece)
     for path in stored_segments(piece):
-        start, end = points[int(path.stem[-1]) :][:2]
+        start, end = points[int(path.stem.split("_")[1]) :][:2]
         segment = official.segment_notes(notes, start, end)
         written, written_controls, _ = read_midi(path)
         assert note_rows(official.as_written(segment)) == note_rows(written)
-        cut_controls = official.segment_controls(controls, start, end)
-        ticks = (official.file_ticks(one.time).tolist() for one in (cut_controls, written_controls))
-        assert sorted(next(ticks)) == sorted(next(ticks))
-        assert sorted(cut_controls.value.tolist()) == sorted(written_controls.value.tolist())
+        kept = (controls.time >= start) & (controls.time < end)
+        cut_times, cut_values = controls.time[kept] - start, controls.value[kept]
+        ticks = (official.file_ticks(one) for one in (cut_times, written_controls.time))
+        assert np.array_equal(*map(np.sort, ticks))
+        assert np.array_equal(np.sort(cut_values), np.sort(written_controls.value))
         assert np.array_equal(official.tokens_of_file(segment), TOKENS[f"{piece.name}/{path.name}"])
 
 
-def note_rows(notes: Notes) -> list[tuple[float, ...]]:
+def note_rows(notes: NoteArray) -> list[tuple[float, ...]]:
     columns = np.stack([notes.onset, notes.offset, notes.pitch, notes.velocity], axis=1).round(6)
     return sorted(map(tuple, columns.tolist()))
 
@@ -323,13 +310,14 @@ def test_prompt_joined_to_segments(piece: Path) -> None:
     notes, *_ = read_midi(piece / "input.mid")
     points = SEGMENTS["pieces"][piece.name]["segment_points"]
     joined = sorted(piece.glob("segment_*_cat.midi"))
-    if not joined:
-        pytest.skip("this folder holds no prompt (it is not ours to copy)")
+    if not joined and golden_root() == REPOSITORY / "tests" / "golden":
+        pytest.skip("tests/golden holds no prompt: it is not ours to copy")
+    assert joined
     for path in joined:
         start, end = points[int(path.stem.split("_")[1]) :][:2]
         segment = official.as_written(official.segment_notes(notes, start, end))
         found = [
-            official.tokens_of_file(Notes.joined(prompt, segment.shifted(prompt_end)))
+            official.tokens_of_file(NoteArray.joined(prompt, segment.shifted(prompt_end)))
             for prompt, _, prompt_end in map(read_midi, sorted(MIDI.glob("prompt_*.midi")))
         ]
         assert any(np.array_equal(tokens, TOKENS[f"{piece.name}/{path.name}"]) for tokens in found)

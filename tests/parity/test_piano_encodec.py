@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from score_to_audio.formats.resampling import SincFilter, resample
+from score_to_audio.types import Waveform
+from score_to_audio.weights import shapes_of
 from synthesizers.codecs.encodec import (
     Codec,
     config_from_audiocraft,
     config_from_transformers,
-    fold_weight_norm,
     name_in_transformers,
+    remove_weight_norm,
 )
-from synthesizers.codecs.resampling import resample
-from tests.parity.golden_files import case_name, fill, golden_root, load_arrays, load_cases, load_config, salt
+from tests.parity.golden_files import Recording, case_name, fill, load_cases, load_config, salt
 
 MODEL = "piano_encodec"
 CONFIG = load_config(MODEL)
@@ -27,11 +30,22 @@ TOLERANCE = 1e-5
 """Of embeddings and sound, absolute (the sheet's)."""
 CODE_GAP = 1e-4
 """Where the best and second-best codebook rows are closer than this, rounding may choose (the sheet's)."""
-SOUND_CASES = [
-    path
-    for path in load_cases(MODEL, "*.npz")
-    if path.stem.startswith(("tiny_", "full_")) and "prompt_A" not in path.stem
-]
+
+
+def cases_with(array: str) -> list[Any]:
+    """The files that hold an array of this name."""
+    found = [path for path in load_cases(MODEL, "*.npz") if array in Recording(path)]
+    return [pytest.param(path, marks=[pytest.mark.slow] if "full" in path.stem else []) for path in found]
+
+
+SOUND_CASES, PROMPT_CASES, RESAMPLING_CASES = map(cases_with, ("wav_out", "wav_out_first", "wav"))
+
+
+def test_every_file_is_compared() -> None:
+    cases = [*SOUND_CASES, *PROMPT_CASES, *RESAMPLING_CASES]
+    assert sorted(case.values[0] for case in cases) == load_cases(MODEL, "*.npz")
+    assert SOUND_CASES
+    assert RESAMPLING_CASES
 
 
 def configuration(size: str, pad_mode: str) -> dict[str, Any]:
@@ -53,12 +67,8 @@ def filled_codec(size: str, pad_mode: str) -> Codec:
             tensor.mul_(0.1)
         if name.endswith("weight_g"):
             tensor.copy_(0.75 + 0.5 * tensor.abs())
-    fold_weight_norm(codec)
+    remove_weight_norm(codec)
     return codec
-
-
-def slow_if_full(cases: list[Path]) -> list[Any]:
-    return [pytest.param(path, marks=[pytest.mark.slow] if "full" in path.stem else []) for path in cases]
 
 
 def codec_of(case: Path) -> Codec:
@@ -85,27 +95,31 @@ def check_codes(found: np.ndarray, recorded: np.ndarray, gap: np.ndarray) -> Non
     assert np.array_equal(found[decided], recorded[decided])
 
 
-@pytest.mark.parametrize("case", slow_if_full(SOUND_CASES), ids=case_name)
+def check_encoding(codec: Codec, recorded: Recording, sound: torch.Tensor) -> torch.Tensor:
+    """The latent of a sound, after comparing its codes and their gaps."""
+    latent = codec.embed(sound)
+    gap = recorded["code_gap"]
+    np.testing.assert_allclose(gaps(codec, latent), gap, atol=1e-3, rtol=1e-4)
+    check_codes(codec.encode(sound)[0].numpy(), recorded["codes"], gap)
+    return latent
+
+
+@pytest.mark.parametrize("case", SOUND_CASES, ids=case_name)
 def test_every_recorded_array(case: Path) -> None:
-    codec, recorded = codec_of(case), load_arrays(case)
-    checked = set()
+    codec, recorded = codec_of(case), Recording(case)
     if "wav_in" in recorded:
-        sound = torch.from_numpy(recorded["wav_in"])[None, None]
-        latent = codec.embed(sound)
+        latent = check_encoding(codec, recorded, torch.from_numpy(recorded["wav_in"])[None, None])
         np.testing.assert_allclose(latent[0], recorded["emb"], atol=TOLERANCE, rtol=0)
-        np.testing.assert_allclose(gaps(codec, latent), recorded["code_gap"], atol=1e-3, rtol=1e-4)
-        check_codes(codec.encode(sound)[0].numpy(), recorded["codes"], recorded["code_gap"])
-        checked |= {"wav_in", "emb", "code_gap"}
     codes = torch.from_numpy(recorded["codes"].astype(np.int64))[None]
     np.testing.assert_allclose(codec.latent(codes)[0], recorded["latent"], atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(codec.decode(codes)[0, 0], recorded["wav_out"], atol=TOLERANCE, rtol=0)
-    assert checked | {"codes", "latent", "wav_out"} == set(recorded), "an array that nothing checks"
+    recorded.check_complete()
 
 
-@pytest.mark.parametrize("case", slow_if_full(SOUND_CASES), ids=case_name)
+@pytest.mark.parametrize("case", SOUND_CASES, ids=case_name)
 def test_in_blocks(case: Path) -> None:
     """Bounded memory gives the same codes and the same sound, wherever the cuts fall."""
-    codec, recorded = codec_of(case), load_arrays(case)
+    codec, recorded = codec_of(case), Recording(case)
     codes = torch.from_numpy(recorded["codes"].astype(np.int64))[None]
     for frames in (7,) if "full" in case.stem else (3, 7, 16):
         sound = torch.cat(list(codec.decode_blocks(codes.split(5, dim=-1), frames)), dim=-1)
@@ -116,46 +130,48 @@ def test_in_blocks(case: Path) -> None:
             check_codes(encoded[0].numpy(), recorded["codes"], recorded["code_gap"])
 
 
-@pytest.mark.parametrize(
-    "case", slow_if_full(load_cases(MODEL, "prompt_*_wav_full_*.npz", required=False)), ids=case_name
-)
-def test_prompt_recording(case: Path) -> None:
-    """The prompt of the official repository, whose sound is not shipped with the recordings."""
-    recorded = load_arrays(case)
-    path = golden_root() / MODEL / f"{case.stem.split('_wav_')[0]}.wav"
-    if not path.is_file():
-        pytest.skip(f"{path.name} of the official repository is not in {path.parent}")
-    import soundfile
+def prompt_recording(case: Path) -> Path:
+    return case.with_name(f"{case.stem.split('_wav_')[0]}.wav")
 
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == str(recorded["sha256"])
-    codec = codec_of(case)
-    sound = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None, None]
-    latent = codec.embed(sound)
-    first = recorded["emb_first_frames"]
-    np.testing.assert_allclose(latent[0, :, : first.shape[1]], first, atol=TOLERANCE, rtol=0)
-    np.testing.assert_allclose(gaps(codec, latent), recorded["code_gap"], atol=1e-3, rtol=1e-4)
-    check_codes(codec.encode(sound)[0].numpy(), recorded["codes"], recorded["code_gap"])
-    decoded = codec.decode(torch.from_numpy(recorded["codes"].astype(np.int64))[None])[0, 0]
+
+@pytest.mark.parametrize("case", PROMPT_CASES, ids=case_name)
+def test_decoded_prompt(case: Path) -> None:
+    recorded = Recording(case)
+    decoded = codec_of(case).decode(torch.from_numpy(recorded["codes"].astype(np.int64))[None])[0, 0]
     first = recorded["wav_out_first"]
     np.testing.assert_allclose(decoded[: len(first)], first, atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("case", load_cases(MODEL, "resample*.npz"), ids=case_name)
+@pytest.mark.parametrize("case", PROMPT_CASES, ids=case_name)
+def test_encoded_prompt(case: Path) -> None:
+    """The prompt of the official repository, whose sound is not shipped with the recordings."""
+    codec, recorded, path = codec_of(case), Recording(case), prompt_recording(case)
+    if not path.is_file():
+        pytest.skip(f"{path.name} of the official repository is not in {path.parent}: put it there")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == str(recorded["sha256"])
+    sound = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None, None]
+    latent, first = check_encoding(codec, recorded, sound), recorded["emb_first_frames"]
+    np.testing.assert_allclose(latent[0, :, : first.shape[1]], first, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("case", RESAMPLING_CASES, ids=case_name)
 def test_resampling(case: Path) -> None:
-    recorded = load_arrays(case)
-    stereo = torch.from_numpy(recorded.pop("stereo_44100"))
-    np.testing.assert_allclose(resample(stereo.mean(0), 44100, 32000), recorded.pop("wav"), atol=1e-5)
-    as_48000 = resample(stereo[0], 48000, 32000)
-    np.testing.assert_allclose(as_48000, recorded.pop("mono_48000_first_channel"), atol=1e-5)
-    assert not recorded, "an array that nothing checks"
+    """``stereo_RATE`` -> ``wav``; its first channel, read as another rate -> ``mono_RATE_first_channel``."""
+    recorded, rate = Recording(case), config_from_audiocraft(CONFIG["full"]).sample_rate
+    (source,), (other,) = recorded.named("stereo_"), recorded.named("mono_")
+    stereo = recorded[source]
+    for mono, name, old_rate in (
+        (stereo.mean(axis=0, keepdims=True), "wav", source.split("_")[1]),
+        (stereo[:1], other, other.split("_")[1]),
+    ):
+        found = resample(Waveform(mono, int(old_rate)), rate, method=SincFilter()).samples[0]
+        np.testing.assert_allclose(found, recorded[name], atol=1e-5)
+    recorded.check_complete()
 
 
-@pytest.mark.parametrize("size", ["full"])
-def test_parameter_names_and_shapes(size: str) -> None:
-    contract = load_config(MODEL, "state_dict.json")
-    codec = Codec(config_from_audiocraft(configuration(size, "constant")))
-    ours = {name: list(tensor.shape) for name, tensor in codec.state_dict().items()}
-    assert ours == {name: entry["shape"] for name, entry in contract.items()}
+def test_parameter_names_and_shapes() -> None:
+    contract = {name: tuple(entry["shape"]) for name, entry in load_config(MODEL, "state_dict.json").items()}
+    assert shapes_of(Codec(config_from_audiocraft(CONFIG["full"])).state_dict()) == contract
 
 
 def test_transformers_names() -> None:
@@ -175,4 +191,4 @@ def test_transformers_configuration() -> None:
         "residual_kernel_size": 3, "last_kernel_size": 7, "dilation_growth_rate": 2, "compress": 2,
         "num_lstm_layers": 2, "norm_type": "weight_norm", "normalize": False,
     }  # fmt: skip
-    assert config_from_transformers(described) == config_from_audiocraft(configuration("full", "constant"))
+    assert config_from_transformers(described) == config_from_audiocraft(CONFIG["full"])

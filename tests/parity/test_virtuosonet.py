@@ -1,8 +1,7 @@
 """VirtuosoNet against recordings of the published code: every array of the golden folder, every stage.
 
-Stages: notes and features (1, 2), network (3), post-processing (4), the whole way, the style encoder, and the
-column sums of a whole corpus. Tolerances are those of the fact sheet, or tighter.
-"""
+Stages: notes and features (1, 2), network (3), post-processing (4), end to end, the style encoder, and the
+column sums of a whole corpus. Tolerances are those of the fact sheet, or tighter."""
 
 from __future__ import annotations
 
@@ -23,51 +22,47 @@ import torch
 from lxml import etree
 from numpy.typing import NDArray
 
-from adapters.virtuosonet import OFFICIAL_STYLES, places, read_checkpoint
+from adapters.virtuosonet import OFFICIAL_STYLES, read_checkpoint
 from renderers.virtuosonet import vocabulary
+from renderers.virtuosonet.decoding import decode, scaled_velocities
 from renderers.virtuosonet.features import (
+    BEAT_TEMPO,
     OUTPUT_KEYS,
     WIDTHS,
+    NoteFeatures,
     beat_importance,
-    column_names,
     note_features,
     time_signature_vector,
 )
-from renderers.virtuosonet.generation import Generated, Generator, residual_info
+from renderers.virtuosonet.generation import residual_info
+from renderers.virtuosonet.inference import FrozenModel, group_indices
 from renderers.virtuosonet.meter import without_gaps
-from renderers.virtuosonet.network import (
-    EncodedScore,
-    NetworkSizes,
-    Places,
-    VirtuosoNet,
-    spanned,
-    spanned_as_published,
-)
+from renderers.virtuosonet.network import GroupIndices, NetworkSizes, VirtuosoNetwork
 from renderers.virtuosonet.normalisation import Statistics
-from renderers.virtuosonet.official_midi import clock_times, control_changes, midi_notes, official_midi
-from renderers.virtuosonet.playing import play, with_velocity_spread
-from renderers.virtuosonet.recurrence import FrozenGrus
-from renderers.virtuosonet.score import NoteScore, read_score
+from renderers.virtuosonet.performance import control_changes, midi_notes
+from renderers.virtuosonet.score import NoteScore, read_note_score
+from renderers.virtuosonet.tempo_curve import TempoCurve, tempo_curve
 from renderers.virtuosonet.words import dynamic_vector, tempo_vector
 from tests.parity.golden_files import (
-    REPOSITORY,
     case_name,
     fill,
     golden_root,
     load_arrays,
     load_config,
+    module_outputs,
     salt,
 )
+from tests.parity.reference.virtuosonet import (
+    clock_times,
+    column_names,
+    locations,
+    official_midi,
+    section_positions,
+    spanned,
+)
+from tests.paths import SHARED
 
 MODEL = "virtuosonet"
-COMPOSERS = {
-    "bach_bwv868": "Bach",
-    "liszt_etude1": "Liszt",
-    "beethoven_18-3": "Beethoven",
-    "quirks_single_part": "Czerny",
-    "quirks_two_parts": "Haydn",
-}
-"""Composer with which a score was recorded; for other scores the recorded composer vector tells."""
 NETWORK_TOLERANCE = 1e-5
 SECONDS_TOLERANCE = 1e-9
 """The sheet allows 1e-6 s."""
@@ -107,16 +102,15 @@ def statistics() -> Statistics:
 @cache
 def score(name: str) -> NoteScore:
     tree = etree.parse(folder() / "scores" / f"{name}.musicxml")
-    return read_score(tree.getroot(), name=name, compatibility="official")
+    return read_note_score(tree.getroot(), name=name, compatibility="official")
 
 
-def features(name: str, qpm: float | None = None) -> Any:
+def features(name: str, qpm: float | None = None) -> NoteFeatures:
     return note_features(score(name), composer=composer_of(name), qpm=qpm)
 
 
 def composer_of(name: str) -> str:
-    if name in COMPOSERS:
-        return COMPOSERS[name]
+    """The composer of the recorded composer vector; "" for its slot of unknown composers."""
     recorded = load_arrays(folder() / f"features_{name}.npz")
     slots = [i for i, column in enumerate(recorded["columns"]) if column.startswith("composer_vec")]
     slot = int(recorded["raw"][0, slots].argmax())
@@ -124,11 +118,11 @@ def composer_of(name: str) -> str:
 
 
 @cache
-def network(size: str) -> VirtuosoNet:
+def network(size: str) -> VirtuosoNetwork:
     config = load_config(MODEL, f"config_{size}.json")
     shapes = load_config(MODEL, f"state_dict_{size}.json")
     inputs = shapes["note_embedder.fc.weight"]["shape"][1]
-    module = VirtuosoNet(NetworkSizes.from_config(config, inputs=inputs)).eval()
+    module = VirtuosoNetwork(NetworkSizes.from_config(config, inputs=inputs)).eval()
     assert {name: list(tensor.shape) for name, tensor in module.state_dict().items()} == {
         name: entry["shape"] for name, entry in shapes.items()
     }
@@ -136,40 +130,18 @@ def network(size: str) -> VirtuosoNet:
     return module.requires_grad_(False)
 
 
-class Running:
-    """A network of the folder with what runs it."""
-
-    def __init__(self, size: str) -> None:
-        self.network = network(size)
-        self.grus = FrozenGrus()
-        self.generator = Generator(self.network.performance_decoder)
-
-    def encode(self, inputs: torch.Tensor, where: Places) -> EncodedScore:
-        with torch.inference_mode():
-            return self.network.encode(inputs, where, self.grus)
-
-    def generate(self, inputs: torch.Tensor, encoded: EncodedScore, z: NDArray[np.float32]) -> Generated:
-        return self.generator(encoded, self.residuals(inputs, encoded), torch.from_numpy(z))
-
-    @staticmethod
-    def residuals(inputs: torch.Tensor, encoded: EncodedScore) -> torch.Tensor:
-        stats = statistics()
-        piece = [*stats.columns("qpm_primo"), *stats.columns("tempo_primo")]
-        return residual_info(inputs, piece, stats.columns("tempo"), encoded.places.measures)
-
-
 @cache
-def running(size: str) -> Running:
-    return Running(size)
+def model(size: str) -> FrozenModel:
+    return FrozenModel(network(size), statistics())
 
 
-def recorded_inputs(name: str) -> tuple[torch.Tensor, Places]:
-    """What the network of a recorded case was given."""
+def recorded_inputs(name: str) -> tuple[torch.Tensor, GroupIndices]:
+    """The recorded inputs of the network."""
     recorded = load_arrays(folder() / f"features_{name}.npz")
     beat, measure, voice = (
         torch.from_numpy(recorded[f"location_{key}"].astype(np.int64)) for key in ("beat", "measure", "voice")
     )
-    return torch.from_numpy(recorded["normalised"]), Places(beat - beat[0], measure - measure[0], voice)
+    return torch.from_numpy(recorded["normalised"]), GroupIndices(beat - beat[0], measure - measure[0], voice)
 
 
 def split_name(path: Path, prefix: str) -> tuple[str, str]:
@@ -248,8 +220,8 @@ def _compare_notes(recorded: dict[str, NDArray[Any]], name: str) -> None:
     assert column_names(stats.input_keys) == recorded.pop("columns").tolist()
     np.testing.assert_allclose(raw.matrix(stats.input_keys), recorded.pop("raw"), rtol=1e-12, atol=0)
     assert_close(stats.inputs(raw), recorded.pop("normalised"), 1e-6, "normalised")
-    for key in ("beat", "measure", "section", "voice"):
-        assert_equal(getattr(own.locations, key), recorded.pop(f"location_{key}"), key)
+    for key, indices in locations(own).items():
+        assert_equal(indices, recorded.pop(f"location_{key}"), key)
     for key, attribute in NOTE_COLUMNS.items():
         assert_equal(own.column(attribute), recorded.pop(f"note_{key}"), key)
     for key, attribute in NOTE_TIMES.items():
@@ -265,7 +237,7 @@ def _compare_notes(recorded: dict[str, NDArray[Any]], name: str) -> None:
     )
     assert_equal(own.meter.beats, recorded.pop("beat_positions"), "beats")
     assert_equal(own.meter.measures, recorded.pop("measure_positions"), "measures")
-    assert_close(own.section_positions, recorded.pop("section_positions"), 1e-9, "sections")
+    assert_close(section_positions(own), recorded.pop("section_positions"), 1e-9, "sections")
 
 
 def test_units() -> None:
@@ -313,22 +285,27 @@ def test_column_order() -> None:
 
 
 @pytest.mark.parametrize("path", cases("network_*.npz"), ids=case_name)
+@torch.inference_mode()
 def test_network(path: Path) -> None:
     size, name = split_name(path, "network")
-    inputs, where = recorded_inputs(name)
-    run = running(size)
-    encoded = run.encode(inputs, where)
+    inputs, groups = recorded_inputs(name)
+    module = network(size)
+    inner = {
+        "embedded": module.note_embedder,
+        "beat_nodes": module.score_encoder.beat_attention,
+        "measure_nodes": module.score_encoder.measure_attention,
+    }
+    with module_outputs(inner) as outputs_of:
+        encoded = model(size).encode(inputs, groups)
     for recorded in all_used(load_arrays(path)):
         own = {
-            "embedded": encoded.embedded,
+            **outputs_of,
             "note_rnn": encoded.note_rnn,
             "voice_rnn": encoded.voice_rnn,
-            "beat_nodes": encoded.beat_nodes,
             "beat": encoded.beat,
-            "measure_nodes": encoded.measure_nodes,
             "measure": encoded.measure,
-            "beat_spanned": spanned_as_published(encoded.beat, where.beat),
-            "measure_spanned": spanned_as_published(encoded.measure, where.measure),
+            "beat_spanned": spanned(encoded.beat, groups.beat),
+            "measure_spanned": spanned(encoded.measure, groups.measure),
         }
         rows = {key: recorded.pop(f"{key}_sampled_idx", None) for key in ("beat", "measure")}
         sampled_notes = recorded.pop("sampled_notes", None)
@@ -338,8 +315,9 @@ def test_network(path: Path) -> None:
             if f"{key}_sampled" in recorded:
                 chosen = rows[key] if rows.get(key) is not None else sampled_notes
                 assert_close(values[chosen], recorded.pop(f"{key}_sampled"), NETWORK_TOLERANCE, key)
-        assert_close(run.residuals(inputs, encoded), recorded.pop("residual_info"), 1e-6, "residuals")
-        outputs = [run.generate(inputs, encoded, z) for z in recorded.pop("z")]
+        residuals = residual_info(inputs, statistics(), groups.measures)
+        assert_close(residuals, recorded.pop("residual_info"), 1e-6, "residuals")
+        outputs = [model(size).generate(inputs, encoded, torch.from_numpy(z)) for z in recorded.pop("z")]
         assert_close(outputs[0].style, recorded.pop("style_expanded"), NETWORK_TOLERANCE, "style")
         measures = recorded.pop("measure_tempo_velocity")
         assert_close(outputs[0].measures, measures, NETWORK_TOLERANCE, "measures")
@@ -348,22 +326,21 @@ def test_network(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", cases("style_encoder_*.npz"), ids=case_name)
+@torch.inference_mode()
 def test_style_encoder(path: Path) -> None:
     size, name = split_name(path, "style_encoder")
-    inputs, where = recorded_inputs(name)
-    run = running(size)
-    encoded = run.encode(inputs, where)
+    inputs, groups = recorded_inputs(name)
+    encoded = model(size).encode(inputs, groups)
+    beat, measure = spanned(encoded.beat, groups.beat), spanned(encoded.measure, groups.measure)
     for recorded in all_used(load_arrays(path)):
         for case in sorted({key.removeprefix("y") for key in recorded if key == "y" or key.startswith("y_")}):
-            with torch.inference_mode():
-                mean, log_variance = run.network.style(
-                    encoded, torch.from_numpy(recorded.pop(f"y{case}")), as_published=True, run_gru=run.grus
-                )
+            performance = torch.from_numpy(recorded.pop(f"y{case}"))
+            mean, log_variance = network(size).performance_encoder(encoded, beat, measure, performance)
             z = mean + torch.from_numpy(recorded.pop(f"eps{case}")) * torch.exp(log_variance / 2)
             assert_close(mean[None], recorded.pop(f"mu{case}"), NETWORK_TOLERANCE, "mean")
             assert_close(log_variance[None], recorded.pop(f"logvar{case}"), NETWORK_TOLERANCE, "logvar")
             assert_close(z, recorded.pop(f"z{case}"), NETWORK_TOLERANCE, "z")
-            output = run.generate(inputs, encoded, z[0].numpy()).notes
+            output = model(size).generate(inputs, encoded, z[0]).notes
             assert_close(output, recorded.pop(f"output{case}"), NETWORK_TOLERANCE, "output")
 
 
@@ -375,8 +352,9 @@ def test_post_processing(path: Path) -> None:
     name = path.stem.removeprefix("post_").rsplit("_", 1)[0]
     own = score(name)
     for recorded in all_used(load_arrays(path)):
-        played = play(own, recorded.pop("features"), "official")
-        curve = played.curve
+        features = recorded.pop("features")
+        decoded = decode(own, features, "official")
+        curve = curve_of(own, features)
         table = np.stack(
             [
                 curve.position,
@@ -388,20 +366,24 @@ def test_post_processing(path: Path) -> None:
             axis=1,
         )
         assert_close(table, recorded.pop("tempo_table"), SECONDS_TOLERANCE, "tempo table")
-        assert_equal(played.note, recorded.pop("sorted_note_index"), "order")
-        assert_close(played.start, recorded.pop("sorted_note_start"), SECONDS_TOLERANCE, "start")
-        assert_close(played.seconds, recorded.pop("sorted_note_seconds"), SECONDS_TOLERANCE, "seconds")
-        assert_equal(played.velocity.astype(np.float32), recorded.pop("sorted_note_velocity"), "velocity")
+        assert_equal(decoded.note, recorded.pop("sorted_note_index"), "order")
+        assert_close(decoded.start, recorded.pop("sorted_note_start"), SECONDS_TOLERANCE, "start")
+        assert_close(decoded.seconds, recorded.pop("sorted_note_seconds"), SECONDS_TOLERANCE, "seconds")
+        assert_equal(decoded.velocity.astype(np.float32), recorded.pop("sorted_note_velocity"), "velocity")
         notes = np.array(
-            [(n.start, n.end, n.pitch, n.velocity, n.index) for n in midi_notes(own, played)], dtype=float
+            [(n.start, n.end, n.pitch, n.velocity, n.index) for n in midi_notes(own, decoded)], dtype=float
         )
         expected = recorded.pop("midi_notes")
         assert_close(notes[:, :2], expected[:, :2], SECONDS_TOLERANCE, "note times")
         assert_equal(notes[:, 2:], expected[:, 2:], "notes")
-        changes = np.array(control_changes(played), dtype=float)
+        changes = np.array(control_changes(decoded), dtype=float)
         expected = recorded.pop("control_changes")
         assert_equal(changes[:, :2], expected[:, :2], "controllers")
         assert_close(changes[:, 2], expected[:, 2], SECONDS_TOLERANCE, "controller times")
+
+
+def curve_of(own: NoteScore, features: NDArray[np.float32]) -> TempoCurve:
+    return tempo_curve(own, features[:, BEAT_TEMPO].astype(np.float64))
 
 
 @pytest.mark.parametrize("path", cases("post_*.mid"), ids=case_name)
@@ -409,8 +391,8 @@ def test_post_processing_file(path: Path) -> None:
     stem = path.stem.removesuffix("_boolpedal")
     recorded = load_arrays(path.with_name(f"{stem}.npz"))
     own = score(stem.removeprefix("post_").rsplit("_", 1)[0])
-    played = play(own, recorded["features"], "official")
-    midi = official_midi(own, played, bool_pedal=path.stem.endswith("_boolpedal"))
+    decoded = decode(own, recorded["features"], "official")
+    midi = official_midi(own, decoded, bool_pedal=path.stem.endswith("_boolpedal"))
     assert midi_bytes(midi) == path.read_bytes()
 
 
@@ -420,33 +402,45 @@ def midi_bytes(midi: Any) -> bytes:
     return buffer.getvalue()
 
 
-# --------------------------------------------------------------------------------------- the whole way
+# ------------------------------------------------------------------------------------------ end to end
 
 
 @pytest.mark.parametrize("path", cases("e2e_*.mid"), ids=case_name)
+@torch.inference_mode()
 def test_end_to_end(path: Path) -> None:
-    """From the score to the bytes of the MIDI file, with the options in the file's name."""
-    size, rest = split_name(path, "e2e")
-    name, qpm, options = rest, None, False
-    if match := re.fullmatch(r"(.+)_qpm(\d+)", rest):
+    """From the score to the bytes of the MIDI file, with the options that the file's name stands for."""
+    size, name = split_name(path, "e2e")
+    qpm, multiplier, clock = None, 1.0, None
+    if match := re.fullmatch(r"(.+)_qpm(\d+)", name):
         name, qpm = match[1], float(match[2])
-    elif rest.endswith("_options"):
-        name, qpm, options = rest.removesuffix("_options"), 100.0, True
-    run = running(size)
+    has_options = name.endswith("_options")
+    if has_options:
+        name = name.removesuffix("_options")
+        qpm, multiplier = options_of_sheet()
     own = score(name)
-    inputs = torch.from_numpy(statistics().inputs(features(name, qpm=qpm)))
-    encoded = run.encode(inputs, places(own))
+    inputs = model(size).inputs(features(name, qpm=qpm))
     z = load_arrays(folder() / f"network_{size}_{name}.npz")["z"][0]
-    outputs = statistics().denormalised(run.generate(inputs, encoded, z).notes)
-    if options:
-        outputs = with_velocity_spread(outputs, 1.5)
-    played = play(own, outputs, "official")
-    clock = clock_times(own, played) if options else None
-    midi = official_midi(own, played, bool_pedal=options, clock=clock)
-    assert_same_file(midi_bytes(midi), path.read_bytes())
-    if clock is not None:
+    outputs = model(size).perform(inputs, group_indices(own), torch.from_numpy(z))
+    if multiplier != 1:
+        outputs = scaled_velocities(outputs, multiplier)
+    decoded = decode(own, outputs, "official")
+    if has_options:
+        clock = clock_times(own, curve_of(own, outputs))
         expected = json.loads(path.with_name(f"{path.stem}_clock.json").read_text("utf-8"))
-        assert_close(clock, np.array(expected["beat_times_3_decimals"]), 5.1e-4, "clock")
+        assert_close(clock, np.array(expected.pop("beat_times_3_decimals")), 5.1e-4, "clock")
+        assert not expected
+    midi = official_midi(own, decoded, bool_pedal=has_options, clock=clock)
+    assert_same_file(midi_bytes(midi), path.read_bytes())
+
+
+def options_of_sheet() -> tuple[float, float]:
+    """(quarter notes per minute, velocity multiplier) of ``*_options`` files, as in the folder's fact
+    sheet."""
+    sheets = [folder() / "README.md", SHARED / "golden" / MODEL / "README.md"]
+    text = next((sheet.read_text("utf-8") for sheet in sheets if sheet.is_file()), "")
+    match = re.search(r"`\*_options`: qpm_primo ([\d.]+), velocity_multiplier ([\d.]+)", text)
+    assert match, f"the options of *_options files are in none of {sheets}"
+    return float(match[1]), float(match[2])
 
 
 ROUNDED_AWAY = 0.01
@@ -486,7 +480,7 @@ def events(content: bytes) -> dict[tuple[int, str, int, int], list[int]]:
 
 @pytest.mark.parametrize("path", cases("network_full_*.npz"), ids=case_name)
 def test_official_style(path: Path) -> None:
-    """The constant that stands for the published command line's "zero"."""
+    """The constant for the style that the published command line calls zero."""
     inputs = network("full").sizes.inputs
     assert_equal(np.array(OFFICIAL_STYLES[inputs], np.float32), load_arrays(path)["z"][0], "z")
 
@@ -511,18 +505,13 @@ def test_checkpoint_layout() -> None:
     assert {"stats", "input_keys", "output_keys"} <= layout["top_level"]["stats"].keys()
 
 
-def test_spanning_without_the_published_mistake() -> None:
-    vectors = torch.arange(6.0).reshape(3, 2)
-    assert torch.equal(spanned(vectors, torch.tensor([0, 1, 1, 2])), vectors[[0, 1, 1, 2]])
-
-
 # --------------------------------------------------------------------------------------------- corpus
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder ``asap`` of the corpus: unpacked already, or its scores unpacked now."""
-    root = Path(os.environ.get("SCORE_TO_AUDIO_CORPUS") or REPOSITORY.parent / "shared" / "data")
+    root = Path(os.environ.get("SCORE_TO_AUDIO_CORPUS") or SHARED / "data")
     for place in (root, root / "asap", Path.home() / ".cache" / "score-to-audio-data" / "asap"):
         if next(place.glob("*/**/xml_score.musicxml"), None):
             return place
@@ -554,19 +543,19 @@ def _corpus_differences(recorded: dict[str, NDArray[Any]], row: int, corpus: Pat
     content = (corpus / recorded["folder"][row] / "xml_score.musicxml").read_bytes()
     assert hashlib.sha256(content).hexdigest() == recorded["xml_sha256"][row]
     assert not recorded["failure"][row]
-    own = read_score(etree.fromstring(content), name=recorded["folder"][row], compatibility="official")
+    own = read_note_score(etree.fromstring(content), name=recorded["folder"][row], compatibility="official")
     raw = note_features(own, composer=str(recorded["composer"][row])).matrix(statistics().input_keys)
     assert column_names(statistics().input_keys) == recorded["columns"].tolist()
-    at = own.locations
-    indices = np.stack([at.beat, at.measure, at.section, at.voice], axis=1).astype(np.float64)
+    at = locations(own)
+    indices = np.stack(list(at.values()), axis=1).astype(np.float64)
     counts = {
         "notes": len(own.notes),
         "beats": len(own.meter.beats),
         "measures": len(own.meter.measures),
-        "sections": len(own.section_positions),
-        "beats_with_notes": at.beat.max() - at.beat[0] + 1,
-        "measures_with_notes": at.measure.max() - at.measure[0] + 1,
-        "voices": len(set(at.voice.tolist())),
+        "sections": len(section_positions(own)),
+        "beats_with_notes": at["beat"].max() - at["beat"][0] + 1,
+        "measures_with_notes": at["measure"].max() - at["measure"][0] + 1,
+        "voices": len(set(at["voice"].tolist())),
     }
     expected = dict(zip(recorded["count_names"].tolist(), recorded["counts"][row].tolist(), strict=True))
     differences = [name for name, count in expected.items() if counts[name] != count]

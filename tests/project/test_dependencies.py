@@ -6,13 +6,17 @@ import re
 import tomllib
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.paths import PROJECT
 
 LINES = (PROJECT / "requirements" / "constraints.txt").read_text("utf-8").splitlines()
-PYTHONS = ("3.11", "3.12", "3.13")
+METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+PYTHONS = sorted(
+    found[1] for one in METADATA["classifiers"] if (found := re.fullmatch(r".* :: Python :: (3\.\d+)", one))
+)
 
 
 def environment(python: str) -> dict[str, str]:
@@ -37,12 +41,18 @@ def locked(python: str) -> dict[str, str]:
 
 
 def asked_for() -> list[Requirement]:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
     texts = [
-        *project["dependencies"],
-        *(text for extra in project["optional-dependencies"].values() for text in extra),
+        *METADATA["dependencies"],
+        *(text for extra in METADATA["optional-dependencies"].values() for text in extra),
     ]
     return [Requirement(text) for text in texts if not text.startswith("score-to-audio[")]
+
+
+def test_what_is_promised_is_what_continuous_integration_tries() -> None:
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    (tried,) = {tuple(job["strategy"]["matrix"]["python"]) for job in workflow["jobs"].values()}
+    assert sorted(tried) == PYTHONS
+    assert METADATA["requires-python"] == f">={PYTHONS[0]}"
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -61,7 +71,7 @@ def test_the_lock_file_holds_names_and_versions_only() -> None:
 
 def test_the_makefile_installs_what_is_locked() -> None:
     installs = [line for line in (PROJECT / "Makefile").read_text().splitlines() if "--editable" in line]
-    assert len(installs) == 3
+    assert installs
     assert all("$(LOCKED)" in line for line in installs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from renderers.articulation import LEGATO_OVERLAP, is_detached, releases, sounding_fractions, under_slur
+from renderers.articulation import LEGATO_OVERLAP, releases, sounding_fractions, under_slur
 from tests.renderers.score_builder import N, parsed
 
 
@@ -33,7 +33,6 @@ def test_dots_under_a_slur_are_portato():
     notes = [N("C4", i, 1, "staccato") for i in range(3)] + [N("C4", 3, 1, "staccato")]
     score = parsed(notes, slurs=[(0, 2)])
     assert sounding_fractions(score.notes, score.slurs).tolist() == [0.75, 0.75, 0.75, 0.5]
-    assert is_detached(score.notes, score.slurs).tolist() == [False, False, False, True]
 
 
 def test_a_slur_joins_its_voice_up_to_its_last_note():

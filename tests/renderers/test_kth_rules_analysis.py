@@ -1,4 +1,4 @@
-"""What the rules see of a score: metre, boundaries, phrases, keys, chords, pedal."""
+"""What the rules see of a score: meter, boundaries, phrases, keys, chords, pedal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers import metre, tempo
-from renderers.kth_rules import grouping, harmony, palettes, pedal, play
-from renderers.kth_rules.reading import Reading
+from renderers import meter, tempo
+from renderers.kth_rules import grouping, harmony, palettes, pedal, rendering
+from renderers.kth_rules.analysis import ScoreAnalysis
 from score_to_audio.types import Direction, KeySignature, Measure, TimeSignature
 from tests.renderers.score_builder import N, parsed
 
-PEDAL = play.group(palettes.NEUTRAL, "pedal")
+PEDAL = rendering.group(palettes.NEUTRAL, "pedal")
 
 
-def read(score, quarters_per_minute: float = 120.0) -> Reading:
-    return Reading(score, tempo.time_map(score, default_tempo=quarters_per_minute))
+def read(score, quarters_per_minute: float = 120.0) -> ScoreAnalysis:
+    return ScoreAnalysis(score, tempo.time_map(score, default_tempo=quarters_per_minute))
 
 
-# ---------------------------------------------------------------------------------------------- metre
+# ---------------------------------------------------------------------------------------------- meter
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def read(score, quarters_per_minute: float = 120.0) -> Reading:
     [(4, 4, 1.0), (3, 4, 1.0), (2, 2, 2.0), (6, 8, 1.5), (3, 8, 0.5), (12, 16, 0.75), (5, 8, 0.5)],
 )
 def test_the_beat_of_a_metre(beats, beat_type, length):
-    assert metre.beat_length(TimeSignature(0.0, beats, beat_type)) == length
+    assert meter.beat_length(TimeSignature(0.0, beats, beat_type)) == length
 
 
 def test_beats_of_a_pickup_are_counted_from_the_barline():
@@ -36,8 +36,8 @@ def test_beats_of_a_pickup_are_counted_from_the_barline():
 
     score = parsed([N("C4", 0.0, 1.5), N("D4", 1.5, 4.0)])
     score = replace(score, measures=(Measure(0.0, 1.5, "0", 0), Measure(1.5, 5.5, "1", 1)))
-    np.testing.assert_allclose(metre.beats(score), [0.0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
-    np.testing.assert_allclose(metre.levels(score, np.array([0.5, 1.5, 2.5, 3.5])), [1, 3, 1, 2])
+    np.testing.assert_allclose(meter.beats(score), [0.0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
+    np.testing.assert_allclose(meter.levels(score, np.array([0.5, 1.5, 2.5, 3.5])), [1, 3, 1, 2])
 
 
 # ------------------------------------------------------------------------------------------- grouping
@@ -100,9 +100,9 @@ def test_chords_and_their_charge():
 
 def test_the_key_is_that_of_the_signature():
     notes = [N(s, float(i)) for i, s in enumerate(["A4", "C5", "E5", "A5", "G#4", "B4", "A4", "A4"])]
-    reading = read(parsed(notes))
+    analysis = read(parsed(notes))
     # The builder writes a major key of no accidentals; the tonic is C whatever is played.
-    assert set(reading.tonic_of_beat.tolist()) == {0}
+    assert set(analysis.tonic_of_beat.tolist()) == {0}
 
 
 # ---------------------------------------------------------------------------------------------- pedal
@@ -120,10 +120,10 @@ def broken_chords() -> list[N]:
 
 
 def test_the_pedal_clears_with_the_harmony_and_goes_down_after_the_beat():
-    reading = read(parsed(broken_chords()))
-    clear = pedal.clearing(reading, PEDAL)
+    analysis = read(parsed(broken_chords()))
+    clear = pedal.clearing(analysis, PEDAL)
     assert clear[[0, 4, 8, 12]].min() > clear[[2, 6, 10, 14]].max()
-    controls = pedal.pedal(reading, reading.times, PEDAL, 8.3)
+    controls = pedal.pedal(analysis, analysis.times, PEDAL, 8.3)
     assert set(controls.number.tolist()) == {64}
 
     def at(seconds: float) -> int:
@@ -144,10 +144,10 @@ def test_staccato_and_rests_keep_the_pedal_up():
 
 def test_the_pedal_follows_what_is_written():
     marks = [Direction("pedal", 5.0, 7.0, "sustain", part=0)]
-    reading = read(parsed(broken_chords(), marks))
+    analysis = read(parsed(broken_chords(), marks))
     plain = read(parsed(broken_chords()))
-    assert (pedal.depth(reading, PEDAL) - pedal.depth(plain, PEDAL))[5:7].min() > 0
-    assert pedal.clearing(reading, PEDAL)[5] == 1.0
+    assert (pedal.depth(analysis, PEDAL) - pedal.depth(plain, PEDAL))[5:7].min() > 0
+    assert pedal.clearing(analysis, PEDAL)[5] == 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0.02, 3.0), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40))

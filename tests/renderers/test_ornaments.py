@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from renderers.keyboard import TimedNotes
 from renderers.ornaments import (
     ARPEGGIO_STEP,
     GRACE_SECONDS,
@@ -23,21 +24,20 @@ from renderers.ornaments import (
     tremolo,
     trill,
 )
-from renderers.playing import Played
 from tests.renderers.score_builder import N, midi_pitch, parsed
 
 
 def _played(score, *, upper_start=False, period=1.0):
     """Realised notes as rows (onset, offset, pitch, source), a quarter note taking ``period`` seconds."""
     notes = score.notes
-    plain = Played(
+    plain = TimedNotes(
         source=np.arange(len(notes)),
         onset=notes.onset * period,
         offset=(notes.onset + notes.duration) * period,
         pitch=notes.pitch,
         velocity=np.full(len(notes), 64.0),
     )
-    result = realise(notes, score.key_signatures, plain, upper_start=upper_start)
+    result = realise(score, plain, upper_start=upper_start)
     rows = zip(result.onset, result.offset, result.pitch, result.source, strict=True)
     return sorted(rows, key=lambda row: (row[0], row[2]))
 

@@ -12,7 +12,6 @@ from renderers.pedalling import (
     HARMONIC_DELAY,
     PRESS_DELAY,
     harmonic_pedal,
-    merged_controls,
     written_pedals,
 )
 from renderers.tempo import TimeMap
@@ -50,7 +49,6 @@ def test_soft_and_sostenuto_pedals_have_their_controllers():
 def test_a_pedal_without_extent_is_none():
     assert len(written_pedals([pedal(1, 1)], SECONDS)) == 0
     assert len(written_pedals([], SECONDS)) == 0
-    assert len(merged_controls([])) == 0
 
 
 # --------------------------------------------------------------------------------- following the harmony
@@ -88,13 +86,6 @@ def test_the_pedal_is_up_in_rests():
     assert [time for time, value in events if value == 127] == pytest.approx(
         [HARMONIC_DELAY, 3 + HARMONIC_DELAY]
     )
-
-
-def test_the_pedal_is_up_for_staccato():
-    *notes, beats = _chords(C, C, C, C)
-    detached = (notes[0] >= 1) & (notes[0] < 3)
-    events = _events(harmonic_pedal(*notes, beats, detached=detached))
-    assert [time for time, value in events if value == 0] == pytest.approx([1, 4])
 
 
 def test_a_single_line_stays_dry():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.score_playback import ScorePlayback, ScorePlaybackParameters
-from renderers.score_playback import play
+from renderers.score_playback import render
 from score_to_audio.testing import renderer_checks
 from score_to_audio.types import Direction, Score
 from tests.renderers.score_builder import N, change, dynamic, hairpin, parsed, pedal, tempo
@@ -22,7 +22,7 @@ def test_notes_are_played_as_written():
         [N("C4", 0), N("E4", 0, 2, voice=2), N("D4", 1, 1, "staccato")],
         [tempo(0, "", 60.0), dynamic(0, "f"), pedal(0, 1)],
     )
-    performance = play(score)
+    performance = render(score)
     assert performance.onset.tolist() == [0, 0, 1]
     assert performance.offset == pytest.approx([1, 2, 1.5])
     assert performance.pitch.tolist() == [60, 64, 62]
@@ -32,24 +32,24 @@ def test_notes_are_played_as_written():
 
 
 def test_notes_of_an_ornament_bear_the_id_of_their_main_note():
-    performance = play(parsed([N("C4", 0, 1, "mordent"), N("G4", 1)]))
+    performance = render(parsed([N("C4", 0, 1, "mordent"), N("G4", 1)]))
     assert performance.score_ids == ("n0", "n0", "n0", "n1")
 
 
 def test_the_composer_decides_how_trills_begin():
     notes = [N("C4", 0, 1, "trill-mark")]
-    assert play(parsed(notes, composer="J. S. Bach")).pitch[0] == 62
-    assert play(parsed(notes, composer="F. Liszt")).pitch[0] == 60
-    assert play(parsed(notes, composer="F. Liszt"), upper_start=True).pitch[0] == 62
+    assert render(parsed(notes, composer="J. S. Bach")).pitch[0] == 62
+    assert render(parsed(notes, composer="F. Liszt")).pitch[0] == 60
+    assert render(parsed(notes, composer="F. Liszt"), upper_start=True).pitch[0] == 62
 
 
 def test_repeated_notes_are_struck_apart():
-    performance = play(parsed([N("C4", i / 8, 1 / 8) for i in range(8)], [tempo(0, "", 120.0)]))
+    performance = render(parsed([N("C4", i / 8, 1 / 8) for i in range(8)], [tempo(0, "", 120.0)]))
     assert (performance.onset[1:] - performance.offset[:-1]).min() == pytest.approx(0.02)
 
 
 def test_an_empty_score():
-    assert len(play(parsed())) == 0
+    assert len(render(parsed())) == 0
 
 
 def _score(parsed_score) -> Score:
@@ -110,7 +110,7 @@ _directions = st.one_of(
 @given(st.lists(_notes, max_size=25), st.lists(_directions, max_size=10))
 def test_anything_written_becomes_a_performance_of_one_keyboard(notes, directions):
     score = parsed(notes, directions)
-    performance = play(score)
+    performance = render(score)
     assert set(performance.score_ids or ()) <= set(score.notes.id)
     for pitch in set(performance.pitch.tolist()):
         here = performance.pitch == pitch
@@ -127,7 +127,7 @@ _plain_notes = st.builds(
 @given(st.lists(_plain_notes, min_size=1, max_size=25))
 def test_every_playable_onset_is_struck_at_its_time(notes):
     score = parsed(notes)
-    performance = play(score)
+    performance = render(score)
     written = set(zip(score.notes.onset.tolist(), score.notes.pitch.tolist(), strict=True))
     struck = set(zip(np.round(performance.onset / 0.6).tolist(), performance.pitch.tolist(), strict=True))
     assert struck == {(onset, pitch) for onset, pitch in written if 21 <= pitch <= 108}

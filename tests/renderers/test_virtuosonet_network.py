@@ -11,8 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from renderers.virtuosonet.generation import Generated, Generator, residual_info
-from renderers.virtuosonet.network import ContextAttention, EncodedScore, NetworkSizes, Places, VirtuosoNet
+from renderers.virtuosonet.features import WIDTHS
+from renderers.virtuosonet.generation import DecoderOutputs, residual_info
+from renderers.virtuosonet.inference import FrozenModel
+from renderers.virtuosonet.network import (
+    ContextAttention,
+    EncodedScore,
+    GroupIndices,
+    NetworkSizes,
+    VirtuosoNetwork,
+)
+from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.recurrence import FrozenGrus, torch_gru
 from tests.renderers.virtuosonet_plain import plain_generation
 
@@ -21,15 +30,18 @@ SIZES = NetworkSizes(
 )
 
 
+STATISTICS = Statistics(mean={}, deviation={}, input_keys=tuple(WIDTHS))
+
+
 @pytest.fixture(scope="module")
-def network() -> VirtuosoNet:
+def network() -> VirtuosoNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return VirtuosoNet(SIZES).eval()
+        return VirtuosoNetwork(SIZES).eval()
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:
     """A second thread costs more than these small products take."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -37,9 +49,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def places(notes: int) -> Places:
+def groups(notes: int) -> GroupIndices:
     index = torch.arange(notes)
-    return Places(beat=index // 3, measure=index // 12, voice=1 + index % 2)
+    return GroupIndices(beat=index // 3, measure=index // 12, voice=1 + index % 2)
 
 
 def inputs(notes: int) -> torch.Tensor:
@@ -91,16 +103,15 @@ def test_attention_averages_within_groups() -> None:
     torch.testing.assert_close(result[:1], expected)
 
 
-def generate(network: VirtuosoNet, notes: int, z: torch.Tensor) -> tuple[EncodedScore, Generated]:
-    features = inputs(notes)
+def generate(network: VirtuosoNetwork, notes: int, z: torch.Tensor) -> tuple[EncodedScore, DecoderOutputs]:
+    model = FrozenModel(network, STATISTICS)
     with torch.inference_mode():
-        encoded = network.encode(features, places(notes), FrozenGrus())
-    residuals = residual_info(features, [4, 77, 78], range(27, 32), encoded.places.measures)
-    return encoded, Generator(network.performance_decoder)(encoded, residuals, z)
+        encoded = model.encode(inputs(notes), groups(notes))
+        return encoded, model.generate(inputs(notes), encoded, z)
 
 
 @pytest.mark.parametrize("notes", [1, 2, 13, 40])
-def test_generation(network: VirtuosoNet, notes: int) -> None:
+def test_generation(network: VirtuosoNetwork, notes: int) -> None:
     zero, one = torch.zeros(5), torch.ones(5)
     _, first = generate(network, notes, zero)
     assert first.notes.shape == (notes, 11)
@@ -108,23 +119,23 @@ def test_generation(network: VirtuosoNet, notes: int) -> None:
     assert not np.allclose(first.notes, generate(network, notes, one)[1].notes, atol=1e-3)
 
 
-def test_notes_of_a_beat_share_its_tempo(network: VirtuosoNet) -> None:
+def test_notes_of_a_beat_share_its_tempo(network: VirtuosoNetwork) -> None:
     tempo = generate(network, 40, torch.zeros(5))[1].notes[:, 0]
     assert (tempo == tempo[np.arange(40) // 3 * 3]).all()
     assert len(set(tempo.tolist())) > 1
 
 
-def test_generation_equals_a_plain_loop(network: VirtuosoNet) -> None:
+def test_generation_equals_a_plain_loop(network: VirtuosoNetwork) -> None:
     """The same decoder written as one step of the whole GRU after the other."""
     z = torch.full((5,), 0.3)
     encoded, generated = generate(network, 40, z)
-    residuals = residual_info(inputs(40), [4, 77, 78], range(27, 32), encoded.places.measures)
+    residuals = residual_info(inputs(40), STATISTICS, encoded.groups.measures)
     expected = plain_generation(network, encoded, residuals, z).numpy()
     np.testing.assert_allclose(generated.notes, expected, rtol=0, atol=2e-6)
 
 
-def test_encoding_passes_gradients_on(network: VirtuosoNet) -> None:
-    encoded = network.encode(inputs(12), places(12))
+def test_encoding_passes_gradients_on(network: VirtuosoNetwork) -> None:
+    encoded = network.encode(inputs(12), groups(12))
     mean, log_variance = network.style(encoded, torch.randn(12, 11))
     (mean.sum() + log_variance.sum()).backward()
     gradient = network.score_encoder.lstm.weight_ih_l0.grad
@@ -134,7 +145,7 @@ def test_encoding_passes_gradients_on(network: VirtuosoNet) -> None:
 
 
 def test_a_measure_owns_the_beats_from_its_first_note_on() -> None:
-    where = Places(
+    where = GroupIndices(
         beat=torch.tensor([0, 0, 1, 2, 2, 3]),
         measure=torch.tensor([0, 0, 0, 1, 1, 1]),
         voice=torch.ones(6, dtype=torch.long),
@@ -143,4 +154,4 @@ def test_a_measure_owns_the_beats_from_its_first_note_on() -> None:
 
 
 def test_more_measures_than_notes_have_residuals() -> None:
-    assert residual_info(inputs(2), [4, 77, 78], range(27, 32), 3).shape == (3, 8)
+    assert residual_info(inputs(2), STATISTICS, 3).shape == (3, 8)

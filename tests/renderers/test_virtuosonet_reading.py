@@ -16,7 +16,7 @@ from renderers.virtuosonet.lookup import binary_index, probing_index
 from renderers.virtuosonet.meter import without_gaps
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.notation import PlayedMeasure
-from renderers.virtuosonet.score import NoteScore, read_score
+from renderers.virtuosonet.score import NoteScore, read_note_score
 from score_to_audio.errors import InputError
 from tests.paths import GOLDEN
 from tests.renderers.virtuosonet_scores import attributes, direction, document, four_quarters, note, read
@@ -163,7 +163,7 @@ def test_repeats_endings_and_passes() -> None:
     ]
     score = read(document(measures))
     assert pitches(score) == [60, 62, 60, 64]
-    assert [each.play for each in score.notes] == [1, 1, 2, 1]
+    assert [each.pass_number for each in score.notes] == [1, 1, 2, 1]
 
 
 def test_a_da_capo_without_fine_ends() -> None:
@@ -189,7 +189,7 @@ def test_a_given_order_is_followed() -> None:
     score = read(document([attributes() + note("C4", 8), note("D4", 8)]), order=order)
     assert pitches(score) == [62, 60, 62]
     assert onsets(score) == [0, 4, 8]
-    assert [each.play for each in score.notes] == [1, 1, 2]
+    assert [each.pass_number for each in score.notes] == [1, 1, 2]
 
 
 def test_measures_of_a_given_order_begin_where_it_says() -> None:
@@ -309,7 +309,7 @@ def test_damaged_scores_are_read_or_refused(data: st.DataObject) -> None:
             element.addnext(copy.deepcopy(element))
     for compatibility in ("none", "official"):
         with contextlib.suppress(InputError):
-            score = read_score(copy.deepcopy(root), name="damaged.musicxml", compatibility=compatibility)
+            score = read_note_score(copy.deepcopy(root), name="damaged.musicxml", compatibility=compatibility)
             note_features(score, composer="Bach").matrix(STATISTICS.input_keys)
 
 

@@ -18,14 +18,22 @@ from renderers.virtuosonet.features import (
     NoteFeatures,
     pitch_vectors,
 )
-from renderers.virtuosonet.generation import Generator
-from renderers.virtuosonet.network import NetworkSizes, Places, VirtuosoNet
+from renderers.virtuosonet.generation import PerformanceGenerator
+from renderers.virtuosonet.network import GroupIndices, NetworkSizes, VirtuosoNetwork
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.recurrence import torch_gru
 from renderers.virtuosonet.training import forward
-from renderers.virtuosonet.training.batches import Batch, Piece, Slice, batch, batches, piece_of, slices
+from renderers.virtuosonet.training.batches import (
+    Batch,
+    Slice,
+    TrainingPiece,
+    batch,
+    batches,
+    piece_of,
+    slices,
+)
 from renderers.virtuosonet.training.examples import (
-    Example,
+    TrainingExample,
     from_arrays,
     mean_performance,
     measure_means,
@@ -39,7 +47,7 @@ from renderers.virtuosonet.training.scan import run_gru
 SIZES = {"note": 8, "voice": 6, "beat": 10, "measure": 6, "encoder": 9, "final": 12, "performance": 7}
 
 
-def example(*, notes: int = 60, performances: int = 2, seed: int = 0) -> Example:
+def example(*, notes: int = 60, performances: int = 2, seed: int = 0) -> TrainingExample:
     """Invented: two notes to a beat, four beats to a measure, two voices."""
     random = np.random.default_rng(seed)
     values = {key: random.normal(size=(notes, width)) for key, width in WIDTHS.items()}
@@ -47,7 +55,7 @@ def example(*, notes: int = 60, performances: int = 2, seed: int = 0) -> Example
     values["midi_pitch"] = pitch[:, None].astype(np.float64)
     values["pitch"] = pitch_vectors(pitch)
     played = random.normal(size=(performances, notes, len(OUTPUT_KEYS))).astype(np.float32)
-    return Example(
+    return TrainingExample(
         name="invented",
         features=NoteFeatures(values),
         beat=np.arange(notes) // 2,
@@ -59,27 +67,27 @@ def example(*, notes: int = 60, performances: int = 2, seed: int = 0) -> Example
 
 
 @pytest.fixture(scope="module")
-def examples() -> list[Example]:
+def examples() -> list[TrainingExample]:
     return [example(notes=60, seed=0), example(notes=44, seed=1)]
 
 
 @pytest.fixture(scope="module")
-def statistics(examples: list[Example]) -> Statistics:
+def statistics(examples: list[TrainingExample]) -> Statistics:
     return new_statistics(examples)
 
 
 @pytest.fixture(scope="module")
-def pieces(examples: list[Example], statistics: Statistics) -> list[Piece]:
+def pieces(examples: list[TrainingExample], statistics: Statistics) -> list[TrainingPiece]:
     return [piece_of(one, statistics) for one in examples]
 
 
 @pytest.fixture(scope="module")
-def network(statistics: Statistics) -> VirtuosoNet:
+def network(statistics: Statistics) -> VirtuosoNetwork:
     torch.manual_seed(0)
-    return VirtuosoNet(NetworkSizes(inputs=input_width(statistics), style=5, heads=2, **SIZES))
+    return VirtuosoNetwork(NetworkSizes(inputs=input_width(statistics), style=5, heads=2, **SIZES))
 
 
-def whole(pieces: list[Piece], statistics: Statistics) -> Batch:
+def whole(pieces: list[TrainingPiece], statistics: Statistics) -> Batch:
     chosen = [Slice(index, 0, len(one.beat), -1, 0, False) for index, one in enumerate(pieces)]
     return batch(pieces, chosen, statistics)
 
@@ -114,7 +122,7 @@ def test_the_recurrence_is_pytorchs_with_its_gradients(layers: int, bidirectiona
 
 
 def test_passes_converge_to_what_is_generated(
-    network: VirtuosoNet, pieces: list[Piece], statistics: Statistics
+    network: VirtuosoNetwork, pieces: list[TrainingPiece], statistics: Statistics
 ) -> None:
     side_by_side = whole(pieces, statistics)
     z = torch.randn(2, 5, generator=torch.Generator().manual_seed(2))
@@ -123,20 +131,20 @@ def test_passes_converge_to_what_is_generated(
         made = forward.feedback_of_target(side_by_side)
         for _ in range(12):
             made = forward.decode(network, score, side_by_side, z, made)
-        generate = Generator(network.performance_decoder)
+        generate = PerformanceGenerator(network.performance_decoder)
         notes, measures = (
             made.notes.split(side_by_side.note_counts),
             made.measures.split(side_by_side.measure_counts),
         )
         for index, piece in enumerate(pieces):
-            alone = network.encode(torch.from_numpy(piece.inputs), places(piece))
+            alone = network.encode(torch.from_numpy(piece.inputs), groups(piece))
             generated = generate(alone, torch.from_numpy(piece.residuals), z[index])
             np.testing.assert_allclose(notes[index].numpy(), generated.notes, atol=2e-6)
             np.testing.assert_allclose(measures[index].numpy(), generated.measures, atol=2e-6)
 
 
 def test_styles_are_those_of_the_pieces_alone(
-    network: VirtuosoNet, pieces: list[Piece], statistics: Statistics
+    network: VirtuosoNetwork, pieces: list[TrainingPiece], statistics: Statistics
 ) -> None:
     side_by_side = whole(pieces, statistics)
     with torch.no_grad():
@@ -144,17 +152,17 @@ def test_styles_are_those_of_the_pieces_alone(
             network.performance_encoder, forward.encode(network, side_by_side), side_by_side
         )
         for index, piece in enumerate(pieces):
-            alone = network.encode(torch.from_numpy(piece.inputs), places(piece))
+            alone = network.encode(torch.from_numpy(piece.inputs), groups(piece))
             mean, log_variance = network.style(alone, torch.from_numpy(piece.mean.notes))
             torch.testing.assert_close(style.mean[index], mean)
             torch.testing.assert_close(style.log_variance[index], log_variance)
 
 
-def places(piece: Piece) -> Places:
-    return Places(*(torch.from_numpy(one) for one in (piece.beat, piece.measure, piece.voice)))
+def groups(piece: TrainingPiece) -> GroupIndices:
+    return GroupIndices(*(torch.from_numpy(one) for one in (piece.beat, piece.measure, piece.voice)))
 
 
-def test_slices_are_whole_measures_and_all_notes(pieces: list[Piece], statistics: Statistics) -> None:
+def test_slices_are_whole_measures_and_all_notes(pieces: list[TrainingPiece], statistics: Statistics) -> None:
     chosen = slices(pieces, 16, 0.5, np.random.default_rng(3))
     for index, piece in enumerate(pieces):
         own = sorted((one.start, one.end) for one in chosen if one.piece == index)
@@ -170,7 +178,7 @@ def test_slices_are_whole_measures_and_all_notes(pieces: list[Piece], statistics
 
 
 def test_a_transposed_slice_has_the_features_of_the_other_key(
-    examples: list[Example], statistics: Statistics
+    examples: list[TrainingExample], statistics: Statistics
 ) -> None:
     piece = piece_of(examples[0], statistics)
     values = examples[0].features.columns
@@ -180,7 +188,7 @@ def test_a_transposed_slice_has_the_features_of_the_other_key(
     np.testing.assert_allclose(moved.inputs.numpy(), statistics.inputs(other), atol=1e-6)
 
 
-def test_a_hidden_composer_is_unknown(pieces: list[Piece], statistics: Statistics) -> None:
+def test_a_hidden_composer_is_unknown(pieces: list[TrainingPiece], statistics: Statistics) -> None:
     hidden = batch(pieces, [Slice(0, 0, 60, -1, 0, True)], statistics).inputs.numpy()
     composer = list(statistics.columns("composer_vec"))
     assert (hidden[:, composer] == [0.0] * (len(composer) - 1) + [1.0]).all()
@@ -191,7 +199,7 @@ def test_a_hidden_composer_is_unknown(pieces: list[Piece], statistics: Statistic
 # -------------------------------------------------------------------------------------------- examples
 
 
-def test_examples_survive_a_file(examples: list[Example]) -> None:
+def test_examples_survive_a_file(examples: list[TrainingExample]) -> None:
     again = from_arrays(to_arrays(examples[0]))
     assert again.name == "invented"
     assert set(again.features.columns) == set(WIDTHS)
@@ -201,7 +209,7 @@ def test_examples_survive_a_file(examples: list[Example]) -> None:
     np.testing.assert_array_equal(again.known, examples[0].known)
 
 
-def test_the_mean_does_not_lean_towards_who_played_a_note(examples: list[Example]) -> None:
+def test_the_mean_does_not_lean_towards_who_played_a_note(examples: list[TrainingExample]) -> None:
     performances = np.zeros((2, 4, len(OUTPUT_KEYS)), np.float32)
     performances[0, :, columns.VELOCITY] = 50
     performances[1, :, columns.VELOCITY] = 70
@@ -242,11 +250,11 @@ def test_statistics_have_the_layout_of_the_published_ones(statistics: Statistics
 # ---------------------------------------------------------------------------------------------- losses
 
 
-def test_the_loss_knows_level_shape_and_spread(pieces: list[Piece], statistics: Statistics) -> None:
+def test_the_loss_knows_level_shape_and_spread(pieces: list[TrainingPiece], statistics: Statistics) -> None:
     learnt = whole(pieces, statistics)
     # A tempo belongs to a beat: let all notes of a beat have that of its first.
     target = learnt.target.clone()
-    first = torch.searchsorted(learnt.places.beat, learnt.places.beat)
+    first = torch.searchsorted(learnt.groups.beat, learnt.groups.beat)
     target[:, columns.BEAT_TEMPO] = target[first, columns.BEAT_TEMPO]
     learnt = replace(learnt, target=target, known=torch.ones_like(learnt.known))
     style = forward.Style(torch.zeros(2, 5), torch.zeros(2, 5))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from renderers.virtuosonet.network import EncodedScore, VirtuosoNet
+from renderers.virtuosonet.network import EncodedScore, VirtuosoNetwork
 from renderers.virtuosonet.recurrence import torch_gru
 
 
@@ -25,9 +25,9 @@ def plain_gru(gru: nn.GRU, inputs: Tensor, sequences: Sequence[Tensor] | None = 
 
 
 @torch.inference_mode()
-def plain_generation(network: VirtuosoNet, score: EncodedScore, residuals: Tensor, z: Tensor) -> Tensor:
+def plain_generation(network: VirtuosoNetwork, score: EncodedScore, residuals: Tensor, z: Tensor) -> Tensor:
     """[T, 11]"""
-    decoder, where = network.performance_decoder, score.places
+    decoder, where = network.performance_decoder, score.groups
     style = decoder.style_vector_expandor(z)
     measures, previous, state = [], torch.zeros(2), None
     for m in range(where.measures):

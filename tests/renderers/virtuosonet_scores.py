@@ -7,7 +7,7 @@ from typing import Any
 from lxml import etree
 
 from renderers.virtuosonet.notation import Compatibility, PlayedMeasure
-from renderers.virtuosonet.score import NoteScore, read_score
+from renderers.virtuosonet.score import NoteScore, read_note_score
 
 TIME = "<time><beats>4</beats><beat-type>4</beat-type></time>"
 
@@ -59,7 +59,9 @@ def document(*parts: list[str], namespace: str = "") -> str:
 def read(
     text: str, *, order: list[PlayedMeasure] | None = None, compatibility: Compatibility = "none"
 ) -> NoteScore:
-    return read_score(etree.fromstring(text), name="test.musicxml", order=order, compatibility=compatibility)
+    return read_note_score(
+        etree.fromstring(text), name="test.musicxml", order=order, compatibility=compatibility
+    )
 
 
 def four_quarters(*pitches: str) -> str:

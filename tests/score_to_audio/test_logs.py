@@ -79,12 +79,12 @@ def test_exceptions_and_odd_values_stay_on_one_line() -> None:
 
 
 def test_doctor_tells_about_a_shared_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from score_to_audio.cli.environment import checks
+    from score_to_audio.cli.doctor import checks
 
     monkeypatch.setenv("SCORE_TO_AUDIO_STORE_CACHE", str(tmp_path / "cache"))
     for location, ok, said in (
         (f"file://{tmp_path}/shared", True, "answers"),
-        ("nonsense://x", False, "no place for a store"),
+        ("nonsense://x", False, "cannot be a store"),
     ):
         monkeypatch.setenv("SCORE_TO_AUDIO_STORE", location)
         found = [check for check in checks() if "store" in check.name]

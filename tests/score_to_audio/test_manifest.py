@@ -66,7 +66,7 @@ def test_another_file_of_that_name_is_an_error_that_names_it(tmp_path: Path, tex
 def test_a_folder_in_place_of_the_record_is_found_before_the_work(tmp_path: Path, name: str) -> None:
     manifest.check(tmp_path)
     (tmp_path / name).mkdir()
-    with pytest.raises(InputError, match=f"{name}: is no file; move it away and run again"):
+    with pytest.raises(InputError, match=f"{name}: is not a file; move it away and run again"):
         manifest.check(tmp_path)
 
 

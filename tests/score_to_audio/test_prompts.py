@@ -39,14 +39,14 @@ def test_an_audio_file_brings_its_midi(recording: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize("name", ["../evil", "", ".hidden", "a/b", "x" * 80])
 def test_names_cannot_leave_the_library(name: str, recording: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no name for a prompt"):
+    with pytest.raises(InputError, match="cannot name a prompt"):
         prompts.add(name, *recording)
     assert not (tmp_path / "prompts").exists()
 
 
 def test_a_name_is_taken_once(recording: tuple[Path, Path]) -> None:
     prompts.add("hall", *recording)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         prompts.add("hall", *recording)
 
 

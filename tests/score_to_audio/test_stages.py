@@ -196,7 +196,7 @@ def test_sound_that_is_no_sound_is_not_kept(
     with pytest.raises(stages.StageError, match=f"noise gave {message} for example"):
         jobs.run(jobs.Job(score, "example"), pipeline, store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert not any(path.name.startswith("audio") for path in store.root.rglob("*"))
+    assert not any(path.name.startswith("audio") for path in store.folder.rglob("*"))
 
 
 def test_a_failing_model_is_named(score: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_a_renderer_that_gives_no_performance_is_named(
     prepared = registry.resolve("renderer", "failing")
     with pytest.raises(stages.StageError, match=f"^failing {reason}$"):
         stages.render(score, prepared, store, score_options=read_score_options({}))
-    assert not list(store.root.rglob("*.mid"))
+    assert not list(store.folder.rglob("*.mid"))
 
 
 def test_a_synthesizer_that_fails_names_the_score_and_not_the_store(

@@ -11,7 +11,7 @@ import yaml
 
 from score_to_audio.plugins import Checkpoint
 from synthesizers.m2a.network import AcousticConfig, AcousticModel
-from synthesizers.vocoders.hifigan import Generator, GeneratorConfig
+from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
 from tests.parity.golden_files import fill
 
 torch.set_num_threads(1)
@@ -21,7 +21,7 @@ ACOUSTIC = AcousticConfig(
     width=32, encoder_layers=2, encoder_units=48, decoder_layers=2, decoder_units=40, prenet_units=24,
     prenet_dropout=0.6, postnet_layers=3, postnet_channels=20,
 )  # fmt: skip
-VOCODER = GeneratorConfig(channels=32, kernel_sizes=(3, 5), dilations=((1, 3), (1, 3)))
+VOCODER = HifiGanConfig(channels=32, kernel_sizes=(3, 5), dilations=((1, 3), (1, 3)))
 SETTINGS: dict[str, Any] = {
     "text2mel_params": {"dprenet_dropout_rate": 0.6, "aheads": 4},
     "vocoder_params": {"resblock_dilations": [[1, 3], [1, 3]]},
@@ -34,8 +34,8 @@ def acoustic_model(config: AcousticConfig = ACOUSTIC, salt: str = "test") -> Aco
     return built.eval().requires_grad_(False)
 
 
-def generator(config: GeneratorConfig = VOCODER, salt: str = "test") -> Generator:
-    built = Generator(config)
+def generator(config: HifiGanConfig = VOCODER, salt: str = "test") -> HifiGan:
+    built = HifiGan(config)
     fill(built, salt)
     return built.eval().requires_grad_(False)
 

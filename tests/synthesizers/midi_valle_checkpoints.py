@@ -11,12 +11,12 @@ from torch import Tensor
 
 from score_to_audio.plugins import Checkpoint
 from synthesizers.codecs.encodec import Codec, CodecConfig
-from synthesizers.midi_valle.network import MidiValle, Sizes, parameter_shapes
+from synthesizers.midi_valle.network import MidiValleConfig, parameter_shapes
 
 torch.set_num_threads(1)
 """Small networks gain nothing from more, and test processes share the cores."""
 
-TINY = Sizes(width=64, heads=1, layers=2)
+TINY = MidiValleConfig(width=64, heads=1, layers=2)
 TINY_CODEC: dict[str, Any] = {
     "encodec": {"autoencoder": "seanet", "sample_rate": "${sample_rate}", "causal": False},
     "seanet": {
@@ -32,11 +32,11 @@ TINY_CODEC: dict[str, Any] = {
 TINY_CODEC_CONFIG = CodecConfig(dimension=16, n_filters=4)
 
 
-def random_tensors(sizes: Sizes, seed: int = 0) -> dict[str, Tensor]:
+def random_tensors(config: MidiValleConfig = TINY) -> dict[str, Tensor]:
     """Weights of a scale at which the output follows the input."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     tensors = {}
-    for name, shape in parameter_shapes(sizes).items():
+    for name, shape in parameter_shapes(config).items():
         values = torch.randn(shape, generator=generator)
         if "embeddings" in name or "feat_emb" in name or "audio_embedding" in name:
             tensors[name] = values
@@ -44,29 +44,20 @@ def random_tensors(sizes: Sizes, seed: int = 0) -> dict[str, Tensor]:
             tensors[name] = values * shape[1] ** -0.5
         else:
             tensors[name] = 0.1 * values + (0.0 if name.endswith("bias") else 1.0)
-    for stage in range(sizes.codebooks - 2):
+    for stage in range(config.codebooks - 2):
         tensors[f"nar_predict_layers.{stage}.weight"] = tensors[
             f"nar_audio_embeddings.{stage + 2}.word_embeddings.weight"
         ]
     return tensors
 
 
-def random_model(sizes: Sizes = TINY, precision: Any = "float32", seed: int = 0) -> MidiValle:
-    tensors = random_tensors(sizes, seed)
-
-    def read(prefix: str) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    return MidiValle(sizes, read, precision=precision)
-
-
-def random_codec(config: CodecConfig = TINY_CODEC_CONFIG, seed: int = 0) -> Codec:
-    """Loud enough to be heard, quiet enough not to need a limiter much."""
-    generator = torch.Generator().manual_seed(seed)
+def random_codec(config: CodecConfig = TINY_CODEC_CONFIG) -> Codec:
+    """Loud enough for tests of sound, and seldom limited."""
+    generator = torch.Generator().manual_seed(0)
     codec = Codec(config)
     for name, tensor in codec.state_dict().items():
         values = torch.randn(tensor.shape, generator=generator)
-        if name.endswith(("weight_g",)):
+        if name.endswith("weight_g"):
             tensor.copy_(0.9 + 0.2 * values.abs())
         elif name.endswith(("embed", "weight_v")):
             tensor.copy_(values)
@@ -77,8 +68,8 @@ def random_codec(config: CodecConfig = TINY_CODEC_CONFIG, seed: int = 0) -> Code
     return codec
 
 
-def write_model(path: Path, sizes: Sizes = TINY) -> Checkpoint:
-    torch.save(random_tensors(sizes), path)
+def write_model(path: Path, config: MidiValleConfig = TINY) -> Checkpoint:
+    torch.save(random_tensors(config), path)
     return Checkpoint(path.name, {"weights": path}, "")
 
 

@@ -1,4 +1,4 @@
-"""The codec's own parts: blocks against the whole, configurations, resampling, imports."""
+"""The codec's own parts: blocks against the whole, configurations, imports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,9 +16,8 @@ from synthesizers.codecs.encodec import (
     CodecConfig,
     config_from_audiocraft,
     config_from_transformers,
-    fold_weight_norm,
+    remove_weight_norm,
 )
-from synthesizers.codecs.resampling import resample
 from synthesizers.codecs.windows import regular_blocks, windowed
 from tests.synthesizers.midi_valle_checkpoints import TINY_CODEC, TINY_CODEC_CONFIG, random_codec
 
@@ -83,7 +81,7 @@ def test_encoding_in_blocks(samples: int, size: int, pad_mode: str) -> None:
 
 def test_folding_weight_norm_changes_nothing() -> None:
     codec, folded = random_codec(), random_codec()
-    fold_weight_norm(folded)
+    remove_weight_norm(folded)
     codes = codes_of(12)
     assert torch.equal(folded.decode(codes), codec.decode(codes))
     assert not any("weight_g" in name for name in folded.state_dict())
@@ -138,28 +136,3 @@ def test_transformers_configuration_with_what_is_not_supported() -> None:
         config_from_transformers({"use_causal_conv": True})
     with pytest.raises(ValueError, match="missing"):
         config_from_transformers({})
-
-
-# ----------------------------------------------------------------------------------------- resampling
-
-
-@given(st.sampled_from([8000, 22050, 44100, 48000, 96000]), st.integers(1, 5000))
-def test_resampled_length(rate: int, samples: int) -> None:
-    sound = torch.zeros(2, samples)
-    assert resample(sound, rate, 32000).shape == (2, -(-samples * 32000 // rate))
-
-
-@pytest.mark.parametrize("rate", [16000, 44100, 48000])
-def test_a_tone_keeps_its_pitch_and_level(rate: int) -> None:
-    times = np.arange(rate) / rate
-    tone = torch.from_numpy(np.sin(2 * np.pi * 1000 * times).astype(np.float32))
-    expected = np.sin(2 * np.pi * 1000 * np.arange(32000) / 32000)
-    found = resample(tone, rate, 32000).numpy()
-    np.testing.assert_allclose(found[1000:-1000], expected[1000:-1000], atol=2e-3)
-
-
-def test_resampling_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = torch.randn(3000, generator=torch.Generator().manual_seed(0))
-    whole = resample(sound, 44100, 32000)
-    monkeypatch.setattr("synthesizers.codecs.resampling.BLOCK", 2)
-    torch.testing.assert_close(resample(sound, 44100, 32000), whole)

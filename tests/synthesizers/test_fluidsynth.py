@@ -1,4 +1,4 @@
-"""FluidSynth: what it is told, what it plays, and what is said where something is missing."""
+"""FluidSynth: its events, its sound, and errors where something is missing."""
 
 from __future__ import annotations
 
@@ -15,24 +15,14 @@ from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_performance
-from score_to_audio.types import SOFT, SUSTAIN, Controls, Performance
-from synthesizers.fluidsynth import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_RATE, events_of
+from score_to_audio.types import SOFT, Controls, Performance
+from synthesizers.fluidsynth import CONTROL, NOTE_OFF, NOTE_ON, events_of
 from synthesizers.levels import integrated_loudness, true_peak
+from tests.synthesizers.performances import RATE, decibels, notes, pedal
 
 needs_library = pytest.mark.skipif(
     not find_library("fluidsynth"), reason="libfluidsynth is not installed: apt install libfluidsynth3"
 )
-
-
-def notes(*rows: tuple[float, float, int, int], controls: Controls | None = None) -> Performance:
-    onset, offset, pitch, velocity = zip(*rows, strict=True)
-    columns = np.array(onset, float), np.array(offset, float), np.array(pitch), np.array(velocity)
-    return Performance(*columns, controls or Controls.none())
-
-
-def sustain(*events: tuple[float, int]) -> Controls:
-    time, value = zip(*events, strict=True)
-    return Controls(np.array(time, float), np.full(len(time), SUSTAIN), np.array(value))
 
 
 def sound(performance: Performance) -> NDArray[np.float32]:
@@ -41,32 +31,27 @@ def sound(performance: Performance) -> NDArray[np.float32]:
     return samples
 
 
-def decibels(samples: NDArray[np.float32], start: float, end: float) -> float:
-    part = samples[:, int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)].astype(np.float64)
-    return float(10 * np.log10((part**2).mean() + 1e-20))
-
-
 # ------------------------------------------------------------------------------------------ events
 
 
 def test_events_of_one_moment_pedal_then_release_then_blow() -> None:
-    performance = notes((0, 1, 60, 50), (1, 2, 60, 70), controls=sustain((1.0, 127)))
+    performance = notes((0, 1, 60, 50), (1, 2, 60, 70), controls=pedal((1.0, 127)))
     events = events_of(performance)
-    assert events.kind.tolist() == [NOTE_ON, CONTROL, NOTE_OFF, NOTE_ON, NOTE_OFF]
-    assert events.sample.tolist() == [0, *[SAMPLE_RATE] * 3, 2 * SAMPLE_RATE]
-    assert events.value.tolist() == [50, 127, 0, 70, 0]
+    assert events[:, 0].tolist() == [0, *[RATE] * 3, 2 * RATE]
+    assert events[:, 1].tolist() == [NOTE_ON, CONTROL, NOTE_OFF, NOTE_ON, NOTE_OFF]
+    assert events[:, 3].tolist() == [50, 127, 0, 70, 0]
 
 
 def test_a_key_is_released_before_it_is_struck_again() -> None:
     events = events_of(notes((0, 5, 60, 50), (1, 2, 60, 70)))
-    assert events.kind.tolist() == [NOTE_ON, NOTE_OFF, NOTE_ON, NOTE_OFF]
-    assert (events.sample / SAMPLE_RATE).tolist() == [0, 1, 1, 2]
+    assert (events[:, 0] / RATE).tolist() == [0, 1, 1, 2]
+    assert events[:, 1].tolist() == [NOTE_ON, NOTE_OFF, NOTE_ON, NOTE_OFF]
 
 
 def test_only_pedals_are_passed_on() -> None:
     controls = Controls(np.zeros(3), np.array([7, SOFT, 121]), np.array([0, 1, 2]))
     events = events_of(notes((0, 1, 60, 50), controls=controls))
-    assert events.number[events.kind == CONTROL].tolist() == [SOFT]
+    assert events[events[:, 1] == CONTROL, 2].tolist() == [SOFT]
 
 
 # ------------------------------------------------------------------------------------------- sound
@@ -74,8 +59,8 @@ def test_only_pedals_are_passed_on() -> None:
 
 @needs_library
 def test_sustain_is_honoured() -> None:
-    short, held = notes((0, 0.2, 60, 80)), notes((0, 0.2, 60, 80), controls=sustain((0.1, 127), (2, 0)))
-    without, with_pedal = (np.pad(sound(p), ((0, 0), (0, 3 * SAMPLE_RATE))) for p in (short, held))
+    short, held = notes((0, 0.2, 60, 80)), notes((0, 0.2, 60, 80), controls=pedal((0.1, 127), (2, 0)))
+    without, with_pedal = (np.pad(sound(p), ((0, 0), (0, 3 * RATE))) for p in (short, held))
     assert decibels(with_pedal, 1, 1.5) > decibels(without, 1, 1.5) + 30
     assert decibels(with_pedal, 3, 3.2) < decibels(with_pedal, 1, 1.5) - 30
 
@@ -83,15 +68,15 @@ def test_sustain_is_honoured() -> None:
 @needs_library
 def test_a_note_starts_on_time() -> None:
     samples = np.abs(sound(notes((0.5, 1, 72, 90)))).max(axis=0)
-    assert not (samples[: int(0.498 * SAMPLE_RATE)] > 1e-6).any()
-    assert np.argmax(samples > 0.05 * samples.max()) / SAMPLE_RATE < 0.51
+    assert not (samples[: int(0.498 * RATE)] > 1e-6).any()
+    assert np.argmax(samples > 0.05 * samples.max()) / RATE < 0.51
 
 
 @needs_library
 def test_same_bytes_every_time_and_level_is_sensible() -> None:
     first, again = sound(example_performance()), sound(example_performance())
     np.testing.assert_array_equal(first, again)
-    assert -32 < integrated_loudness(first, SAMPLE_RATE) < -14
+    assert -32 < integrated_loudness(first, RATE) < -14
 
 
 @needs_library

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from synthesizers.levels import MOST_OVERSHOOT, integrated_loudness, true_peak, true_peak_envelope
-from synthesizers.limiter import CEILING, limited
+from score_to_audio.types import AudioStream
+from synthesizers.levels import MAX_OVERSHOOT, integrated_loudness, true_peak, true_peak_envelope
+from synthesizers.limiter import CEILING, limit_peaks
 
 RATE = 48000
 PROMISED = 10 ** (-1 / 20)
@@ -27,7 +28,7 @@ def sine(
 
 def limit(samples: NDArray[np.float32], cuts: list[int]) -> NDArray[np.float32]:
     blocks = np.split(samples, cuts, axis=1)
-    return np.concatenate(list(limited(blocks, RATE)), axis=1)
+    return np.concatenate(list(limit_peaks(AudioStream(RATE, len(samples), iter(blocks))).blocks), axis=1)
 
 
 def independent_true_peak(samples: NDArray[np.float32]) -> float:
@@ -74,7 +75,7 @@ def test_true_peak_lies_between_samples() -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_no_true_peak_exceeds_the_bound(seed: int) -> None:
     noise = np.random.default_rng(seed).choice([-1, 1], (2, 500)).astype(np.float32)
-    assert true_peak_envelope(noise).max() <= MOST_OVERSHOOT * 1.0001
+    assert true_peak_envelope(noise).max() <= MAX_OVERSHOOT * 1.0001
 
 
 # ------------------------------------------------------------------------------------------ limiter
@@ -134,4 +135,4 @@ def test_far_from_a_peak_nothing_changes() -> None:
 
 
 def test_an_empty_stream_stays_empty() -> None:
-    assert list(limited([], RATE)) == []
+    assert list(limit_peaks(AudioStream(RATE, 2, iter([]))).blocks) == []

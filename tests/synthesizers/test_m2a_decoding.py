@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from score_to_audio.seeding import generator
 from synthesizers.m2a import decoding
-from synthesizers.m2a.network import AcousticConfig, AcousticModel
+from synthesizers.m2a.decoding import StepLimits
+from synthesizers.m2a.network import POSITIONS, AcousticConfig, AcousticModel, PositionalEncoding
+from synthesizers.positions import sinusoidal_positions
+from tests.parity.reference.m2a import teacher_forced
 from tests.synthesizers.m2a_checkpoints import ACOUSTIC, acoustic_model
 
 
@@ -22,8 +26,14 @@ def run(
     model: AcousticModel, found: list[Tensor], segments: list[int], redraw: decoding.Redraw, seed: int = 0
 ) -> list[decoding.Decoded]:
     steps = [len(memory) for memory in found]
-    masks = decoding.drawn_masks(model.config, decoding.generators(seed, segments), steps, redraw)
-    return decoding.decode(model, found, masks, list(map(decoding.exactly, steps)), redraw=redraw)
+    masks = drawn_masks(model.config, segments, steps, redraw, seed)
+    return decoding.decode(model, found, masks, [StepLimits(one, one) for one in steps], redraw=redraw)
+
+
+def drawn_masks(
+    config: AcousticConfig, segments: list[int], steps: list[int], redraw: decoding.Redraw, seed: int = 0
+) -> decoding.Masks:
+    return decoding.drawn_masks(config, [generator(seed, index) for index in segments], steps, redraw)
 
 
 @pytest.mark.parametrize("redraw", ["frame", "step"])
@@ -48,7 +58,7 @@ def test_seeds_and_segments_draw_their_own_masks() -> None:
 
 
 def whole_masks(config: AcousticConfig, steps: int) -> list[Tensor]:
-    drawn = decoding.drawn_masks(config, decoding.generators(3, [0]), [steps], "frame")
+    drawn = drawn_masks(config, [0], [steps], "frame", seed=3)
     return [torch.cat(rows, dim=1) for rows in zip(*map(drawn, range(1, steps + 1)), strict=True)]
 
 
@@ -58,11 +68,11 @@ def test_the_cache_changes_nothing() -> None:
     model.postnet = nn.Identity()  # type: ignore[assignment]
     memory, steps = memories(model, 17), 17
     masks = whole_masks(model.config, steps)
-    limits = [decoding.exactly(steps)]
+    limits = [StepLimits(steps, steps)]
     cached = decoding.decode(model, memory, lambda i: [mask[:, i - 1 : i] for mask in masks], limits)[0]
     anew = decoding.decode(model, memory, lambda i: [mask[:, :i] for mask in masks], limits, redraw="step")[0]
     torch.testing.assert_close(cached.frames, anew.frames, rtol=0, atol=1e-5)
-    _, before, logits = decoding.teacher_forced(model, memory[0][None], cached.frames[None], masks)
+    _, before, logits = teacher_forced(model, memory[0][None], cached.frames[None], masks)
     torch.testing.assert_close(before[0], cached.frames, rtol=0, atol=1e-5)
     torch.testing.assert_close(torch.sigmoid(logits[0]), cached.stop, rtol=0, atol=1e-5)
 
@@ -71,8 +81,8 @@ def test_limits_hold_per_segment() -> None:
     model = acoustic_model()
     model.prob_out.bias.data.fill_(-50.0)  # the stop rule never fires
     found = memories(model, 9, 9, 9)
-    masks = decoding.drawn_masks(model.config, decoding.generators(0, [0, 1, 2]), [20] * 3, "frame")
-    limits = [decoding.exactly(5), decoding.Limits(0, 20), decoding.Limits(8, 3)]
+    masks = drawn_masks(model.config, [0, 1, 2], [20] * 3, "frame")
+    limits = [StepLimits(5, 5), StepLimits(0, 20), StepLimits(8, 3)]
     decoded = decoding.decode(model, found, masks, limits)
     assert [len(one.frames) for one in decoded] == [20, 80, 32]
     assert decoded[1].first_stop(4) is None
@@ -84,7 +94,7 @@ def test_limits_hold_per_segment() -> None:
 
 def test_masks_keep_one_in_a_hundred_and_make_up_for_it() -> None:
     config = AcousticConfig()
-    drawn = decoding.drawn_masks(config, decoding.generators(0, [0, 1]), [300, 200], "frame")
+    drawn = drawn_masks(config, [0, 1], [300, 200], "frame")
     first, second = zip(*(drawn(step) for step in range(1, 201)), strict=True)
     for layer in (torch.cat(first, dim=1), torch.cat(second, dim=1)):
         assert layer.shape == (2, 200, 256)
@@ -94,11 +104,9 @@ def test_masks_keep_one_in_a_hundred_and_make_up_for_it() -> None:
 
 
 def test_positions_beyond_the_table() -> None:
-    from synthesizers.m2a.network import POSITIONS, PositionalEncoding, sinusoids
-
     position = PositionalEncoding(8)
     far = position(torch.zeros(1, 3, 8), POSITIONS + 5)
-    torch.testing.assert_close(far[0], sinusoids(POSITIONS + 8, 8)[-3:])
+    torch.testing.assert_close(far[0], sinusoidal_positions(POSITIONS + 8, 8)[-3:])
 
 
 def test_performers_and_environments_are_added_to_the_memory() -> None:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import pretty_midi
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthesizers.m2a import official
 from synthesizers.m2a.piano_roll import (
     FRAME_RATE,
     FRAMES_PER_CELL,
     Losses,
-    Notes,
-    cells_until,
-    clear_cells,
+    PedalledNotes,
     encoder_input,
     losses,
-    published_roll,
+    piano_roll,
 )
 
 CELL = FRAMES_PER_CELL / FRAME_RATE
 """Seconds."""
 
 
-def notes(rows: list[tuple[float, float, int, int]], pedal: list[tuple[float, int]] | None = None) -> Notes:
+def notes(
+    rows: list[tuple[float, float, int, int]], pedal: list[tuple[float, int]] | None = None
+) -> PedalledNotes:
     """Rows of (onset, duration, pitch, velocity) and pedal events of (time, value)."""
     columns = np.array(rows, np.float64).reshape(-1, 4)
     events = np.array(pedal or [], np.float64).reshape(-1, 2)
-    return Notes(
+    return PedalledNotes(
         onset=columns[:, 0],
         offset=columns[:, 0] + columns[:, 1],
         pitch=columns[:, 2].astype(np.int64),
@@ -44,7 +47,7 @@ played = st.lists(
 pedalled = st.lists(st.tuples(seconds, st.integers(0, 127)), max_size=12).map(sorted)
 
 
-def pretty(found: Notes) -> pretty_midi.PrettyMIDI:
+def pretty(found: PedalledNotes) -> pretty_midi.PrettyMIDI:
     midi, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
     for row in zip(found.velocity, found.pitch, found.onset, found.offset, strict=True):
         piano.notes.append(pretty_midi.Note(*row))
@@ -60,17 +63,17 @@ def test_the_published_roll_is_that_of_pretty_midi(
 ) -> None:
     found = notes(rows, pedal)
     midi = pretty(found)
-    roll = published_roll([found], midi.get_end_time())
+    roll = official.piano_roll(found, midi.get_end_time())
     wanted = midi.get_piano_roll(FRAME_RATE, pedal_threshold=64)
     np.testing.assert_array_equal(roll.T, wanted)
 
 
 @given(played, pedalled)
-def test_no_note_vanishes_from_the_clear_roll(
+def test_no_note_vanishes_from_the_default_roll(
     rows: list[tuple[float, float, int, int]], pedal: list[tuple[float, int]]
 ) -> None:
     found = notes(rows, pedal)
-    cells = clear_cells(found, cells_until(8))
+    cells = piano_roll(found, 8)
     assert losses(cells, found).vanished == 0
     assert 0 <= cells.min() <= cells.max() <= found.velocity.max()
     assert (cells.any(axis=0) == np.isin(np.arange(128), found.pitch)).all()
@@ -82,25 +85,24 @@ def test_strokes_of_a_key_that_are_three_cells_apart_are_all_seen(
 ) -> None:
     onset = np.cumsum([gap * CELL for gap, _ in rows])
     found = notes([(a, b * CELL, 60, 64) for a, (_, b) in zip(onset, rows, strict=True)], pedal)
-    count = cells_until(onset[-1] + 8)
-    assert losses(clear_cells(found, count), found) == Losses(len(rows), 0, 0)
+    assert losses(piano_roll(found, onset[-1] + 8), found) == Losses(len(rows), 0, 0)
 
 
 def test_what_the_published_roll_loses() -> None:
     """A note between two cells, and one struck again while the pedal is down."""
     found = notes([(0.013, 0.02, 60, 64), (0.5, 0.1, 64, 70), (1.0, 0.1, 64, 70)], [(0.4, 127), (1.5, 0)])
-    published = published_roll([found], 2.0)[::FRAMES_PER_CELL]
+    published = official.piano_roll(found, 2.0)[::FRAMES_PER_CELL]
     assert losses(published, found) == Losses(notes=3, vanished=1, merged=1)
-    clear = clear_cells(found, cells_until(2.0))
-    assert losses(clear, found) == Losses(notes=3, vanished=0, merged=0)
-    assert clear[cells_until(1.0) - 1, 64] == 0
-    assert clear[cells_until(1.4), 64] == 70
+    cells = piano_roll(found, 2.0)
+    assert losses(cells, found) == Losses(notes=3, vanished=0, merged=0)
+    assert cells[ceil(1.0 / CELL) - 1, 64] == 0
+    assert cells[ceil(1.4 / CELL), 64] == 70
 
 
 def test_an_unreleased_pedal_holds_to_the_last_event() -> None:
     found = notes([(0.0, 0.1, 60, 64), (2.0, 0.1, 62, 64)], [(0.05, 127)])
-    assert not published_roll([found], 2.1)[30:, 60].any()
-    assert clear_cells(found, cells_until(3))[: cells_until(2.1), 60].all()
+    assert not official.piano_roll(found, 2.1)[30:, 60].any()
+    assert piano_roll(found, 3)[: ceil(2.1 / CELL), 60].all()
 
 
 def test_the_row_that_ends_a_segment() -> None:
@@ -112,6 +114,6 @@ def test_the_row_that_ends_a_segment() -> None:
 
 def test_nothing_played() -> None:
     empty = notes([])
-    assert not clear_cells(empty, 5).any()
-    assert published_roll([empty], 0.0).shape == (0, 128)
-    assert losses(clear_cells(empty, 5), empty) == Losses(0, 0, 0)
+    assert not piano_roll(empty, 0.2).any()
+    assert official.piano_roll(empty, 0.0).shape == (0, 128)
+    assert losses(piano_roll(empty, 0.2), empty) == Losses(0, 0, 0)

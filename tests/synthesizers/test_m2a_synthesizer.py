@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from adapters import m2a as adapter
 from adapters.m2a import M2A, M2AParameters
-from score_to_audio import progress, registry, testing
+from score_to_audio import progress, testing
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.types import Controls, Performance
+from synthesizers.m2a import decoding
+from synthesizers.m2a.network import AcousticModel
 from tests.synthesizers.m2a_checkpoints import ACOUSTIC, write
 
 CELL = 1152
@@ -55,30 +57,13 @@ def sound(synthesizer: M2A, performance: Performance, seed: int = 0) -> np.ndarr
 
 # --------------------------------------------------------------------------------------- conformance
 
-LIGHT = "that_loading_is_light"
-"""Asks the entry point in a process of its own; ``test_importing_the_adapter_is_light`` asks the module."""
+CHECKS = testing.synthesizer_checks("m2a", trained=False)
 
 
-@pytest.mark.parametrize(
-    "index",
-    [
-        i
-        for i, check in enumerate(testing.synthesizer_checks("m2a", trained=False))
-        if check.__name__ != LIGHT
-    ],
-)
-def test_conformance(index: int, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (registry, testing):
-        monkeypatch.setattr(module, "plugin", lambda kind, name: M2A)
+@pytest.mark.parametrize("number", range(len(CHECKS)), ids=lambda number: CHECKS[number].__name__)
+def test_conformance(number: int, checkpoint: Checkpoint) -> None:
     options = {"checkpoint": str(checkpoint.weights)}
-    testing.synthesizer_checks("m2a", options, trained=False)[index]()
-
-
-def test_importing_the_adapter_is_light() -> None:
-    modules = (*testing.HEAVY_MODULES, "yaml")
-    code = f"import sys, adapters.m2a; print(*[m for m in {modules!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not done.stdout.strip()
+    testing.synthesizer_checks("m2a", options, trained=False)[number]()
 
 
 # ---------------------------------------------------------------------------------------------- time
@@ -96,25 +81,27 @@ def test_the_sound_lasts_as_long_as_the_music_and_a_tail(make: Callable[..., M2A
 def test_every_note_is_at_its_place_to_a_sample(
     make: Callable[..., M2A], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a network that writes each cell's velocities into its own four frames, across several segments."""
-    synthesizer = make()
+    """With networks that write each cell's velocities into its own four frames, across several segments."""
 
-    def spelled(inputs: Any, batch: range, seed: int) -> Mapping[str, Any]:
-        rows = {f"frames-{i}": np.repeat(inputs[i], 4, axis=0) for i in batch}
-        return {**rows, **{f"first_stop-{i}": np.array(len(inputs[i])) for i in batch}}
+    def cells_as_frames(
+        model: AcousticModel, memories: list[Tensor], *_: Any, **options: Any
+    ) -> list[decoding.Decoded]:
+        frames = [memory.repeat_interleave(4, dim=0) for memory in memories]
+        return [decoding.Decoded(one, torch.zeros(len(one))) for one in frames]
 
-    def struck(spectrum: Any) -> Mapping[str, Any]:
-        samples = np.zeros(len(spectrum) * 288, np.float32)
-        samples[::288] = spectrum.max(axis=1) / 4
-        return {"samples": samples}
+    def frames_as_samples(spectrum: Tensor) -> Tensor:
+        samples = torch.zeros(len(spectrum) * 288)
+        samples[::288] = spectrum.amax(dim=1) / 4
+        return samples
 
-    monkeypatch.setattr(synthesizer, "_decode", spelled)
-    monkeypatch.setattr(synthesizer, "_vocoded", struck)
+    monkeypatch.setattr(decoding, "decode", cells_as_frames)
+    monkeypatch.setattr(AcousticModel, "memory", lambda model, roll, *_: roll)
+    monkeypatch.setattr(adapter, "vocoder", lambda generator, device: frames_as_samples)
     onset = np.array([0.0, 3.1, 8.2, 9.6, 17.0, 30.0])
     performance = Performance(onset, onset + 0.01, np.full(6, 60), np.full(6, 127))
-    heard = np.flatnonzero(sound(synthesizer, performance)[0] > 0.2)
+    sounding = np.flatnonzero(sound(make(), performance)[0] > 0.2)
     cells = np.ceil(np.floor(onset * 1000 / 12 + 1e-9) / 4).astype(int)
-    np.testing.assert_array_equal(heard, (cells[:, None] * CELL + np.arange(4) * 288).ravel())
+    np.testing.assert_array_equal(sounding, (cells[:, None] * CELL + np.arange(4) * 288).ravel())
 
 
 def test_blocks_of_the_vocoder_leave_no_trace(
@@ -133,7 +120,7 @@ def test_the_sound_does_not_depend_on_the_batch(
     options: dict[str, Any], make: Callable[..., M2A], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = sound(make(**options), piece(12.0))
-    monkeypatch.setattr(adapter, "SEGMENTS_AT_ONCE", 1)
+    monkeypatch.setattr(adapter, "BATCH_SIZE", 1)
     np.testing.assert_allclose(sound(make(**options), piece(12.0)), together, atol=1e-4)
 
 
@@ -172,11 +159,9 @@ def test_what_the_roll_loses_is_reported(make: Callable[..., M2A], caplog: pytes
 
 
 def test_the_roll_bounds_a_stop_rule_that_fails(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    import torch
-
     bias = "tts.generator.text2mel.prob_out.bias"
     for value, message in (
-        (-100.0, "in 1 of 1 segments the stop rule did not fire"),
+        (-100.0, "in 1 of 1 segments the stop rule never fired"),
         (100.0, "in 1 it fired early"),
     ):
         checkpoint = write(folder / str(value), **{bias: torch.full((4,), value)})
@@ -192,8 +177,6 @@ def test_the_roll_bounds_a_stop_rule_that_fails(folder: Path, caplog: pytest.Log
 
 
 def test_official_behaviour(folder: Path) -> None:
-    import torch
-
     # A stop rule that fires at once: nothing corrects it, and later segments of 48 ms are left out.
     checkpoint = write(folder / "soon", **{"tts.generator.text2mel.prob_out.bias": torch.full((4,), 100.0)})
     options = M2AParameters(compatibility="official")
@@ -254,8 +237,7 @@ def test_progress_and_parts_that_are_kept(
     shares = [done / total for done, total in reports]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    synthesizer = make(**options)
-    monkeypatch.setattr(synthesizer, "_decode", _not_again)
-    monkeypatch.setattr(synthesizer, "_vocoded", _not_again)
+    monkeypatch.setattr(decoding, "decode", _not_again)
+    monkeypatch.setattr(adapter, "vocoder", lambda generator, device: _not_again)
     with progress.part_cache(keeper):
-        assert np.array_equal(sound(synthesizer, piece(12.0)), first)
+        assert np.array_equal(sound(make(**options), piece(12.0)), first)

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from synthesizers.vocoders.fast_convolution import DirectConvolution, FastConvolution, FastUpsampling
-from synthesizers.vocoders.hifigan import GeneratorConfig, fold_weight_norm
-from synthesizers.vocoders.hifigan_cpu import CpuGenerator
+from synthesizers.vocoders.hifigan import HifiGanConfig, folded_weight_norm
+from synthesizers.vocoders.hifigan_cpu import CpuHifiGan
 from tests.synthesizers.m2a_checkpoints import VOCODER, generator
 
-WIDE = GeneratorConfig(channels=256, upsample_scales=(4, 3), upsample_kernel_sizes=(8, 6), in_channels=16)
+WIDE = HifiGanConfig(channels=256, upsample_scales=(4, 3), upsample_kernel_sizes=(8, 6), in_channels=16)
 """128 and 64 channels after upsampling: both go through transforms."""
 
 
@@ -53,10 +53,10 @@ def test_upsampling(scale: int, length: int) -> None:
 
 @pytest.mark.parametrize("config", [VOCODER, WIDE], ids=["narrow", "wide"])
 @pytest.mark.parametrize("frames", [1, 3, 50])
-def test_the_cpu_generator_is_the_plain_one(config: GeneratorConfig, frames: int) -> None:
+def test_the_cpu_generator_is_the_plain_one(config: HifiGanConfig, frames: int) -> None:
     plain = generator(config)
     features = torch.randn(frames, config.in_channels)
-    found = CpuGenerator(plain)(features)
+    found = CpuHifiGan(plain)(features)
     assert found.shape == (frames * config.hop,)
     torch.testing.assert_close(found, plain(features.t()[None])[0], rtol=0, atol=1e-5)
 
@@ -65,14 +65,14 @@ def test_tiles_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     from synthesizers.vocoders import hifigan_cpu
 
     features = torch.randn(60, WIDE.in_channels)
-    vocode = CpuGenerator(generator(WIDE))
+    vocode = CpuHifiGan(generator(WIDE))
     whole = vocode(features)
     monkeypatch.setattr(hifigan_cpu, "TILE", 37)
     torch.testing.assert_close(vocode(features), whole, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [VOCODER, WIDE, GeneratorConfig(channels=16)], ids=["a", "b", "released"])
-def test_context_is_what_a_sample_depends_on(config: GeneratorConfig) -> None:
+@pytest.mark.parametrize("config", [VOCODER, WIDE, HifiGanConfig(channels=16)], ids=["a", "b", "released"])
+def test_context_is_what_a_sample_depends_on(config: HifiGanConfig) -> None:
     plain, context = generator(config), config.context()
     features = torch.randn(1, config.in_channels, 4 * context)
     changed = features.clone()
@@ -92,6 +92,6 @@ def test_weight_norm_is_folded_as_torch_computes_it() -> None:
             "x.weight_g": normed.parametrizations.weight.original0.detach(),
             "x.weight_v": normed.parametrizations.weight.original1.detach(),
         }
-        folded = fold_weight_norm(tensors)
+        folded = folded_weight_norm(tensors)
         torch.testing.assert_close(folded["x.weight"], normed.weight.detach())
         assert set(folded) == {"x.weight"}

@@ -1,10 +1,9 @@
-"""The networks and the loop: caches, batches, filters, draws, and that nothing depends on its company."""
+"""The networks and the loop: caches, batches, filters and draws."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 import pytest
 import torch
@@ -12,17 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from synthesizers.midi_valle.decoding import Request, first_codebooks, sampler
-from synthesizers.midi_valle.layers import positions
-from synthesizers.midi_valle.network import MidiValle, Sizes, parameter_shapes, sizes_of
-from synthesizers.midi_valle.sampling import Sampling, draw, filtered, probabilities, race
-from synthesizers.midi_valle.slots import SeparateSlots, SharedSlots, Slots
-from tests.synthesizers.midi_valle_checkpoints import TINY, random_model, random_tensors
+from synthesizers.midi_valle.decoder_batch import DecoderBatch, SeparateCaches, SharedCache
+from synthesizers.midi_valle.decoding import DecodingRequest, first_codebooks, sampler
+from synthesizers.midi_valle.layers import Precision
+from synthesizers.midi_valle.network import MidiValle, MidiValleConfig, config_from_shapes, parameter_shapes
+from synthesizers.midi_valle.sampling import Sampling, draw, exponential_noise, filtered, probabilities
+from synthesizers.positions import sinusoidal_positions
+from tests.parity.reference.midi_valle import model_of
+from tests.synthesizers.midi_valle_checkpoints import TINY, random_tensors
 
 
 @cache
-def model(precision: Any = "float32") -> MidiValle:
-    return random_model(TINY, precision)
+def model(precision: Precision = "float32") -> MidiValle:
+    return model_of(random_tensors(), TINY, precision)
 
 
 def tokens_for(rows: int, seed: int) -> Tensor:
@@ -31,21 +32,21 @@ def tokens_for(rows: int, seed: int) -> Tensor:
     return torch.cat(columns, dim=1)
 
 
-def request_for(index: int, *, frames: int = 40) -> Request:
+def request_for(index: int, *, frames: int = 40) -> DecodingRequest:
     generator = Generator().manual_seed(100 + index)
     prompt = torch.randint(0, 2048, (30 + index, 4), generator=Generator().manual_seed(index))
     length = frames + 3 * index
-    return Request(tokens_for(12 + 5 * index, index), prompt, generator, length, length)
+    return DecodingRequest(tokens_for(12 + 5 * index, index), prompt, generator, length, length)
 
 
-def generated(count: int, batch_size: int, precision: Any = "float32") -> dict[int, Tensor]:
+def generated(count: int, batch_size: int, precision: Precision = "float32") -> dict[int, Tensor]:
     requests = [request_for(index) for index in range(count)]
     choose = sampler(Sampling(0.9, 200, 0.95))
     return dict(first_codebooks(model(precision), requests, choose, batch_size=batch_size))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_same_codes_whatever_the_batch(precision: str) -> None:
+def test_the_same_codes_whatever_the_batch(precision: Precision) -> None:
     alone = generated(11, 1, precision)
     for batch_size in (2, 8, 16):
         together = generated(11, batch_size, precision)
@@ -63,53 +64,50 @@ def test_all_frames_are_reported_and_batches_refilled() -> None:
         model(), requests, sampler(Sampling()), batch_size=2, on_frames=lambda frames: seen.append(frames)
     )
     total = sum(len(frames) for _, frames in done)
-    assert sum(seen) == total == sum(request.most_frames for request in requests)
+    assert sum(seen) == total == sum(request.max_frames for request in requests)
     assert max(seen) == 2
 
 
-@pytest.mark.parametrize("kind", [SeparateSlots, partial(SharedSlots, longest=60)])
-def test_cached_steps_give_what_a_pass_over_everything_gives(kind: Callable[..., Slots]) -> None:
-    """The caches of CPU and GPU alike, with another sequence that comes and goes beside."""
+@pytest.mark.parametrize("kind", [SeparateCaches, partial(SharedCache, max_positions=60)])
+def test_cached_steps_give_what_a_pass_over_everything_gives(kind: Callable[..., DecoderBatch]) -> None:
+    """The caches of CPU and GPU alike, while another sequence starts and ends in the batch."""
     tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
     whole = [model().start(tokens, frames[:end]) for end in range(10, 26)]
-    slots = kind(model(), 8)
-    stepped = [slots.start(5, tokens, frames[:10], 16)]
+    batch = kind(model(), 8)
+    stepped = [batch.start(5, tokens, frames[:10], 16)]
     for place in range(10, 25):
-        extension: list[int | None] = [None] * slots.count
+        extension: list[int | None] = [None] * batch.rows
         extension[5] = int(frames[place])
         if place == 13:
-            slots.start(2, tokens_for(9, 1), frames[:4], 20)
+            batch.start(2, tokens_for(9, 1), frames[:4], 20)
         if place == 20:
-            slots.free(2)
+            batch.free(2)
         if 13 <= place < 20:
             extension[2] = 7
-        stepped.append(slots.step(extension)[5])
+        stepped.append(batch.step(extension)[5])
     torch.testing.assert_close(torch.stack(stepped), torch.stack(whole), atol=1e-4, rtol=0)
 
 
 def test_a_row_can_be_used_again() -> None:
     tokens, prompt = tokens_for(17, 3), torch.arange(10)
-    for slots in (SeparateSlots(model(), 8), SharedSlots(model(), 8, 60)):
+    for batch in (SeparateCaches(model(), 8), SharedCache(model(), 8, 60)):
         results = []
         for _ in range(2):
-            slots.start(1, tokens, prompt, 5)
-            extension = [None, 3] + [None] * (slots.count - 2)
-            results.append(torch.stack([slots.step(extension)[1].clone() for _ in range(3)]))
-            slots.free(1)
+            batch.start(1, tokens, prompt, 5)
+            extension = [None, 3] + [None] * (batch.rows - 2)
+            results.append(torch.stack([batch.step(extension)[1].clone() for _ in range(3)]))
+            batch.free(1)
         torch.testing.assert_close(results[0], results[1])
 
 
 def test_the_prompt_and_every_codebook_matter() -> None:
     tokens, first = tokens_for(9, 1), torch.arange(12)
     prompt = torch.randint(0, 2048, (20, 4), generator=Generator().manual_seed(0))
-    logits: list[Tensor] = []
-    for changed in (None, 0, 3):
+    plain = next(model().stage_logits(tokens, prompt, first))
+    for book in (0, 3):
         other = prompt.clone()
-        if changed is not None:
-            other[:, changed] = 7
-        model().complete(tokens, other, first, lambda _, rows: logits.append(rows))
-    assert not torch.allclose(logits[0], logits[3])
-    assert not torch.allclose(logits[0], logits[6])
+        other[:, book] = 7
+        assert not torch.allclose(plain, next(model().stage_logits(tokens, other, first)))
 
 
 def test_bfloat16_stays_near_float32() -> None:
@@ -121,19 +119,19 @@ def test_bfloat16_stays_near_float32() -> None:
 
 @given(st.integers(1, 300))
 def test_positions_are_those_of_the_transformer(count: int) -> None:
-    table = positions(count, 8)
+    table = sinusoidal_positions(count, 8)
     assert table.shape == (count, 8)
     torch.testing.assert_close(table[0], torch.tensor([0.0, 1.0] * 4))
     last = count - 1
     torch.testing.assert_close(table[last, 2], torch.tensor(last * 1e-1).sin(), atol=1e-4, rtol=0)
 
 
-def test_sizes_are_read_from_the_checkpoint() -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in random_tensors(TINY).items()}
-    assert sizes_of(shapes) == TINY
-    assert sizes_of(parameter_shapes(Sizes())) == Sizes()
+def test_the_configuration_is_read_from_the_checkpoint() -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in random_tensors().items()}
+    assert config_from_shapes(shapes) == TINY
+    assert config_from_shapes(parameter_shapes(MidiValleConfig())) == MidiValleConfig()
     with pytest.raises(ValueError, match="feat_emb"):
-        sizes_of({"weight": (3, 3)})
+        config_from_shapes({"weight": (3, 3)})
 
 
 # ------------------------------------------------------------------------------------------ sampling
@@ -144,7 +142,7 @@ def test_draws_are_those_of_multinomial(seed: int, count: int) -> None:
     chances = torch.rand(1, 50, generator=Generator().manual_seed(seed)).softmax(-1)
     ours, torchs = Generator().manual_seed(seed), Generator().manual_seed(seed)
     for _ in range(count):
-        drawn = draw(chances, race(50, ours)[None])
+        drawn = draw(chances, exponential_noise(50, ours)[None])
         assert drawn.item() == torch.multinomial(chances, 1, generator=torchs).item()
 
 
@@ -166,5 +164,5 @@ def test_filters(temperature: float, top_k: int, top_p: float, seed: int) -> Non
 def test_top_k_of_one_is_greedy() -> None:
     logits = torch.randn(5, 30, generator=Generator().manual_seed(0))
     chances = probabilities(logits, Sampling(top_k=1))
-    races = torch.stack([race(30, Generator().manual_seed(seed)) for seed in range(5)])
-    assert torch.equal(draw(chances, races), logits.argmax(-1))
+    noise = torch.stack([exponential_noise(30, Generator().manual_seed(seed)) for seed in range(5)])
+    assert torch.equal(draw(chances, noise), logits.argmax(-1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,15 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import midi_valle as adapter
 from adapters.midi_valle import MidiValleParameters, MidiValleSynthesizer, default_prompt, load_model
 from score_to_audio import progress, testing
 from score_to_audio.errors import InputError
 from score_to_audio.packed_linear import PackedLinear
 from score_to_audio.plugins import Checkpoint, Prompt
 from score_to_audio.types import Performance, Waveform
-from synthesizers.midi_valle.network import parameter_shapes
-from tests.synthesizers.midi_valle_checkpoints import TINY, random_tensors, write_codec, write_model
+from synthesizers.midi_valle.decoding import DecodingRequest
+from synthesizers.midi_valle.network import MidiValle, MidiValleConfig, parameter_shapes
+from tests.parity.reference.midi_valle import model_of
+from tests.synthesizers.midi_valle_checkpoints import (
+    TINY,
+    random_codec,
+    random_tensors,
+    write_codec,
+    write_model,
+)
 
 
 @cache
@@ -30,9 +35,12 @@ def checkpoints(folder: Path) -> dict[str, Checkpoint]:
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MidiValleSynthesizer]:
-    folder = tmp_path_factory.mktemp("checkpoints")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
 
+
+@pytest.fixture(scope="module")
+def make(folder: Path) -> Callable[..., MidiValleSynthesizer]:
     def synthesizer(**options: Any) -> MidiValleSynthesizer:
         parameters = MidiValleParameters(**{"precision": "float32", "segment_length": 4.0, **options})
         return MidiValleSynthesizer(parameters, checkpoints=checkpoints(folder), device="cpu")
@@ -46,9 +54,20 @@ def piece(seconds: float = 12.0) -> Performance:
     return Performance(onset, onset + 0.35, 50 + np.arange(count) % 30, np.full(count, 64))
 
 
-def codes_of(synthesizer: MidiValleSynthesizer, performance: Performance, seed: int = 0) -> list[np.ndarray]:
-    encoded = synthesizer._encode(default_prompt())
-    return list(synthesizer._codes(synthesizer._takes(performance, encoded), encoded, seed))
+def codes_of(
+    synthesizer: MidiValleSynthesizer, performance: Performance, seed: int = 0
+) -> list[np.ndarray[Any, Any]]:
+    """[frames, codebooks] of every segment: what an interrupted run leaves behind."""
+    parts: dict[str, Any] = {}
+
+    def keep(name: str, make_arrays: Callable[[], progress.Arrays]) -> progress.Arrays:
+        if name not in parts:
+            parts[name] = make_arrays()
+        return parts[name]
+
+    with progress.part_cache(keep):
+        synthesizer.synthesize(performance, prompt=None, seed=seed)
+    return [parts[f"segment {index}"]["codes"] for index in range(len(parts))]
 
 
 def test_the_sound_does_not_depend_on_the_batch(make: Callable[..., MidiValleSynthesizer]) -> None:
@@ -61,18 +80,15 @@ def test_another_seed_plays_otherwise(make: Callable[..., MidiValleSynthesizer])
     assert not np.array_equal(codes_of(make(), piece(), 0)[0], codes_of(make(), piece(), 1)[0])
 
 
-def test_every_take_begins_at_its_sample(make: Callable[..., MidiValleSynthesizer]) -> None:
-    """The sound is that of the codes of all takes as one sequence, each at its frame."""
-    synthesizer = make()
-    performance = piece()
-    encoded = synthesizer._encode(default_prompt())
-    takes = synthesizer._takes(performance, encoded)
-    codes = codes_of(synthesizer, performance)
-    assert [len(part) for part in codes[:-1]] == [take.most_frames for take in takes[:-1]]
-    joined = torch.from_numpy(np.concatenate(codes).T.astype(np.int64))[None]
-    whole = synthesizer._codec.decode(joined)[0].numpy()
-    blocks = list(synthesizer._continuous(takes, iter(codes), performance.end))
-    sound = np.concatenate(blocks, axis=1)
+def test_segments_sound_as_one_sequence(
+    make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each begins at its frame, without a seam."""
+    monkeypatch.setattr("synthesizers.limiter.CEILING", 1e9)
+    synthesizer, performance = make(), piece()
+    sound = synthesizer.synthesize(performance, prompt=None, seed=0).samples
+    codes = np.concatenate(codes_of(synthesizer, performance))
+    whole = random_codec().decode(torch.from_numpy(codes.T.astype(np.int64))[None])[0].numpy()
     assert sound.shape == whole.shape
     fade = round(0.02 * 32_000)
     np.testing.assert_allclose(sound[:, :-fade], whole[:, :-fade], atol=1e-5)
@@ -104,16 +120,17 @@ def test_an_interrupted_run_goes_on_where_it_was(make: Callable[..., MidiValleSy
 
     with progress.part_cache(cached_part), pytest.raises(KeyboardInterrupt):
         synthesizer.synthesize(performance, prompt=None, seed=0)
-    assert made == ["take 0", "take 1"]
+    assert made == ["segment 0", "segment 1"]
     with progress.part_cache(cached_part):
         resumed = synthesizer.synthesize(performance, prompt=None, seed=0).samples
     assert np.array_equal(resumed, whole)
-    assert made[:3] == ["take 0", "take 1", "take 2"], "finished segments are not generated again"
+    assert made[:3] == ["segment 0", "segment 1", "segment 2"], "finished segments are not generated again"
     assert len(made) == len(set(made))
 
 
 def test_progress_reaches_its_end(make: Callable[..., MidiValleSynthesizer]) -> None:
     reports: list[tuple[float, float, str]] = []
+    default_prompt.cache_clear()  # playing it is no progress
     with progress.listening(lambda *report: reports.append(report)):
         make(batch_size=2).synthesize(piece(), prompt=None, seed=0)
     done = [report[0] for report in reports]
@@ -122,7 +139,7 @@ def test_progress_reaches_its_end(make: Callable[..., MidiValleSynthesizer]) -> 
     assert "segments done" in reports[-1][2]
 
 
-def test_continuations_hear_what_came_before(make: Callable[..., MidiValleSynthesizer]) -> None:
+def test_continuations_read_what_came_before(make: Callable[..., MidiValleSynthesizer]) -> None:
     plain, continued = (codes_of(make(continuation=value), piece()) for value in (False, True))
     assert [len(part) for part in plain] == [len(part) for part in continued]
     assert np.array_equal(plain[0], continued[0])
@@ -151,23 +168,22 @@ def test_official_compatibility_plays_what_the_published_program_plays(
     assert make(compatibility="official").synthesize(piece(10), prompt=None, seed=0).samples.shape == (1, 0)
 
 
+def test_official_segments_have_no_place_in_time(make: Callable[..., MidiValleSynthesizer]) -> None:
+    with pytest.raises(ValueError, match="joining=continuous is not possible"):
+        make(compatibility="official", joining="continuous")
+
+
 def test_a_prompt_without_notes_is_transcribed(
     make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By transkun, which is not loaded here."""
-    bare = Prompt(default_prompt().audio, None, "")
-    heard: list[Waveform] = []
-
-    def transcribe(waveform: Waveform) -> Performance:
-        heard.append(waveform)
-        assert default_prompt().performance is not None
-        return default_prompt().performance
-
-    monkeypatch.setattr("adapters.transcription.transcribe", transcribe)
-    transcribed, given = (make()._encode(prompt) for prompt in (bare, default_prompt()))
-    assert len(heard) == 1
-    assert np.array_equal(transcribed.codes, given.codes)
-    assert np.array_equal(transcribed.notes.pitch, given.notes.pitch)
+    given = default_prompt()
+    monkeypatch.setattr("adapters.transcription.transcribe", lambda waveform: given.performance)
+    transcribed, written = (
+        make().synthesize(piece(3), prompt=prompt, seed=0).samples
+        for prompt in (Prompt(given.audio, None, ""), given)
+    )
+    assert np.array_equal(transcribed, written)
 
 
 def test_a_prompt_whose_notes_cannot_be_found_is_refused(
@@ -177,44 +193,56 @@ def test_a_prompt_whose_notes_cannot_be_found_is_refused(
         raise InputError("transcription needs transkun")
 
     bare = Prompt(default_prompt().audio, None, "")
-    monkeypatch.setattr("adapters.transcription.transcribe", missing)
-    with pytest.raises(InputError, match=r"beside the recording .*transkun"):
-        make().synthesize(piece(), prompt=bare, seed=0)
-    monkeypatch.setattr(
-        "adapters.transcription.transcribe",
-        lambda waveform: testing.no_performance(),
-    )
-    with pytest.raises(InputError, match="no piano notes"):
-        make().synthesize(piece(), prompt=bare, seed=0)
+    for transcribe, message in (
+        (missing, r"beside the recording .*transkun"),
+        (lambda waveform: testing.no_performance(), "no piano notes"),
+    ):
+        monkeypatch.setattr("adapters.transcription.transcribe", transcribe)
+        with pytest.raises(InputError, match=message):
+            make().synthesize(piece(), prompt=bare, seed=0)
 
 
 def test_a_prompt_that_does_not_agree_is_reported(
     make: Callable[..., MidiValleSynthesizer], caplog: pytest.LogCaptureFixture
 ) -> None:
-    notes = default_prompt().performance
+    given = default_prompt()
+    notes = given.performance
     assert notes is not None
     moved = Performance(notes.onset + 0.15, notes.offset + 0.15, notes.pitch, notes.velocity)
-    make()._encode(Prompt(default_prompt().audio, moved, ""))
-    assert "ms after its MIDI" in caplog.text
-    caplog.clear()
     noise = np.random.default_rng(0).normal(0, 0.1, (1, 96_000)).astype(np.float32)
-    make()._encode(Prompt(Waveform(noise, 32_000), notes, ""))
-    assert "heard where its MIDI has them" in caplog.text
+    for prompt, message in (
+        (given, ""),
+        (Prompt(given.audio, moved, ""), "ms after its MIDI"),
+        (Prompt(Waveform(noise, 32_000), notes, ""), "of the prompt's notes agree with its sound"),
+    ):
+        caplog.clear()
+        make().synthesize(piece(3), prompt=prompt, seed=0)
+        prompt_messages = [text for text in caplog.messages if "prompt" in text]
+        assert len(prompt_messages) == bool(message)
+        assert message in caplog.text
 
 
-def test_a_long_prompt_leaves_room(make: Callable[..., MidiValleSynthesizer]) -> None:
-    sound = np.tile(default_prompt().audio.samples, (1, 10))
-    notes = default_prompt().performance
-    assert notes is not None
-    encoded = make()._encode(Prompt(Waveform(sound, default_prompt().audio.sample_rate), notes, ""))
-    assert 75 <= len(encoded.codes) <= 300
+def test_a_long_prompt_leaves_room(
+    make: Callable[..., MidiValleSynthesizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, lengths = default_prompt(), []
+
+    def recorded(model: MidiValle, requests: list[DecodingRequest], *_: Any, **options: Any) -> list[Any]:
+        lengths.extend(len(request.prompt) for request in requests)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synthesizers.midi_valle.decoding.first_codebooks", recorded)
+    sound = Waveform(np.tile(given.audio.samples, (1, 10)), given.audio.sample_rate)
+    with pytest.raises(KeyboardInterrupt):
+        make().synthesize(piece(3), prompt=Prompt(sound, given.performance, ""), seed=0)
+    assert 75 <= lengths[0] <= 300
 
 
 # ------------------------------------------------------------------------------------------- loading
 
 
 def test_checkpoints_under_model_and_with_module_names(tmp_path: Path) -> None:
-    tensors = random_tensors(TINY)
+    tensors = random_tensors()
     torch.save({"model": {f"module.{name}": tensor for name, tensor in tensors.items()}}, tmp_path / "a.pt")
     torch.save(tensors, tmp_path / "b.pt")
     tokens, prompt = torch.full((5, 6), 5), torch.arange(20)
@@ -236,7 +264,7 @@ def test_checkpoints_under_model_and_with_module_names(tmp_path: Path) -> None:
     ],
 )
 def test_other_checkpoints_are_refused(tmp_path: Path, change: Callable[[Any], Any], says: str) -> None:
-    tensors: dict[str, Any] = random_tensors(TINY)
+    tensors: dict[str, Any] = random_tensors()
     change(tensors)
     torch.save(tensors, tmp_path / "model.pt")
     with pytest.raises(InputError, match=says):
@@ -244,7 +272,7 @@ def test_other_checkpoints_are_refused(tmp_path: Path, change: Callable[[Any], A
 
 
 def test_a_codec_of_another_size_is_refused(tmp_path: Path) -> None:
-    model = write_model(tmp_path / "m.pt", TINY.__class__(width=64, heads=1, layers=1, codes=100))
+    model = write_model(tmp_path / "m.pt", MidiValleConfig(width=64, heads=1, layers=1, codes=100))
     codec = write_codec(tmp_path / "c.bin")
     with pytest.raises(InputError, match="codebooks"):
         MidiValleSynthesizer(
@@ -252,16 +280,11 @@ def test_a_codec_of_another_size_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_tied_tensors_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tied_tensors_are_read_once() -> None:
     """Audio embeddings 2 and 3 are the predict layers 0 and 1, whichever name the file's values differ in."""
-    tensors = random_tensors(TINY)
+    tensors = random_tensors()
     tensors["nar_audio_embeddings.2.word_embeddings.weight"] = torch.full((2048, 64), torch.nan)
-    from synthesizers.midi_valle.network import MidiValle
-
-    model = MidiValle(
-        TINY, lambda start: {name: one for name, one in tensors.items() if name.startswith(start)},
-        precision="float32",
-    )  # fmt: skip
+    model = model_of(tensors, TINY)
     codes = model.complete(torch.full((5, 6), 5), torch.zeros(4, 4, dtype=torch.long), torch.arange(6))
     assert codes.shape == (6, 4)
     assert set(parameter_shapes(TINY)) == set(tensors)
@@ -286,16 +309,6 @@ CHECKS = testing.synthesizer_checks("midi-valle", trained=False)
 
 
 @pytest.mark.parametrize("number", range(len(CHECKS)), ids=lambda number: CHECKS[number].__name__)
-def test_conformance(number: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.getbasetemp() / "conformance"
-    folder.mkdir(exist_ok=True)
+def test_conformance(number: int, folder: Path) -> None:
     options = {role: str(one.weights) for role, one in checkpoints(folder).items()}
     testing.synthesizer_checks("midi-valle", options | {"precision": "float32"}, trained=False)[number]()
-
-
-def test_importing_the_adapter_is_light() -> None:
-    modules = (*testing.HEAVY_MODULES, "yaml")
-    code = f"import sys, adapters.midi_valle; print(*[m for m in {modules!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not done.stdout.strip()
-    assert adapter.MidiValleSynthesizer.spec.uses_prompt

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthesizers.midi_valle import official
-from synthesizers.midi_valle.network import Sizes
-from synthesizers.midi_valle.tokens import BOS, EOS, Notes, tokens_of_grid, tokens_of_notes
+from synthesizers.midi_valle.network import MidiValleConfig
+from synthesizers.midi_valle.tokens import BOS, EOS, NoteArray, tokens_of_grid, tokens_of_notes
 
 LAST_ONSET = 31.99
 
@@ -18,9 +18,9 @@ NOTE = st.tuples(
 )  # onset, duration, pitch, velocity
 
 
-def notes_of(rows: list[tuple[float, float, int, int]]) -> Notes:
+def notes_of(rows: list[tuple[float, float, int, int]]) -> NoteArray:
     columns = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    return Notes(
+    return NoteArray(
         columns[:, 0], columns[:, 0] + columns[:, 1], columns[:, 2].astype(int), columns[:, 3].astype(int)
     )
 
@@ -30,7 +30,7 @@ def test_tokens_stay_within_the_models_tables(rows: list[tuple[float, float, int
     tokens = tokens_of_notes(notes_of(rows))
     assert tokens.shape == (len(rows) + 2, 6)
     assert (tokens >= 0).all()
-    assert (tokens < np.array(Sizes().field_rows)).all()
+    assert (tokens < np.array(MidiValleConfig().field_rows)).all()
     assert (tokens[0] == BOS).all()
     assert (tokens[-1] == EOS).all()
 
@@ -61,7 +61,7 @@ def test_order_is_by_onset_then_pitch() -> None:
 
 
 @pytest.mark.parametrize("row", [(32.0, 1.0, 60, 64), (0.0, 1.0, 20, 64), (0.0, 1.0, 109, 64)])
-def test_what_the_model_cannot_hear_is_refused(row: tuple[float, float, int, int]) -> None:
+def test_notes_outside_the_ranges_are_refused(row: tuple[float, float, int, int]) -> None:
     with pytest.raises(ValueError, match="must"):
         tokens_of_notes(notes_of([row]))
 
@@ -75,36 +75,36 @@ def test_velocity_goes_to_the_nearest_and_up_on_ties() -> None:
 # ------------------------------------------------------------------------ the published program's files
 
 
-def events(*rows: tuple[int, int, int]) -> official.Events:
+def events(*rows: tuple[int, int, int]) -> official.TrackEvents:
     """Rows of tick, pitch, velocity."""
     tick, pitch, velocity = np.array(rows).T
-    return official.Events(tick, pitch, velocity, np.zeros_like(tick))
+    return official.TrackEvents(tick, pitch, velocity, np.zeros_like(tick))
 
 
-def heard(*rows: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    """Start, duration and velocity index of what becomes of events at 96 ticks per quarter."""
+def notes_in(*rows: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """Start, duration and velocity index of the notes in events at 96 ticks per quarter."""
     tokens = official.tokens_of_events(events(*rows), 96)[1:-1]
     return [(int((t[5] - 4) * 384 + t[4] - 4), int(t[2] - 3), int(t[1] - 4)) for t in tokens]
 
 
 def test_the_oldest_open_note_ends_first() -> None:
-    assert heard((0, 60, 20), (10, 60, 40), (30, 60, 0), (50, 60, 0)) == [(0, 30, 10), (10, 40, 20)]
+    assert notes_in((0, 60, 20), (10, 60, 40), (30, 60, 0), (50, 60, 0)) == [(0, 30, 10), (10, 40, 20)]
 
 
 def test_ends_come_before_starts_of_the_same_tick_whatever_the_order() -> None:
-    assert heard((0, 60, 20), (30, 60, 40), (30, 60, 0), (50, 60, 0)) == [(0, 30, 10), (30, 20, 20)]
+    assert notes_in((0, 60, 20), (30, 60, 40), (30, 60, 0), (50, 60, 0)) == [(0, 30, 10), (30, 20, 20)]
 
 
 def test_notes_without_end_and_ends_without_note_count_for_nothing() -> None:
-    assert heard((0, 61, 0), (5, 60, 20)) == []
+    assert notes_in((0, 61, 0), (5, 60, 20)) == []
 
 
 def test_a_note_of_no_length_hangs_until_the_next_end() -> None:
-    assert heard((10, 60, 20), (10, 60, 0), (40, 60, 30), (90, 60, 0)) == [(10, 80, 10)]
+    assert notes_in((10, 60, 20), (10, 60, 0), (40, 60, 30), (90, 60, 0)) == [(10, 80, 10)]
 
 
 def test_notes_outside_the_piano_vanish() -> None:
-    assert heard((0, 20, 20), (5, 20, 0), (0, 108, 20), (5, 108, 0)) == [(0, 5, 10)]
+    assert notes_in((0, 20, 20), (5, 20, 0), (0, 108, 20), (5, 108, 0)) == [(0, 5, 10)]
 
 
 @given(st.lists(NOTE, max_size=20))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls, Performance
+from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls
+from synthesizers.restrikes import next_onset
 from synthesizers.sampled_piano.dynamics import level
 from synthesizers.sampled_piano.pedals import (
     DAMPERS_DOWN,
@@ -19,12 +20,8 @@ from synthesizers.sampled_piano.pedals import (
     released,
     soft_pedal,
 )
-from synthesizers.sampled_piano.voices import damping_rate, next_onset
-
-
-def pedal(*events: tuple[float, int], number: int = SUSTAIN) -> Controls:
-    time, value = zip(*events, strict=True)
-    return Controls(np.array(time, float), np.full(len(time), number), np.array(value))
+from synthesizers.sampled_piano.voices import damping_rate
+from tests.synthesizers.performances import notes, pedal
 
 
 @st.composite
@@ -108,7 +105,5 @@ def test_strings_without_dampers() -> None:
 
 
 def test_next_blow_on_the_same_key() -> None:
-    performance = Performance(
-        np.array([0.0, 0.0, 1.0, 2.0]), np.full(4, 3.0), np.array([60, 61, 60, 60]), np.full(4, 64)
-    )
+    performance = notes((0, 3, 60, 64), (0, 3, 61, 64), (1, 3, 60, 64), (2, 3, 60, 64))
     assert next_onset(performance).tolist() == [1.0, np.inf, 2.0, np.inf]

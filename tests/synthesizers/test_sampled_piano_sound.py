@@ -10,38 +10,18 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from adapters.sampled_piano import SampledPiano, SampledPianoParameters, bundled_recordings
 from score_to_audio.testing import example_performance, no_performance
-from score_to_audio.types import SOFT, SOSTENUTO, SUSTAIN, Controls, Performance, Waveform
+from score_to_audio.types import SOFT, SOSTENUTO, Performance, Waveform
 from synthesizers.levels import integrated_loudness, k_weighted, true_peak
 from synthesizers.sampled_piano.dynamics import level, register_balance
 from synthesizers.sampled_piano.instrument import pitch_ratio
 from synthesizers.sampled_piano.mixing import BLOCK, play
+from tests.synthesizers.performances import RATE, Sound, decibels, notes, pedal
 
-RATE = 48000
 ONSET = 10 ** (-28 / 20)
 PROMISED = 10 ** (-1 / 20)
-
-Sound = NDArray[np.float32]
-
-
-def notes(*rows: tuple[float, float, int, int], controls: Controls | None = None) -> Performance:
-    """Rows of (onset, offset, pitch, velocity)."""
-    onset, offset, pitch, velocity = zip(*rows, strict=True)
-    return Performance(
-        np.array(onset, float),
-        np.array(offset, float),
-        np.array(pitch),
-        np.array(velocity),
-        controls or Controls.none(),
-    )
-
-
-def pedal(*events: tuple[float, int], number: int = SUSTAIN) -> Controls:
-    time, value = zip(*events, strict=True)
-    return Controls(np.array(time, float), np.full(len(time), number), np.array(value))
 
 
 def sound(performance: Performance) -> Sound:
@@ -52,11 +32,6 @@ def sound(performance: Performance) -> Sound:
 def synthesize(performance: Performance, **options: bool) -> Waveform:
     piano = SampledPiano(SampledPianoParameters(**options), checkpoints={}, device="cpu")
     return piano.synthesize(performance, prompt=None, seed=0)
-
-
-def decibels(samples: Sound, start: float, end: float) -> float:
-    part = samples[:, int(start * RATE) : int(end * RATE)].astype(np.float64)
-    return float(10 * np.log10((part**2).sum() / (end - start) / RATE + 1e-20))
 
 
 # ------------------------------------------------------------------------------------- the samples

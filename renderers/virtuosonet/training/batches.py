@@ -1,8 +1,7 @@
-"""Slices of pieces, several side by side, as one batch.
+"""Slices of several pieces as one batch.
 
-The rows of a batch are those of its slices one after the other, with beats, measures and voices numbered on,
-so that the network's own modules take it for one piece; only its recurrences must know where slices begin.
-"""
+The rows of a batch are those of its slices one after the other, with consecutive numbers for beats, measures
+and voices. The network processes it like one piece; only the recurrences must know where slices begin."""
 
 from __future__ import annotations
 
@@ -17,27 +16,27 @@ from torch import Tensor
 
 from renderers.virtuosonet.features import pitch_vectors
 from renderers.virtuosonet.generation import residual_info
-from renderers.virtuosonet.network import Places
+from renderers.virtuosonet.network import GroupIndices
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.training.examples import (
-    Example,
     Flags,
     Floats,
     Indices,
+    TrainingExample,
     mean_performance,
     measure_means,
 )
 from renderers.virtuosonet.vocabulary import COMPOSERS
 
 HIGHEST_TRANSPOSITION = 3
-"""Semitones up or down by which slices are moved to another key."""
+"""Semitones up or down by which slices are transposed at most."""
 UNKNOWN_COMPOSER = 0.3
-"""Share of slices whose composer is not told, since scores often do not name one."""
+"""Share of slices without their composer, because scores often name none."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A performance to learn, normalised."""
+    """A target performance, normalised."""
 
     notes: Floats
     """[N, 11]"""
@@ -50,8 +49,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """An example as the network takes it."""
+class TrainingPiece:
+    """A training example as inputs and targets of the network."""
 
     inputs: Floats
     """[N, columns]"""
@@ -61,20 +60,20 @@ class Piece:
     measure: Indices
     voice: Indices
     mean: Target
-    """What all pianists do on average."""
+    """The mean of all performances."""
     single: tuple[Target, ...]
-    """What each of them does."""
+    """Each performance."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Notes ``start`` to ``end`` of a piece, whole measures, to be learnt from one target."""
+    """Whole measures, notes ``start`` to ``end`` of a piece, with one target."""
 
     piece: int
     start: int
     end: int
     performance: int
-    """Index of the pianist; -1 for the mean of all."""
+    """Index of the target performance; -1 for the mean of all."""
     transposition: int
     hides_composer: bool
 
@@ -87,13 +86,13 @@ class Batch:
     """[T, columns]"""
     residuals: Tensor
     """[M, 8]"""
-    places: Places
+    groups: GroupIndices
     note_counts: list[int]
     """[S] notes of each slice."""
     beat_counts: list[int]
     measure_counts: list[int]
     of_mean: Tensor
-    """[S] True where the target is the mean of all pianists."""
+    """[S] True where the target is the mean of all performances."""
     target: Tensor
     """[T, 11]"""
     known: Tensor
@@ -104,16 +103,10 @@ class Batch:
     """[M] bool"""
 
 
-def piece_of(example: Example, statistics: Statistics) -> Piece:
+def piece_of(example: TrainingExample, statistics: Statistics) -> TrainingPiece:
     """Normalise an example."""
     inputs = statistics.inputs(example.features)
-    measures = int(example.measure[-1]) + 1
-    residuals = residual_info(
-        torch.from_numpy(inputs),
-        [*statistics.columns("qpm_primo"), *statistics.columns("tempo_primo")],
-        statistics.columns("tempo"),
-        measures,
-    ).numpy()
+    residuals = residual_info(torch.from_numpy(inputs), statistics, int(example.measure[-1]) + 1).numpy()
 
     def target(values: Floats, known: Flags) -> Target:
         notes = statistics.normalised(values.astype(np.float64))
@@ -121,7 +114,7 @@ def piece_of(example: Example, statistics: Statistics) -> Piece:
         of_measures, known_measures = measure_means(notes, known, example.measure)
         return Target(notes, known, of_measures, known_measures)
 
-    return Piece(
+    return TrainingPiece(
         inputs=inputs,
         residuals=residuals,
         beat=example.beat,
@@ -133,21 +126,21 @@ def piece_of(example: Example, statistics: Statistics) -> Piece:
 
 
 def slices(
-    pieces: Sequence[Piece], notes: int, mean_share: float, random: np.random.Generator
+    pieces: Sequence[TrainingPiece], notes: int, mean_share: float, random: np.random.Generator
 ) -> list[Slice]:
-    """All pieces cut into whole measures of about ``notes`` notes, from a drawn place on, in drawn order.
+    """All pieces cut into slices of about ``notes`` notes from a random position on, in random order.
 
-    ``mean_share``: probability that a slice is learnt from the mean of all pianists.
+    ``mean_share``: probability that the target of a slice is the mean of all performances.
     """
-    found = []
+    drawn = []
     for index, piece in enumerate(pieces):
         starts = np.flatnonzero(np.diff(piece.measure, prepend=-1))
-        # The first cut is anywhere within a slice, so that cuts differ from epoch to epoch.
-        wanted = np.arange(random.integers(notes // 4, notes + 1), len(piece.measure) - notes // 4, notes)
-        cuts = np.unique([0, *starts[np.searchsorted(starts, wanted, side="right") - 1], len(piece.measure)])
+        # The position of the first cut is random, so that cuts differ between epochs.
+        ideal = np.arange(random.integers(notes // 4, notes + 1), len(piece.measure) - notes // 4, notes)
+        cuts = np.unique([0, *starts[np.searchsorted(starts, ideal, side="right") - 1], len(piece.measure)])
         for start, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
             single = len(piece.single) > 1 and random.random() >= mean_share
-            found.append(
+            drawn.append(
                 Slice(
                     piece=index,
                     start=start,
@@ -157,14 +150,14 @@ def slices(
                     hides_composer=bool(random.random() < UNKNOWN_COMPOSER),
                 )
             )
-    random.shuffle(found)
-    return found
+    random.shuffle(drawn)
+    return drawn
 
 
 def batches(
-    pieces: Sequence[Piece], chosen: Sequence[Slice], size: int, statistics: Statistics
+    pieces: Sequence[TrainingPiece], chosen: Sequence[Slice], size: int, statistics: Statistics
 ) -> Iterator[Batch]:
-    """``size`` slices at a time; those of similar length together, in the order of their first members."""
+    """Batches of ``size`` slices; of each 8 batches, slices of similar length are put together."""
     window = 8 * size
     for begin in range(0, len(chosen), window):
         near = sorted(chosen[begin : begin + window], key=lambda one: one.end - one.start)
@@ -172,37 +165,38 @@ def batches(
             yield batch(pieces, near[start : start + size], statistics)
 
 
-def batch(pieces: Sequence[Piece], chosen: Sequence[Slice], statistics: Statistics) -> Batch:
-    """The slices side by side."""
-    rows = [slice(one.start, one.end) for one in chosen]
-    own = [pieces[one.piece] for one in chosen]
-    targets = [
-        p.mean if s.performance < 0 else p.single[s.performance] for p, s in zip(own, chosen, strict=True)
-    ]
-    beats = [_from_zero(p.beat[r]) for p, r in zip(own, rows, strict=True)]
-    bars = [_from_zero(p.measure[r]) for p, r in zip(own, rows, strict=True)]
-    voices = [p.voice[r] for p, r in zip(own, rows, strict=True)]
-    of_measures = [
-        slice(int(p.measure[r.start]), int(p.measure[r.stop - 1]) + 1) for p, r in zip(own, rows, strict=True)
-    ]
-    inputs = [_varied(p.inputs[r], s, statistics) for p, r, s in zip(own, rows, chosen, strict=True)]
+def batch(pieces: Sequence[TrainingPiece], chosen: Sequence[Slice], statistics: Statistics) -> Batch:
+    """The slices as one batch."""
+    parts = [_arrays(pieces[one.piece], one, statistics) for one in chosen]
+    columns = {name: [part[name] for part in parts] for name in parts[0]}
+    groups = [columns.pop(name) for name in ("beat", "measure", "voice")]
+    beats, measures, _ = groups
     return Batch(
-        inputs=_joined(inputs),
-        residuals=_joined([p.residuals[m] for p, m in zip(own, of_measures, strict=True)]),
-        places=Places(_numbered_on(beats), _numbered_on(bars), _numbered_on(voices)),
-        note_counts=[one.end - one.start for one in chosen],
+        groups=GroupIndices(*(_numbered_on(indices) for indices in groups)),
+        note_counts=[len(beat) for beat in beats],
         beat_counts=[int(beat[-1]) + 1 for beat in beats],
-        measure_counts=[int(bar[-1]) + 1 for bar in bars],
+        measure_counts=[int(measure[-1]) + 1 for measure in measures],
         of_mean=torch.tensor([one.performance < 0 for one in chosen]),
-        target=_joined([t.notes[r] for t, r in zip(targets, rows, strict=True)]),
-        known=_joined([t.known[r] for t, r in zip(targets, rows, strict=True)]),
-        measure_target=_joined([t.measures[m] for t, m in zip(targets, of_measures, strict=True)]),
-        measure_known=_joined([t.known_measures[m] for t, m in zip(targets, of_measures, strict=True)]),
+        **{name: torch.from_numpy(np.concatenate(arrays)) for name, arrays in columns.items()},
     )
 
 
-def _joined(parts: Sequence[NDArray[Any]]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts))
+def _arrays(piece: TrainingPiece, one: Slice, statistics: Statistics) -> dict[str, NDArray[Any]]:
+    """The arrays of a slice: fields of ``Batch``, and its beats, measures and voices."""
+    notes = slice(one.start, one.end)
+    measures = slice(int(piece.measure[one.start]), int(piece.measure[one.end - 1]) + 1)
+    target = piece.mean if one.performance < 0 else piece.single[one.performance]
+    return {
+        "inputs": _varied(piece.inputs[notes], one, statistics),
+        "residuals": piece.residuals[measures],
+        "target": target.notes[notes],
+        "known": target.known[notes],
+        "measure_target": target.measures[measures],
+        "measure_known": target.known_measures[measures],
+        "beat": _from_zero(piece.beat[notes]),
+        "measure": _from_zero(piece.measure[notes]),
+        "voice": piece.voice[notes],
+    }
 
 
 def _from_zero(index: Indices) -> Indices:
@@ -219,7 +213,7 @@ def _numbered_on(indices: Sequence[Indices]) -> Tensor:
 
 
 def _varied(inputs: Floats, one: Slice, statistics: Statistics) -> Floats:
-    """The notes in another key, and perhaps without the composer."""
+    """The inputs of a slice, transposed and perhaps without the composer."""
     result = inputs.copy()
     if one.hides_composer:
         composer = statistics.columns("composer_vec")

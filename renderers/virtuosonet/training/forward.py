@@ -1,10 +1,9 @@
 """The network over a batch, with gradients: all steps of a recurrence at once.
 
-A step needs what the steps before it gave. In training that is taken from the performance that is to be
-learnt (teacher forcing, Williams & Zipser, Neural Computation 1(2), 1989), or from an earlier pass of the
-network over the whole batch (parallel scheduled sampling, Duckworth et al., arXiv:1906.04331), so that a pass
-needs no loop. The generation of a performance (``generation.Generator``) is what the passes converge to.
-"""
+A step depends on the outputs of the steps before it. In training these come from the target performance
+(teacher forcing, Williams & Zipser, Neural Computation 1(2), 1989) or from an earlier pass of the network
+over the whole batch (parallel scheduled sampling, Duckworth et al., arXiv:1906.04331), so that a pass needs
+no loop. Repeated passes converge to the outputs of ``generation.PerformanceGenerator``."""
 
 from __future__ import annotations
 
@@ -14,15 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from renderers.virtuosonet.generation import ABSENT
-from renderers.virtuosonet.network import EncodedScore, PerformanceEncoder, VirtuosoNet, spanned
+from renderers.virtuosonet.generation import MASKED
+from renderers.virtuosonet.network import EncodedScore, PerformanceEncoder, VirtuosoNetwork
 from renderers.virtuosonet.training.batches import Batch
 from renderers.virtuosonet.training.scan import run_gru
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network makes of a batch, normalised."""
+    """The network's outputs for a batch, normalised."""
 
     notes: Tensor
     """[T, 11]"""
@@ -49,7 +48,7 @@ def run(gru: nn.GRU, rows: Tensor, counts: Sequence[int]) -> Tensor:
     return run_gru(gru, rows, list(torch.arange(sum(counts)).split(list(counts))))
 
 
-def encode(network: VirtuosoNet, batch: Batch) -> EncodedScore:
+def encode(network: VirtuosoNetwork, batch: Batch) -> EncodedScore:
     """The scores of a batch."""
     encoder = network.score_encoder
     counts = {
@@ -61,14 +60,14 @@ def encode(network: VirtuosoNet, batch: Batch) -> EncodedScore:
     def run_in_slices(gru: nn.GRU, rows: Tensor, voices: Sequence[Tensor] | None) -> Tensor:
         return run(gru, rows, counts[gru]) if voices is None else run_gru(gru, rows, voices)
 
-    return network.encode(batch.inputs, batch.places, run_in_slices)
+    return network.encode(batch.inputs, batch.groups, run_in_slices)
 
 
 def style(encoder: PerformanceEncoder, score: EncodedScore, batch: Batch) -> Style:
     """The style vectors of the batch's targets, one per slice: ``PerformanceEncoder.forward`` on a batch."""
     embedded = encoder.performance_embedding_layer(batch.target) * batch.known[:, None]
-    places = batch.places
-    beat, measure = spanned(score.beat, places.beat), spanned(score.measure, places.measure)
+    groups = batch.groups
+    beat, measure = score.beat[groups.beat], score.measure[groups.measure]
     contracted = encoder.performance_contractor(torch.cat([score.note, beat, measure, embedded], dim=1))
     summary = run(encoder.performance_note_encoder, contracted, batch.note_counts)
     means = torch.stack([one.mean(dim=0) for one in summary.split(batch.note_counts)])
@@ -76,12 +75,12 @@ def style(encoder: PerformanceEncoder, score: EncodedScore, batch: Batch) -> Sty
 
 
 def feedback_of_target(batch: Batch) -> Outputs:
-    """The performance to be learnt, in place of an earlier pass; zeros where it is not known."""
+    """The target in place of an earlier pass; zeros where it is not known."""
     return Outputs(batch.target, batch.measure_target * batch.measure_known[:, None])
 
 
 def mixed(one: Outputs, other: Outputs, share: float, batch: Batch, generator: torch.Generator) -> Outputs:
-    """In each slice the outputs of ``one``, with probability ``share``, or of ``other``."""
+    """For each slice the outputs of ``one``, with probability ``share``, or those of ``other``."""
     chosen = torch.rand(len(batch.note_counts), generator=generator) < share
 
     def mix(a: Tensor, b: Tensor, counts: Sequence[int]) -> Tensor:
@@ -93,9 +92,11 @@ def mixed(one: Outputs, other: Outputs, share: float, batch: Batch, generator: t
     )
 
 
-def decode(network: VirtuosoNet, score: EncodedScore, batch: Batch, z: Tensor, earlier: Outputs) -> Outputs:
+def decode(
+    network: VirtuosoNetwork, score: EncodedScore, batch: Batch, z: Tensor, earlier: Outputs
+) -> Outputs:
     """One pass over the batch in the styles ``z`` [S, style], given the outputs of an earlier one."""
-    decoder, places = network.performance_decoder, score.places
+    decoder, groups = network.performance_decoder, score.groups
     vectors = decoder.style_vector_expandor(z)
     of_measure, of_beat, of_note = (
         vectors.repeat_interleave(torch.tensor(counts), dim=0)
@@ -107,35 +108,34 @@ def decode(network: VirtuosoNet, score: EncodedScore, batch: Batch, z: Tensor, e
     measures = rnn.fc(run(rnn.rnn, inputs, batch.measure_counts))
     measure = torch.cat([score.measure, measures], dim=1)
 
-    first_notes = torch.searchsorted(places.beat, torch.arange(places.beats))
-    measure_of_beat = places.measure[first_notes]
-    summary = _summary(network, earlier.notes[:, 1:], places.beat, places.beats)
+    first_notes = torch.searchsorted(groups.beat, torch.arange(groups.beats))
+    measure_of_beat = groups.measure[first_notes]
+    summary = _summary(network, earlier.notes[:, 1:], groups.beat, groups.beats)
     before = torch.cat([earlier.notes[first_notes, :1], summary], dim=1)
     before = _shifted(before, batch.beat_counts)
     inputs = torch.cat([score.beat, measure[measure_of_beat], before, of_beat], dim=1)
-    tempo = decoder.beat_tempo_fc(run(decoder.beat_tempo_forward, inputs, batch.beat_counts))[places.beat]
+    tempo = decoder.beat_tempo_fc(run(decoder.beat_tempo_forward, inputs, batch.beat_counts))[groups.beat]
 
     before = torch.cat([tempo, _shifted(earlier.notes[:, 1:], batch.note_counts)], dim=1)
-    of_score = [score.note, score.beat[places.beat], measure[places.measure]]
+    of_score = [score.note, score.beat[groups.beat], measure[groups.measure]]
     inputs = torch.cat([*of_score, before, of_note], dim=1)
     notes = decoder.fc(run(decoder.output_lstm, inputs, batch.note_counts))
     return Outputs(torch.cat([tempo, notes], dim=1), measures)
 
 
 def _shifted(rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """Each sequence one step later, zeros first."""
+    """Each sequence shifted by one step, starting with zeros."""
     result = torch.cat([rows.new_zeros(1, rows.shape[1]), rows[:-1]])
     starts = torch.tensor([0, *counts[:-1]]).cumsum(0)
     return result.index_fill(0, starts, 0.0)
 
 
-def _summary(network: VirtuosoNet, played: Tensor, beat: Tensor, beats: int) -> Tensor:
-    """[B, 10] what the decoder remembers of a beat, from the ten outputs of its notes [T, 10]; rows of zeros
-    get no attention."""
+def _summary(network: VirtuosoNetwork, played: Tensor, beat: Tensor, beats: int) -> Tensor:
+    """[B, 10] attention over the outputs [T, 10] of the notes of each beat; rows of zeros are masked."""
     attention = network.performance_decoder.result_for_tempo_attention
     similarity = attention.similarity(played)[:, 0]
-    similarity = similarity.masked_fill(played.sum(dim=1) == 0, ABSENT)
-    highest = similarity.new_full((beats,), ABSENT).scatter_reduce(0, beat, similarity, "amax")
+    similarity = similarity.masked_fill(played.sum(dim=1) == 0, MASKED)
+    highest = similarity.new_full((beats,), MASKED).scatter_reduce(0, beat, similarity, "amax")
     weights = torch.exp(similarity - highest.detach()[beat])
     total = weights.new_zeros(beats).index_add(0, beat, weights)
     return played.new_zeros(beats, played.shape[1]).index_add(

@@ -1,4 +1,4 @@
-"""The parts of a checkpoint in the published layout that are not tensors."""
+"""The entries of a checkpoint in the published layout that are not tensors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from renderers.virtuosonet.features import COPY_SUFFIX, OUTPUT_KEYS, UNNORMALISED_COPIES, WIDTHS
 from renderers.virtuosonet.network import OUTPUTS, NetworkSizes
 from renderers.virtuosonet.normalisation import Statistics
-from renderers.virtuosonet.training.examples import Example, statistics_of
+from renderers.virtuosonet.training.examples import TrainingExample, statistics_of
 
 MEASURE_DIMENSIONS = {"measure_tempo": 1, "measure_dynamics": 1}
 DERIVED = {"beat_dynamics": "velocity", "measure_dynamics": "velocity", "measure_tempo": "beat_tempo"}
 COPIES = {f"{name}{COPY_SUFFIX}": 1 for name in UNNORMALISED_COPIES}
 
 
-def new_statistics(examples: Sequence[Example]) -> Statistics:
-    """Of the examples' features, in the order of the published checkpoint."""
+def new_statistics(examples: Sequence[TrainingExample]) -> Statistics:
+    """Statistics of the examples' features, in the order of the published checkpoint."""
     values = statistics_of(examples)
     return Statistics(
         mean={key: value["mean"] for key, value in values.items()},
@@ -29,7 +29,7 @@ def new_statistics(examples: Sequence[Example]) -> Statistics:
 def statistics_section(statistics: Statistics) -> dict[str, Any]:
     """``stats`` of a checkpoint."""
     values = {key: {"mean": mean, "stds": statistics.deviation[key]} for key, mean in statistics.mean.items()}
-    # Of measures and beats a new checkpoint has those of the notes, on whose scale the network gives them.
+    # The network's outputs for measures and beats are on the scale of the notes.
     for key, of_notes in DERIVED.items():
         values.setdefault(key, values[of_notes])
     return {
@@ -53,13 +53,13 @@ def input_width(statistics: Statistics) -> int:
 
 
 def ranges(widths: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Columns of features that lie one after the other."""
+    """The (start, end) columns of consecutive features."""
     ends = list(accumulate(widths.values()))
     return {key: (end - width, end) for (key, width), end in zip(widths.items(), ends, strict=True)}
 
 
 def network_params(sizes: NetworkSizes) -> dict[str, Any]:
-    """``network_params``; the entries that the network does not read are those of the published file."""
+    """``network_params`` of a checkpoint; unused entries are those of the published file."""
 
     def part(size: int, layers: int) -> dict[str, int]:
         return {"size": size, "layer": layers, "input": 0, "margin": 0}

@@ -1,9 +1,8 @@
-"""How far the network's outputs are from a performance, slice by slice.
+"""The loss: the distance of the network's outputs from a performance, slice by slice.
 
-Apart: the level (how fast, how loud on average), the shape (Pearson's correlation within a slice, with which
-performances are judged: Cancino-Chacón et al., Frontiers in Digital Humanities 5, 2018) and the spread. The
-mean square error alone would fit the levels of pieces first, and play the flatter the less it knows.
-"""
+Its parts are the level (mean tempo, mean loudness ...), the shape (Pearson's correlation within a slice, as
+in the evaluation: Cancino-Chacón et al., Frontiers in Digital Humanities 5, 2018) and the spread. The mean
+square error alone would fit the levels first and give flat performances where the model is uncertain."""
 
 from __future__ import annotations
 
@@ -33,27 +32,27 @@ SHAPE = {
 }
 """Output -> weight of its correlation."""
 TEMPO_SHAPE, LOCAL_TEMPO_SHAPE = 1.5, 2.0
-"""Weights of the correlations of tempo, beat by beat: as it is, and less its mean over the surroundings."""
+"""Weights of the correlations of beat tempo, and of beat tempo minus its mean over the surroundings."""
 LOCAL_BEATS = 4
-"""Beats before and after a beat that are its surroundings."""
+"""Beats on either side that are the surroundings of a beat."""
 LEVEL, SPREAD, MEASURES = 0.5, 0.5, 0.5
-"""Weights of the squared differences of means, of those of the logarithms of standard deviations, and of what
-is made of the measures."""
+"""Weights of the squared differences of means, of those of log standard deviations, and of those of the
+outputs for measures."""
 FLOOR, TEMPO_FLOOR = 0.01, 5e-4
-"""Added to variances (of normalised outputs), so that slices in which nothing happens do not count. Tempo
-varies much more from piece to piece than within one: its floor is that of changes by a percent."""
+"""Added to variances (of normalised outputs), so that slices without variation do not count. Tempo varies
+much more between pieces than within; its floor corresponds to changes by a percent."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Parts of the loss, each a mean over slices."""
+    """Parts of the loss, means over slices."""
 
     level: Tensor
     shape: Tensor
     spread: Tensor
     measures: Tensor
     divergence: Tensor
-    """Of the style vectors from the standard normal distribution, per slice, nats."""
+    """Of the style vectors from the standard normal distribution, in nats per slice."""
 
     def total(self, divergence_weight: float) -> Tensor:
         """Weighted sum."""
@@ -67,7 +66,7 @@ class Loss:
 
 
 def loss(outputs: Outputs, batch: Batch, style: Style) -> Loss:
-    """Of one pass over a batch."""
+    """The loss of one pass over a batch."""
     weights = torch.tensor([SHAPE.get(key, 0.0) for key in OUTPUT_KEYS])
     slice_of_note = _slice_of(batch.note_counts)
     notes = _compare(outputs.notes, batch.target, batch.known, slice_of_note, len(batch.note_counts))
@@ -93,30 +92,30 @@ def _slice_of(counts: Sequence[int]) -> Tensor:
 
 
 def _compare(
-    made: Tensor, target: Tensor, known: Tensor, slice_of: Tensor, slices: int, floor: float = FLOOR
+    output: Tensor, target: Tensor, known: Tensor, slice_of: Tensor, slices: int, floor: float = FLOOR
 ) -> Mapping[str, Tensor]:
-    """Level, shape and spread [S, columns] of [R, columns], over the rows that are known."""
-    mask = known[:, None].to(made.dtype)
-    count = made.new_zeros(slices, 1).index_add(0, slice_of, mask).clamp(min=1)
+    """Level, shape and spread [S, columns] of outputs [R, columns], over the known rows."""
+    mask = known[:, None].to(output.dtype)
+    count = output.new_zeros(slices, 1).index_add(0, slice_of, mask).clamp(min=1)
 
     def mean(values: Tensor) -> Tensor:
         total = values.new_zeros(slices, values.shape[1]).index_add(0, slice_of, values * mask)
         return total / count
 
-    made_mean, target_mean = mean(made), mean(target)
-    a, b = made - made_mean[slice_of], target - target_mean[slice_of]
+    output_mean, target_mean = mean(output), mean(target)
+    a, b = output - output_mean[slice_of], target - target_mean[slice_of]
     a_variance, b_variance = mean(a * a) + floor, mean(b * b) + floor
     correlation = mean(a * b) / (a_variance * b_variance).sqrt()
     return {
-        "level": (made_mean - target_mean) ** 2,
+        "level": (output_mean - target_mean) ** 2,
         "shape": 1 - correlation,
         "spread": (a_variance / b_variance).log() ** 2 / 4,
     }
 
 
 def _beat_tempos(outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """[B, 1] tempo made and to be learnt, and [B] whether it is known."""
-    beat, beats = batch.places.beat, batch.places.beats
+    """[B, 1] tempo of the outputs, [B, 1] of the target, and [B] whether that is known."""
+    beat, beats = batch.groups.beat, batch.groups.beats
     first = torch.searchsorted(beat, torch.arange(beats))
     count = torch.zeros(beats).index_add(0, beat, batch.known.float())
     total = torch.zeros(beats).index_add(0, beat, batch.target[:, BEAT_TEMPO] * batch.known)
@@ -124,8 +123,8 @@ def _beat_tempos(outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor
     return outputs.notes[first, BEAT_TEMPO : BEAT_TEMPO + 1], target, count > 0
 
 
-def _local(made: Tensor, target: Tensor, known: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Both less their means over the surrounding known beats of the slice."""
+def _local(output: Tensor, target: Tensor, known: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Both minus their means over the surrounding known beats of the slice."""
     kernel = torch.ones(1, 1, 2 * LOCAL_BEATS + 1)
 
     def around(rows: Tensor) -> Tensor:
@@ -133,9 +132,9 @@ def _local(made: Tensor, target: Tensor, known: Tensor, counts: Sequence[int]) -
         sums = conv1d(padded.transpose(1, 2), kernel, padding=LOCAL_BEATS).transpose(1, 2)
         return torch.cat([one[:count] for one, count in zip(sums, counts, strict=True)])
 
-    mask = known[:, None].to(made.dtype)
+    mask = known[:, None].to(output.dtype)
     near = around(mask).clamp(min=1)
-    return made - around(made * mask) / near, target - around(target * mask) / near
+    return output - around(output * mask) / near, target - around(target * mask) / near
 
 
 def _mean(values: Tensor, known: Tensor) -> Tensor:
@@ -143,6 +142,6 @@ def _mean(values: Tensor, known: Tensor) -> Tensor:
 
 
 def _divergence(style: Style, of_mean: Tensor) -> Tensor:
-    """Of the slices that have a style."""
+    """Mean over the slices that have a style."""
     each = (style.mean**2 + style.log_variance.exp() - 1 - style.log_variance).sum(dim=1) / 2
     return (each * ~of_mean).sum() / (~of_mean).sum().clamp(min=1)

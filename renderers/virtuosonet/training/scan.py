@@ -1,10 +1,8 @@
-"""Gated recurrent units over many sequences side by side, with gradients, fast on one CPU core.
+"""Gated recurrent units over batches of sequences, with gradients, fast on one CPU core.
 
-With ``torch.nn.GRU`` most of a training's time is the bookkeeping of its backward steps (packed sequences:
-time that grows with the square of their length). Here the steps of both directions run together, and the
-gradients (of the unit of Cho et al., arXiv:1406.1078) are written out; those of the weights are one product
-over all steps.
-"""
+With ``torch.nn.GRU`` most of the training time is bookkeeping in backward steps (which for packed sequences
+grows with the square of their length). Here the steps of both directions run together, and the gradients (of
+the unit of Cho et al., arXiv:1406.1078) are explicit; those of the weights are one product over all steps."""
 
 from __future__ import annotations
 
@@ -19,25 +17,25 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def run_gru(gru: nn.GRU, rows: Tensor, sequences: Sequence[Tensor]) -> Tensor:
-    """``torch.nn.GRU`` over rows [T, features] -> [T, directions x H]; the sequences are indices of rows,
-    which together hold every row once."""
+    """``torch.nn.GRU`` over rows [T, features] -> [T, directions x H]. The sequences are indices of rows,
+    which together contain every row once."""
     lengths = torch.tensor([len(one) for one in sequences])
-    # The added row is what padding points to; nothing behind the end of a sequence reaches what is before it.
+    # Padding points to an additional row; steps after the end of a sequence do not affect those before.
     forward = pad_sequence(list(sequences), padding_value=len(rows))
     backward = pad_sequence([one.flip(0) for one in sequences], padding_value=len(rows))
-    places = torch.stack([forward, backward][: 1 + gru.bidirectional], dim=1)
-    valid = places < len(rows)
+    step_rows = torch.stack([forward, backward][: 1 + gru.bidirectional], dim=1)
+    valid = step_rows < len(rows)
     assert int(valid[:, 0].sum()) == int(lengths.sum()) == len(rows)
     for layer in range(gru.num_layers):
         if layer and gru.dropout:
             rows = dropout(rows, gru.dropout, gru.training)
-        rows = _layer(gru, layer, rows, places, valid)
+        rows = _layer(gru, layer, rows, step_rows, valid)
     return rows
 
 
-def _layer(gru: nn.GRU, layer: int, rows: Tensor, places: Tensor, valid: Tensor) -> Tensor:
-    """One layer; ``places`` [L, directions, S] row of every step, ``valid`` whether there is one."""
-    names = [f"l{layer}{direction}" for direction in ("", "_reverse")[: places.shape[1]]]
+def _layer(gru: nn.GRU, layer: int, rows: Tensor, step_rows: Tensor, valid: Tensor) -> Tensor:
+    """One layer. ``step_rows`` [L, directions, S]: row of each step; ``valid``: False for padding."""
+    names = [f"l{layer}{direction}" for direction in ("", "_reverse")[: step_rows.shape[1]]]
 
     def weights(kind: str) -> Tensor:
         return torch.stack([getattr(gru, f"{kind}_{name}") for name in names])
@@ -45,7 +43,7 @@ def _layer(gru: nn.GRU, layer: int, rows: Tensor, places: Tensor, valid: Tensor)
     rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
     projected = torch.stack(
         [
-            (rows @ weight.T + bias)[places[:, direction]]
+            (rows @ weight.T + bias)[step_rows[:, direction]]
             for direction, (weight, bias) in enumerate(
                 zip(weights("weight_ih"), weights("bias_ih"), strict=True)
             )
@@ -55,9 +53,9 @@ def _layer(gru: nn.GRU, layer: int, rows: Tensor, places: Tensor, valid: Tensor)
     states: Tensor = _Scan.apply(projected, weights("weight_hh"), weights("bias_hh"))
     outputs = [
         states.new_empty(len(rows) - 1, states.shape[-1]).index_copy(
-            0, places[:, direction][valid[:, direction]], states[:, direction][valid[:, direction]]
+            0, step_rows[:, direction][valid[:, direction]], states[:, direction][valid[:, direction]]
         )
-        for direction in range(places.shape[1])
+        for direction in range(step_rows.shape[1])
     ]
     return torch.cat(outputs, dim=1)
 
@@ -72,7 +70,7 @@ class _Scan(torch.autograd.Function):
         size = width // 3
         states = projected.new_zeros(steps + 1, directions, batch, size)
         gates = projected.new_empty(steps, directions, batch, width)
-        """Reset, update, and what the hidden state gives to new."""
+        """Reset, update, and the contribution of the hidden state to new."""
         new = projected.new_empty(steps, directions, batch, size)
         across = weight.transpose(1, 2).contiguous()
         offset = bias[:, None].expand(directions, batch, width)
@@ -99,7 +97,7 @@ class _Scan(torch.autograd.Function):
         to_update = (states[:-1] - new) * update * (1 - update)
         to_reset = hidden_part * reset * (1 - reset)
         through = torch.empty_like(gates)
-        """Gradients of reset, update, and of what the hidden state gives to new."""
+        """Gradients of reset, update, and of the contribution of the hidden state to new."""
         of_new = torch.empty_like(new)
         total = torch.zeros_like(states[0])
         for step in reversed(range(steps)):

@@ -85,17 +85,12 @@ def latents(codec: Codec, sound: Waveform) -> NDArray[np.float32]:
     import torch
 
     from adapters.codec import device_of
-    from synthesizers.codecs.resampling import kaiser_resample
+    from score_to_audio.formats.resampling import SincFilter, resample
 
+    kaiser = SincFilter(ZERO_CROSSINGS, ROLLOFF, KAISER_BETA)
     mono = torch.from_numpy(sound.samples[:, : int(LONGEST * sound.sample_rate)]).mean(dim=0)
-    converted = kaiser_resample(
-        mono,
-        sound.sample_rate,
-        codec.config.sample_rate,
-        zero_crossings=ZERO_CROSSINGS,
-        rolloff=ROLLOFF,
-        beta=KAISER_BETA,
-    )
+    mixed = Waveform(mono[None].numpy(), sound.sample_rate)
+    converted = torch.from_numpy(resample(mixed, codec.config.sample_rate, method=kaiser).samples[0])
     rounded = torch.round(converted.clamp(-1, 1) * SIXTEEN_BITS) / SIXTEEN_BITS
     codes = list(codec.encode_blocks([rounded[None, None].to(device_of(codec))]))
     return np.asarray(codec.latent(torch.cat(codes, dim=-1))[0].T.cpu().numpy())

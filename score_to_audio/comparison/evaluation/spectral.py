@@ -9,12 +9,13 @@ papers the target is the synthesized sound, the other the recording. Needs the e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from score_to_audio.errors import InputError
+from score_to_audio.formats.resampling import resample
 from score_to_audio.types import Waveform
 
 Features = NDArray[np.float32]
@@ -39,9 +40,10 @@ def prepared(waveform: Waveform) -> NDArray[np.float32]:
     mono = waveform.samples.mean(axis=0)
     if waveform.sample_rate == SAMPLE_RATE:
         return mono
-    wanted = -(-len(mono) * SAMPLE_RATE // waveform.sample_rate)
-    converted = soxr.resample(mono, waveform.sample_rate, SAMPLE_RATE, quality="HQ")[:wanted]
-    return np.pad(converted, (0, wanted - len(converted)))
+    # librosa rounds in floating point: from 119,070 samples at 44.1 kHz it makes 64,801.
+    length = ceil(len(mono) * (SAMPLE_RATE / waveform.sample_rate))
+    converted = resample(Waveform(mono[None], waveform.sample_rate), SAMPLE_RATE, method="HQ").samples[0]
+    return np.pad(converted, (0, length - len(converted)))
 
 
 def chroma(samples: NDArray[np.float32]) -> Features:

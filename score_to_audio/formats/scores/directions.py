@@ -7,16 +7,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from score_to_audio.formats.scores.jump_words import read_jump, section_heading
 from score_to_audio.formats.scores.words import (
     beats_per_minute,
     dotted,
-    jump_in_words,
     meanings,
     metronome_in_words,
     pedal_action,
     plain_text,
 )
-from score_to_audio.formats.scores.written import Kind, Place, WrittenDirection, WrittenMeasure
+from score_to_audio.formats.scores.written import Kind, Place, Sign, WrittenDirection, WrittenMeasure
 
 LEVELS = frozenset(
     ["n", "mp", "mf", *("p" * count for count in range(1, 7)), *("f" * count for count in range(1, 7))]
@@ -80,21 +80,17 @@ class DirectionReader:
             elif child.tag == "metronome":
                 has_metronome = True
                 metronome = self._metronome(child)
-            elif child.tag == "segno" and not any(sound.get("segno") for sound in sounds):
-                measure.segno |= {"segno"}
-            elif child.tag == "coda" and not _has_jump(sounds, "coda", "tocoda"):
-                measure.coda |= {"coda"}
+            elif child.tag == "rehearsal":
+                measure.section = measure.section or section_heading(child.text or "")
         text = plain_text(" ".join(texts))
         tempo = metronome
         for sound in sounds:
             tempo = tempo or _tempo(sound)
             self._sound_pedals(sound, place, pedals_seen)
-            read_jumps(sound, measure)
+        _read_signs(element, sounds, place, measure)
         if text:
             tempo = tempo or metronome_in_words(text)
             begun = self.words(text, tempo, place, staff, is_tempo=has_metronome)
-            if not sounds:
-                _jump_by_words(text, measure)
         elif tempo is not None:
             self.add("tempo", place, "", value=tempo)
         for child in element.iterfind("direction-type/dashes"):
@@ -105,7 +101,8 @@ class DirectionReader:
         if (tempo := _tempo(element)) is not None:
             self.add("tempo", place, "", value=tempo)
         self._sound_pedals(element, place, set())
-        read_jumps(element, measure)
+        for sign in _signs_of_sound(element, place.offset):
+            measure.add_sign(sign)
 
     def dynamics(self, element: Any, place: Place, staff: int | None) -> None:
         for child in element:
@@ -318,33 +315,43 @@ def _integer(text: str | None) -> int | None:
     return int(text) if text is not None and text.strip().isdecimal() and len(text.strip()) < 5 else None
 
 
-def _has_jump(sounds: list[Any], *names: str) -> bool:
-    return any(sound.get(name) is not None for sound in sounds for name in names)
+def _read_signs(element: Any, sounds: list[Any], place: Place, measure: WrittenMeasure) -> None:
+    """What a <direction> says about the playing order: by its <sound>, else by its signs and words.
+
+    Signs and words are read as one text ("Dal <segno/> al Fine").
+    """
+    told = [sign for sound in sounds for sign in _signs_of_sound(sound, place.offset)]
+    parts = [_TEXT_OF_SIGN.get(child.tag) or child.text or "" for child in _words_and_signs(element)]
+    text = plain_text(" ".join(parts))
+    written = read_jump(text, place.offset)
+    if written is None:
+        measure.section = measure.section or section_heading(text)
+    elif not told or any(sign.kind == written.kind for sign in told):
+        told.append(written)
+    for sign in told:
+        measure.add_sign(sign)
 
 
-def read_jumps(sound: Any, measure: WrittenMeasure) -> None:
+def _words_and_signs(element: Any) -> list[Any]:
+    return [child for child in element.iterfind("direction-type/*") if child.tag in _TEXT_OF_SIGN]
+
+
+_TEXT_OF_SIGN = {"words": "", "segno": "\U0001d10b", "coda": "\U0001d10c"}
+
+
+def _signs_of_sound(sound: Any, offset: int) -> list[Sign]:
     """What a <sound> says about the playing order (MusicXML 4.0, sound element)."""
+    found = []
     if label := sound.get("segno"):
-        measure.segno |= {label}
+        found.append(Sign("segno", label, offset))
     if label := sound.get("coda"):
-        measure.coda |= {label}
+        found.append(Sign("coda", label, offset))
     if label := sound.get("tocoda"):
-        measure.to_coda = label
+        found.append(Sign("to-coda", label, offset))
     if label := sound.get("dalsegno"):
-        measure.dal_segno = label
+        found.append(Sign("dal-segno", label, offset))
     if sound.get("dacapo") == "yes":
-        measure.da_capo = True
+        found.append(Sign("da-capo", "", offset))
     if sound.get("fine", "no") != "no":
-        measure.fine = True
-
-
-def _jump_by_words(text: str, measure: WrittenMeasure) -> None:
-    jump = jump_in_words(text)
-    if jump == "da_capo":
-        measure.da_capo = True
-    elif jump == "dal_segno":
-        measure.dal_segno = "segno"
-    elif jump == "to_coda":
-        measure.to_coda = "coda"
-    elif jump == "fine":
-        measure.fine = True
+        found.append(Sign("fine", "", offset))
+    return found

@@ -30,7 +30,9 @@ from score_to_audio.formats.scores.ornaments import HiddenNote, mark_played_out
 from score_to_audio.formats.scores.written import (
     ROUNDING_QUARTERS,
     Place,
+    Sign,
     UniqueNames,
+    WrittenEnding,
     WrittenMeasure,
     WrittenNote,
     WrittenScore,
@@ -293,8 +295,6 @@ class _PartReader:
         self.ticks_per_division = Fraction(score.ticks)
         self.known_durations: dict[str | None, int] = {}
         self.hidden: list[HiddenNote] = []
-        self.endings: frozenset[int] = frozenset()
-        self.next_endings: frozenset[int] = frozenset()
         self.transposition = (0, 0)
         self.voices: dict[str, int] = {}
         self.first_in_measure = 0
@@ -312,7 +312,6 @@ class _PartReader:
         self.first_in_measure = len(self.score.notes)
         measure = self.measure
         measure.number = measure.number or (element.get("number") or str(index + 1))
-        ending_stops = False
         for child in element:
             tag = child.tag
             if tag == "note":
@@ -326,12 +325,9 @@ class _PartReader:
             elif tag == "attributes":
                 self._attributes(child)
             elif tag == "barline":
-                ending_stops |= self._barline(child)
+                self._barline(child)
             elif tag == "sound":
                 self.directions.sound(child, self._place(child), measure)
-        measure.endings |= self.endings
-        if ending_stops or self.next_endings:
-            self.endings, self.next_endings = self.next_endings, frozenset()
         mark_played_out(self.hidden, self.score.notes[self.first_in_measure :])
         self.hidden.clear()
         if measure.length > MAX_MEASURE_QUARTERS * self.score.ticks:
@@ -388,35 +384,41 @@ class _PartReader:
             elif child.tag == "measure-style" and child.find("measure-repeat") is not None:
                 self.counts["repeated"] += 1
 
-    def _barline(self, element: Any) -> bool:
-        """Reads repeats and voltas; True where a volta ends.
+    def _barline(self, element: Any) -> None:
+        """Reads repeats, endings and signs.
 
         A sign on the wrong side of a bar line belongs to the measure on its other side.
         """
         measure = self.measure
-        stops = False
         side = element.get("location")
         at_start = side == "left" or (side is None and self.position == 0)
+        offset = 0 if at_start else MEASURE_END
+        has_repeat = False
         for child in element:
             if child.tag == "repeat":
+                has_repeat = True
                 self._repeat(child, at_start)
             elif child.tag == "ending":
-                numbers = ending_numbers(child.get("number") or "")
-                if child.get("type") == "start" and at_start:
-                    self.endings = numbers
-                elif child.get("type") == "start":
-                    self.next_endings = numbers
-                else:
-                    stops = True
-                    measure.endings |= numbers
-            elif child.tag == "segno":
-                measure.segno |= {element.get("segno") or "segno"}
-            elif child.tag == "coda":
-                measure.coda |= {element.get("coda") or "coda"}
+                self._ending(child, at_start)
+            elif child.tag in ("segno", "coda"):
+                measure.add_sign(Sign(child.tag, element.get(child.tag) or "", offset))
             elif child.tag == "fermata":
-                place = Place(self.index, 0 if at_start else MEASURE_END)
+                place = Place(self.index, offset)
                 self.directions.fermata(place, place, None)
-        return stops
+        if element.findtext("bar-style") == "light-heavy" and not has_repeat and not at_start:
+            measure.is_final = True
+
+    def _ending(self, element: Any, at_start: bool) -> None:
+        measures = self.score.measures
+        if element.get("type") == "start":
+            begins = self.index if at_start else self.index + 1
+            if begins < len(measures) and measures[begins].ending is None:
+                numbers = ending_numbers(element.get("number") or "")
+                measures[begins].ending = WrittenEnding(numbers, ending_numbers(element.text or ""))
+        elif at_start and self.index and self.measure.ending is None:
+            measures[self.index - 1].ending_stops = True
+        else:
+            self.measure.ending_stops = True
 
     def _repeat(self, element: Any, at_start: bool) -> None:
         measures = self.score.measures

@@ -15,6 +15,8 @@ STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones above C."""
 _ALTERATIONS = {0: "", 1: "#", 2: "##", 3: "###", -1: "b", -2: "bb", -3: "bbb"}
 _NUMBER = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{0,9})?\s*")
+LONGEST_ENDING_TEXT = 100
+"""Characters of the numbers of an ending that are read."""
 _SILENT_TECHNICAL = frozenset(["fingering", "pluck", "string", "fret", "handbell", "hole"])
 """Technical marks that say how, not what is played."""
 
@@ -93,11 +95,11 @@ def _transposed(step: str, octave: int, pitch: int, diatonic: int, chromatic: in
 
 
 def ending_numbers(text: str) -> frozenset[int]:
-    """{1, 2, 3} for "1, 2, 3", "1.2.3." and "1-3"; {1} where nothing is given."""
+    """{1, 2, 3} for "1, 2, 3", "1.2.3." and "1-3"; empty where nothing is given."""
     numbers: set[int] = set()
-    for first, last in re.findall(r"(\d{1,3})(?:\s*\.?\s*[-–]\s*(\d{1,3}))?", text):
-        numbers.update(range(int(first), min(int(last or first), int(first) + 99) + 1))
-    return frozenset(numbers or {1})
+    for first, last in re.findall(r"(\d{1,2})(?:\s*\.?\s*[-–]\s*(\d{1,2}))?", text[:LONGEST_ENDING_TEXT]):
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers - {0})
 
 
 def grace_kind(element: Any) -> Grace:

@@ -1,103 +1,312 @@
-"""In which order the measures of a score are played: repeats, voltas, da capo, dal segno, coda and fine."""
+"""In which order the measures of a score are played: repeats, endings, da capo, dal segno, coda and fine.
+
+The rules stand as a table in docs/scores.md, section "Playing order".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from score_to_audio.errors import InputError
-from score_to_audio.formats.scores.written import WrittenMeasure
+from score_to_audio.formats.scores.repeats import Repeat, find_repeats
+from score_to_audio.formats.scores.written import Sign, SignKind, WrittenMeasure
 
 MAX_PLAYED_MEASURES = 20_000
 """Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
-MAX_STEPS = 20 * MAX_PLAYED_MEASURES
-"""Most measures played or passed over (other endings) on the way."""
+MOST_NAMED = 8
+"""Passages that a notice lists."""
 
 
-def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: str) -> list[int]:
-    """Indices of the measures in the order in which they are played.
+@dataclass(frozen=True)
+class PlayingOrder:
+    measures: list[int]
+    """Indices of the written measures as they are played."""
+    notices: list[str]
 
-    With ``repeats``: repeats and voltas are taken, da capo and dal segno followed once each; after such a
-    jump repeats are not taken again (but the last ending is), and fine and coda hold. Without: every
-    measure once from start to end, all but the last ending of a repeat left out.
+
+def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: str) -> PlayingOrder:
+    """The measures in the order in which they are played.
+
+    With ``repeats``: repeats and endings are taken, every da capo and dal segno is followed once. Without:
+    every measure once from start to end, of the endings of a repeat the last.
     Raises ``InputError`` where more than ``MAX_PLAYED_MEASURES`` would be played.
     """
-    groups = _ending_groups(measures)
+    spans = movements(measures)
     if not repeats:
-        return [i for i, m in enumerate(measures) if not m.endings or groups[i][1] in m.endings]
+        found = [repeat for begin, end in spans for repeat in find_repeats(measures, begin, end)]
+        return PlayingOrder([index for repeat in found for index in repeat.played(repeat.passes)], [])
     order: list[int] = []
-    taken: set[int] = set()
-    jumped = False
-    start, times_through, i = 0, 1, 0
-    for _ in range(MAX_STEPS):
-        if i >= len(measures):
-            return order
-        measure = measures[i]
-        after_endings = i > 0 and not measure.endings and bool(measures[i - 1].endings)
-        if i != start and (measure.repeat_start or after_endings):
-            start, times_through = i, 1
-        first_ending, last_ending = groups[i]
-        wanted = last_ending if jumped else max(times_through, first_ending)
-        if measure.endings and wanted not in measure.endings:
-            i += 1
-            continue
-        order.append(i)
-        if len(order) > MAX_PLAYED_MEASURES:
-            break
-        passes = max(measure.repeat_end, last_ending) if measure.repeat_end else 0
-        if times_through < passes and (not jumped or measure.repeat_after_jump):
-            times_through += 1
-            i = start
-            continue
-        if measure.repeat_end and times_through >= passes:
-            start, times_through = i + 1, 1
-        target = None
-        if jumped:
-            if measure.fine:
-                return order
-            if measure.to_coda is not None:
-                coda = _find(measures, "coda", measure.to_coda)
-                target = coda if coda is not None and coda > i else None
-        if target is None and i not in taken:
-            target = 0 if measure.da_capo else None
-            if measure.dal_segno is not None:
-                target = _find(measures, "segno", measure.dal_segno)
-            if target is not None:
-                taken.add(i)
-                jumped = True
+    notices: list[str] = []
+    for begin, end in spans:
+        movement = _Movement(measures, begin, end)
+        for index in movement.play():
+            order.append(index)
+            if len(order) > MAX_PLAYED_MEASURES:
+                raise InputError(
+                    f"{name}: with its repeats more than {MAX_PLAYED_MEASURES:,} measures are to be played "
+                    f"(the repeats around measure {measures[index].number}); correct the repeat signs, or "
+                    "set the score option repeats=False"
+                )
+        notices += movement.notices
+    return PlayingOrder(order, notices + _never_played(measures, order))
+
+
+def _never_played(measures: Sequence[WrittenMeasure], order: Sequence[int]) -> list[str]:
+    missing = sorted(set(range(len(measures))) - set(order))
+    if not missing:
+        return []
+    breaks = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(missing)) if b != a + 1), len(missing)]
+    runs = [(measures[missing[a]].number, measures[missing[b - 1]].number) for a, b in pairwise(breaks)]
+    named = [first if first == last else f"{first} to {last}" for first, last in runs]
+    listed = ", ".join(named[:MOST_NAMED]) + (", ..." if len(named) > MOST_NAMED else "")
+    return [f"never played the measures {listed}, which its repeats and jumps pass over"]
+
+
+# ----------------------------------------------------------------------------------- one movement
+
+
+@dataclass(frozen=True)
+class _Jump:
+    """A da capo or dal segno."""
+
+    measure: int
+    target: int
+    fines: frozenset[int]
+    """Measures after which the repetition is over."""
+    codas: dict[int, int]
+    """Measure after which playing goes to the coda -> first measure of the coda."""
+
+
+class _Movement:
+    """The measures begin..end-1 with their repeats and jumps."""
+
+    def __init__(self, measures: Sequence[WrittenMeasure], begin: int, end: int) -> None:
+        self.notices: list[str] = []
+        self._measures = measures
+        self._begin, self._end = begin, end
+        self._repeats = find_repeats(measures, begin, end)
+        self._starts = [repeat.start for repeat in self._repeats]
+        self._jumps: dict[int, _Jump] = {}
+        for index, sign in self._signs(*_JUMPS):
+            if index not in self._jumps and (jump := self._jump(index, sign)) is not None:
+                self._jumps[index] = jump
+
+    def play(self) -> Iterator[int]:
+        """The measures as they are played. Each jump is taken once, so that there is an end."""
+        index, pass_ = self._begin, 1
+        left: set[int] = set()
+        """Starts of the repeats that were played to their end, or left by a jump."""
+        untaken = dict(self._jumps)
+        jump: _Jump | None = None
+        pass_at_jump = 1
+        while index < self._end:
+            repeat = self._repeat_at(index)
+            following = index + 1
+            resumed = None
+            if (ending := repeat.ending_over(index, pass_)) is not None:
+                index = ending.stop - 1
+                following = ending.stop
+            else:
+                yield index
+                if repeat.returns_after(index, pass_):
+                    index, pass_ = repeat.start, pass_ + 1
+                    continue
+                if jump is not None and index in jump.fines:
+                    if jump.measure > index:
+                        following, resumed = jump.measure + 1, pass_at_jump
+                    jump = None
+                elif jump is not None and index in jump.codas:
+                    following = jump.codas[index]
+                    jump = replace(jump, codas={})
+                elif index in untaken and repeat.is_last_time(index, pass_):
+                    jump, pass_at_jump = untaken.pop(index), pass_
+                    following = jump.target
+            if following != index + 1 or following == repeat.stop:
+                left.add(repeat.start)
+                pass_ = self._pass_at(following, left, resumed)
+            index = following
+
+    def _repeat_at(self, index: int) -> Repeat:
+        return self._repeats[bisect.bisect_right(self._starts, index) - 1]
+
+    def _pass_at(self, index: int, left: set[int], resumed: int | None) -> int:
+        """The pass to begin with: the last if the repeat was played before, ``resumed`` in its midst."""
+        repeat = self._repeat_at(index)
+        if resumed is not None and index > repeat.start:
+            return resumed
+        return repeat.passes if repeat.start in left and not repeat.after_jump else 1
+
+    # ------------------------------------------------------------------------- what the signs mean
+
+    def _signs(self, *kinds: SignKind) -> list[tuple[int, Sign]]:
+        found = []
+        for index in range(self._begin, self._end):
+            found += [(index, sign) for sign in self._measures[index].signs if sign.kind in kinds]
+        return found
+
+    def _places(self, kind: SignKind) -> list[tuple[int, Sign]]:
+        """The signs with the measures that they stand at the beginning of."""
+        return [(place_of(self._measures, index, sign), sign) for index, sign in self._signs(kind)]
+
+    def _jump(self, index: int, sign: Sign) -> _Jump | None:
+        target = self._segno(index, sign) if sign.kind == "dal-segno" else self._section_start(index, sign)
         if target is None:
-            i += 1
-        else:
-            i = start = target
-            times_through = 1
-    raise InputError(
-        f"{name}: with its repeats more than {MAX_PLAYED_MEASURES:,} measures are to be played "
-        f"(the repeats around measure {measures[order[-1]].number}); correct the repeat signs, or set the "
-        "score option repeats=False"
+            self.notices.append(
+                f"did not follow '{sign.text or 'D.S.'}' in measure {self._number(index)}, "
+                "since no segno precedes it"
+            )
+            return None
+        fines = frozenset(measure for measure, _ in self._signs("fine") if measure >= target)
+        codas = {} if sign.until == "fine" and fines else self._codas(index, sign, target, fines)
+        if sign.until == "coda" and codas:
+            fines = frozenset()
+        if not codas and not any(measure <= index for measure in fines) and sign.kind == "da-capo":
+            middle = self._middle_section(index, sign, target)
+            if middle is not None:
+                fines |= {middle - 1}
+                self.notices.append(
+                    f"ended the da capo of measure {self._number(index)} with measure "
+                    f"{self._number(middle - 1)}, since no Fine is written"
+                )
+        return _Jump(index, target, fines, codas)
+
+    def _number(self, index: int) -> str:
+        return self._measures[index].number
+
+    def _segno(self, index: int, sign: Sign) -> int | None:
+        """The nearest segno before the jump, of its label if there is one; else one in its own measure."""
+        found = [(place, segno) for place, segno in self._places("segno") if place <= index]
+        found = _of_label(found, sign.label)
+        earlier = [place for place, _ in found if place < index]
+        return max(earlier or [place for place, _ in found], default=None)
+
+    def _section_start(self, index: int, sign: Sign) -> int:
+        """The beginning of the section that the da capo names, else of the movement."""
+        named = [i for i in range(self._begin, index) if self._measures[i].section == sign.section != ""]
+        return named[-1] if named else self._begin
+
+    def _middle_section(self, index: int, sign: Sign, target: int) -> int | None:
+        """Where the trio begins: at its heading, else, if the da capo names what comes before, at a guess."""
+        inside = range(target + 1, index + 1)
+        headings = [i for i in inside if self._measures[i].section == "trio"]
+        if headings or not sign.section:
+            return headings[0] if headings else None
+        finals = [i for i in inside if self._measures[i - 1].is_final]
+        changes = [i for i in inside if self._measures[i - 1].repeat_end and self._measures[i].keys]
+        strains = [one.stop for one in self._repeats if one.returns and target < one.stop <= index]
+        halfway = strains[len(strains) // 2 : len(strains) // 2 + 1]
+        return next(iter([*finals, *changes, *halfway]), None)
+
+    def _codas(self, index: int, sign: Sign, target: int, fines: frozenset[int]) -> dict[int, int]:
+        """Where the repetition leaves for the coda, and where that begins.
+
+        A coda sign may stand at both places; those before the jump then are where it is left.
+        """
+        codas = self._signs("coda")
+        departures = [(i, departure) for i, departure in self._signs("to-coda") if i >= target]
+        if not departures:
+            before = [(i, coda) for i, coda in codas if target <= i <= index]
+            after = [i for i, _ in codas if i > index]
+            if before and (after or sign.until == "coda"):
+                departures = before[:1]
+            elif after and sign.until == "coda":
+                middle = self._middle_section(index, sign, target)
+                last = min(fines, default=index if middle is None else middle - 1)
+                departures = [(last, sign)]
+        leaving = {i for i, _ in departures}
+        places = [
+            (place_of(self._measures, i, coda), coda) for i, coda in codas if i not in leaving
+        ] or self._places("coda")
+        result = {}
+        for departure, leave in departures:
+            later = _of_label([found for found in places if found[0] > departure], leave.label)
+            begins = [place for place, _ in later if place > index] or [place for place, _ in later]
+            if not begins and sign.until == "coda" and departure <= index < self._end - 1:
+                begins = [index + 1]
+                self.notices.append(f"took measure {self._number(index + 1)} for the coda, which has no sign")
+            if begins and departure < begins[0] < self._end:
+                result[departure] = begins[0]
+        return result
+
+
+def place_of(measures: Sequence[WrittenMeasure], index: int, sign: Sign) -> int:
+    """The measure that begins at a sign: the next one where it stands at the end of a measure."""
+    return index + 1 if sign.offset >= max(measures[index].length, 1) else index
+
+
+def _of_label(found: list[tuple[int, Sign]], label: str) -> list[tuple[int, Sign]]:
+    return [(place, sign) for place, sign in found if sign.label == label] or found
+
+
+# -------------------------------------------------------------------------------------- movements
+
+
+def movements(measures: Sequence[WrittenMeasure]) -> list[tuple[int, int]]:
+    """(first measure, one after the last) of every movement.
+
+    A final bar line ends a movement, unless what comes after refers to what comes before: to a segno, a fine
+    or a repeat sign, as a trio or as a coda.
+    """
+    ends = [index + 1 for index, measure in enumerate(measures[:-1]) if measure.is_final]
+    begins: list[int] = []
+    for begin, end in pairwise([0, *ends, len(measures)]):
+        needed = _needed_before(measures, begin, end)
+        while begins and needed is not None and begins[-1] > needed:
+            begins.pop()
+        if needed is None or not begins:
+            begins.append(begin)
+    return list(pairwise([*begins, len(measures)]))
+
+
+def _needed_before(measures: Sequence[WrittenMeasure], begin: int, end: int) -> int | None:
+    """The first measure before ``begin`` that the measures begin..end-1 refer to, None without one."""
+    if begin == 0:
+        return None
+    signs = [sign for measure in measures[begin:end] for sign in measure.signs]
+    kinds = {sign.kind for sign in signs}
+    sections = {measure.section for measure in measures[begin:end]}
+    needed = [_open_repeat(measures, begin, end)]
+    if measures[begin].section == "trio":
+        needed.append(begin - 1)
+    for sign in signs:
+        if sign.kind == "dal-segno" and "segno" not in kinds:
+            needed.append(_last_with("segno", measures, begin))
+        elif sign.kind == "da-capo" and "fine" not in kinds:
+            if sign.until == "fine":
+                needed.append(_last_with("fine", measures, begin))
+            if sign.section and not sections & {sign.section, "trio"}:
+                needed.append(_last_section(sign.section, measures, begin))
+    if "coda" in kinds and not kinds & {"da-capo", "dal-segno"}:
+        jump = max(filter(None, (_last_with(kind, measures, begin) for kind in _JUMPS)), default=None)
+        if jump is not None and (_last_with("coda", measures, begin) or 0) <= jump:
+            needed.append(jump)
+    return min((index for index in needed if index is not None), default=None)
+
+
+_JUMPS: tuple[SignKind, ...] = ("da-capo", "dal-segno")
+
+
+def _last_with(kind: SignKind, measures: Sequence[WrittenMeasure], before: int) -> int | None:
+    found = (i for i in range(before - 1, -1, -1) if any(sign.kind == kind for sign in measures[i].signs))
+    return next(found, None)
+
+
+def _last_section(section: str, measures: Sequence[WrittenMeasure], before: int) -> int | None:
+    """Where the section has its heading; without any heading the only movement before is meant."""
+    found = (i for i in range(before - 1, -1, -1) if measures[i].section == section)
+    is_second = sum(measure.is_final for measure in measures[:before]) == 1
+    return next(found, 0 if is_second else None)
+
+
+def _open_repeat(measures: Sequence[WrittenMeasure], begin: int, end: int) -> int | None:
+    """The last forward repeat before ``begin``, if its backward repeat comes after."""
+    first = next((m for m in measures[begin:end] if m.repeat_start or m.repeat_end), None)
+    if first is None or first.repeat_start:
+        return None
+    last = next(
+        (i for i in range(begin - 1, -1, -1) if measures[i].repeat_start or measures[i].repeat_end), None
     )
-
-
-def _ending_groups(measures: Sequence[WrittenMeasure]) -> list[tuple[int, int]]:
-    """For every measure the lowest and highest number among the voltas that it adjoins; 0 outside voltas."""
-    result = [(0, 0)] * len(measures)
-    begin = 0
-    for i, measure in enumerate(measures):
-        if not measure.endings:
-            begin = i + 1
-            continue
-        if i > begin and _starts_anew(measures, i):
-            begin = i
-        if i + 1 == len(measures) or not measures[i + 1].endings or _starts_anew(measures, i + 1):
-            numbers = [number for inside in measures[begin : i + 1] for number in inside.endings]
-            result[begin : i + 1] = [(min(numbers), max(numbers))] * (i + 1 - begin)
-    return result
-
-
-def _starts_anew(measures: Sequence[WrittenMeasure], i: int) -> bool:
-    """A first ending after a later one belongs to another repeat."""
-    return 1 in measures[i].endings and 1 not in measures[i - 1].endings
-
-
-def _find(measures: Sequence[WrittenMeasure], sign: str, label: str) -> int | None:
-    """The first measure with the sign of that label, else the first with any such sign."""
-    found = [(i, getattr(measure, sign)) for i, measure in enumerate(measures) if getattr(measure, sign)]
-    return next((i for i, labels in found if label in labels), found[0][0] if found else None)
+    return last if last is not None and not measures[last].repeat_end else None

@@ -85,7 +85,8 @@ class _Played:
 
 def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
     """The score in playing order. ``name`` stands for the file in messages."""
-    order = playing_order(score.measures, repeats=repeats, name=name)
+    played_order = playing_order(score.measures, repeats=repeats, name=name)
+    order = played_order.measures
     lengths = [measure.length for measure in score.measures]
     if sum(lengths[measure] for measure in order) > MAX_PLAYED_QUARTERS * score.ticks:
         raise InputError(
@@ -108,7 +109,7 @@ def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
         measures=_play_measures(score, order),
         time_signatures=_time_signatures(score, order),
         key_signatures=_key_signatures(score, order),
-        notices=tuple(score.notices),
+        notices=(*score.notices, *played_order.notices),
     )
 
 

@@ -254,18 +254,3 @@ def beats_per_minute(text: str) -> float | None:
 
 def dotted(quarters: float, dots: int) -> float:
     return quarters * (2 - 0.5 ** min(dots, 4))
-
-
-_JUMPS = {
-    "da_capo": _pattern(r"d\.\s?c\.", r"da\s+capo"),
-    "dal_segno": _pattern(r"d\.\s?s\.", r"dal\s+segno"),
-    "to_coda": _pattern(r"to\s+coda", r"alla\s+coda\b"),
-    "fine": re.compile(r"^\W*fine\W*$", re.IGNORECASE),
-}
-
-
-def jump_in_words(text: str) -> str | None:
-    """ "da_capo", "dal_segno", "to_coda" or "fine" for words that steer the playing order."""
-    if len(text) > LONGEST_TERM:
-        return None
-    return next((jump for jump, pattern in _JUMPS.items() if pattern.search(text)), None)

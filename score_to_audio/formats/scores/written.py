@@ -19,6 +19,8 @@ Kind = Literal[
     "tempo", "tempo-change", "tempo-reset", "dynamic", "impulse", "hairpin", "pedal", "fermata", "words"
 ]
 Mode = Literal["major", "minor", ""]
+SignKind = Literal["segno", "coda", "to-coda", "dal-segno", "da-capo", "fine"]
+Until = Literal["", "fine", "coda"]
 
 
 class Place(NamedTuple):
@@ -68,6 +70,31 @@ class WrittenDirection:
     staff: int | None = None
 
 
+class Sign(NamedTuple):
+    """A sign, or words, that steer the playing order."""
+
+    kind: SignKind
+    label: str = ""
+    """Name that a jump shares with its target; "" fits any."""
+    offset: int = 0
+    """Ticks from the start of its measure."""
+    until: Until = ""
+    """Where a da capo or dal segno stops, as far as its words say."""
+    section: str = ""
+    """The section that a da capo names: "menuet" in "Menuetto D.C."."""
+    text: str = ""
+    """The words, for messages."""
+
+
+class WrittenEnding(NamedTuple):
+    """A volta bracket, where it begins."""
+
+    numbers: frozenset[int] = frozenset()
+    """Passes in which it is played; empty where none is given."""
+    printed: frozenset[int] = frozenset()
+    """Passes in the text above the bracket, which may differ."""
+
+
 @dataclass(slots=True)
 class WrittenMeasure:
     """A measure with what steers the playing order; jumps take effect at its end."""
@@ -81,18 +108,28 @@ class WrittenMeasure:
     repeat_end: int = 0
     """How often the passage that ends here is played; 0 where no repeat ends."""
     repeat_after_jump: bool = False
-    endings: frozenset[int] = frozenset()
-    """Passes in which the measure is played; empty outside voltas."""
-    segno: frozenset[str] = frozenset()
-    coda: frozenset[str] = frozenset()
-    to_coda: str | None = None
-    dal_segno: str | None = None
-    da_capo: bool = False
-    fine: bool = False
+    ending: WrittenEnding | None = None
+    """The ending that begins with the measure."""
+    ending_stops: bool = False
+    """An ending stops with the measure."""
+    signs: list[Sign] = field(default_factory=list)
+    section: str = ""
+    """The kind of section whose heading stands here: "trio", "menuet", ..."""
+    is_final: bool = False
+    """A final bar line, without a repeat, closes the measure."""
     times: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
     """(offset, (beats, beat type)) of the time signatures that change in the measure."""
     keys: list[tuple[int, tuple[int, Mode]]] = field(default_factory=list)
     """(offset, (fifths, mode)) of the key signatures that change in the measure."""
+
+    def add_sign(self, sign: Sign) -> None:
+        """Adds a sign; where other parts, or words beside it, have told it already, what is new in it."""
+        for index, known in enumerate(self.signs):
+            if known.kind == sign.kind and (known.label == sign.label or not known.label or not sign.label):
+                merged = {name: getattr(known, name) or getattr(sign, name) for name in Sign._fields}
+                self.signs[index] = Sign(**merged)
+                return
+        self.signs.append(sign)
 
 
 @dataclass(slots=True)

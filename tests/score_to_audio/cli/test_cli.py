@@ -15,7 +15,7 @@ import pytest
 
 from score_to_audio import manifest, registry
 from score_to_audio.checkpoints import find as find_checkpoint
-from score_to_audio.cli import environment
+from score_to_audio.cli import doctor
 from score_to_audio.cli.main import main
 from score_to_audio.errors import InputError
 from score_to_audio.testing import example_score
@@ -300,7 +300,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(
     assert "models import midi-valle" in bad["checkpoints"]
     assert "does not answer (" in bad["prefect api"]
     assert "Connection refused); start the server" in bad["prefect api"]
-    monkeypatch.setattr(environment, "LITTLE_SPACE", 1e9)
+    monkeypatch.setattr(doctor, "LITTLE_SPACE", 1e9)
     monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "store"))
     assert "GB free; make room, for instance with `score-to-audio store prune" in inside("doctor")[1]
 
@@ -327,7 +327,7 @@ def test_a_foreign_package_of_our_name_is_noticed(place: Path) -> None:
     (place / "adapters" / "__init__.py").touch()
     done = cli(place, "doctor")
     assert done.returncode == 1
-    assert "the package 'adapters' is found at" in done.stderr
+    assert "Python finds the package 'adapters' at" in done.stderr
 
 
 def test_debug_shows_the_traceback(inside: InProcess) -> None:

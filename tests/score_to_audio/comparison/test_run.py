@@ -44,7 +44,6 @@ def test_a_failing_cell_carries_its_reason_and_stops_nothing(place: Path, store:
 
 
 def test_sounds_are_measured_against_the_recording_of_the_same_performance(place: Path, store: Store) -> None:
-    pytest.importorskip("librosa")
     midi, wav = write_recording(place)
     row = {
         "title": "r",

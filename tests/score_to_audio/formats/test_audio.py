@@ -20,7 +20,6 @@ from score_to_audio.formats.audio import (
     AudioFormat,
     collect,
     read_audio,
-    resample,
     stream_audio,
     stream_of,
     write_audio,
@@ -194,14 +193,6 @@ def test_stream_and_collect_are_inverse() -> None:
 
 def test_an_empty_stream_is_an_empty_sound() -> None:
     assert collect(AudioStream(48000, 2, iter(()))).samples.shape == (2, 0)
-
-
-def test_resampling_keeps_pitch_and_place() -> None:
-    there = resample(tone(1, 48000), 44100)
-    assert there.samples.shape == (2, 44100)
-    middle = slice(4000, 40000)
-    np.testing.assert_allclose(there.samples[:, middle], tone(1, 44100).samples[:, middle], atol=1e-4)
-    assert resample(there, 44100) is there
 
 
 def test_every_format_has_an_encoding() -> None:

@@ -60,7 +60,7 @@ def make_all(store: ArtifactStore, log: Path, pause: float, names: list[str]) ->
         note(f"done {name}")
 
 
-def stop_before_manifest(store: ArtifactStore, log: Path, name: str) -> None:
+def stop_before_record(store: ArtifactStore, log: Path, name: str) -> None:
     """Upload the file of an artifact to a shared store, say so, and wait for the end."""
 
     def wait(*_arguments: object) -> None:
@@ -83,8 +83,8 @@ def main(root: str, command: str, *arguments: str) -> None:
     try:
         if command == "make":
             make_all(store, Path(arguments[0]), float(arguments[1]), list(arguments[2:]))
-        elif command == "stop-before-manifest":
-            stop_before_manifest(store, Path(arguments[0]), arguments[1])
+        elif command == "stop-before-record":
+            stop_before_record(store, Path(arguments[0]), arguments[1])
         elif command == "use":
             use(store, list(arguments))
     except StoreError as error:

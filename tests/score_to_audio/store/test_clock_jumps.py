@@ -48,7 +48,7 @@ def test_an_artifact_is_found_whatever_the_clock_said(
 def test_files_dated_far_off_are_whole_and_can_be_pruned(tmp_path: Path, dated: float) -> None:
     store = Store(tmp_path)
     artifact, _ = put(store)
-    for path in (store.path(artifact), store.path(artifact).with_name("manifest.json")):
+    for path in (store.path(artifact), store.path(artifact).with_name("artifact.json")):
         os.utime(path, (time.time() + dated, time.time() + dated))
     assert put(store, make=Maker()) == (artifact, True)
     assert store.path(artifact).read_bytes() == CONTENT
@@ -57,7 +57,7 @@ def test_files_dated_far_off_are_whole_and_can_be_pruned(tmp_path: Path, dated: 
 
 def test_a_clock_that_was_ahead_only_delays_pruning_by_age(tmp_path: Path) -> None:
     """What was last used "in the future" is not old; by size it can go."""
-    record = tmp_path / KEY[:2] / KEY / "manifest.json"
+    record = tmp_path / KEY[:2] / KEY / "artifact.json"
     record.parent.mkdir(parents=True)
     record.write_text("{}")
     os.utime(record, (time.time() + YEAR, time.time() + YEAR))

@@ -27,6 +27,7 @@ from score_to_audio.store import Store, default_store, open_store
 from score_to_audio.store import remote as remote_store
 from score_to_audio.store.remote import SHARED, RemoteStore
 from score_to_audio.types import Artifact
+from tests.paths import PROJECT
 from tests.score_to_audio.store.store_worker import CONTENT, PROVENANCE, key_of
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
@@ -116,14 +117,14 @@ def test_what_one_machine_makes_another_finds(kind: str, url: str, tmp_path: Pat
     assert info.bytes > len(CONTENT)
 
 
-def test_the_file_is_uploaded_first_and_the_manifest_last(s3: Any, url: str, tmp_path: Path) -> None:
+def test_the_file_is_uploaded_first_and_the_record_last(s3: Any, url: str, tmp_path: Path) -> None:
     made, _ = put(on_machine("one", url, tmp_path), Maker())
     folder = f"{KEY[:2]}/{KEY}"
     digest = hashlib.sha256(CONTENT).hexdigest()
-    assert set(objects(s3, url)) == {f"{folder}/manifest.json", f"{folder}/{digest}.wav"}
-    s3.delete_object(**object_name(url, f"{folder}/manifest.json"))
+    assert set(objects(s3, url)) == {f"{folder}/artifact.json", f"{folder}/{digest}.wav"}
+    s3.delete_object(**object_name(url, f"{folder}/artifact.json"))
     maker = Maker()
-    assert not put(on_machine("two", url, tmp_path), maker)[1]  # no manifest, no artifact
+    assert not put(on_machine("two", url, tmp_path), maker)[1]  # no record, no artifact
     assert maker.calls == 1
     assert made.sha256 == digest
 
@@ -154,22 +155,22 @@ def damage_shared(s3: Any, url: str, how: str) -> None:
     for name in objects(s3, url):
         place = object_name(url, name)
         content = bytearray(s3.get_object(**place)["Body"].read())
-        is_manifest = name.endswith(".json")
-        if how == "flipped" and not is_manifest:
+        is_record = name.endswith(".json")
+        if how == "flipped" and not is_record:
             content[1000] ^= 4
-        elif how == "cut off" and not is_manifest:
+        elif how == "cut off" and not is_record:
             del content[5000:]
-        elif how == "manifest flipped" and is_manifest:
+        elif how == "record flipped" and is_record:
             content[200] ^= 1
-        elif how == "manifest empty" and is_manifest:
+        elif how == "record empty" and is_record:
             content.clear()
-        elif how == "file gone" and not is_manifest:
+        elif how == "file gone" and not is_record:
             s3.delete_object(**place)
             continue
         s3.put_object(**place, Body=bytes(content))
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut off", "manifest flipped", "manifest empty", "file gone"])
+@pytest.mark.parametrize("how", ["flipped", "cut off", "record flipped", "record empty", "file gone"])
 def test_what_is_damaged_there_is_made_again(s3: Any, url: str, tmp_path: Path, how: str) -> None:
     put(on_machine("one", url, tmp_path), Maker())
     damage_shared(s3, url, how)
@@ -181,7 +182,7 @@ def test_what_is_damaged_there_is_made_again(s3: Any, url: str, tmp_path: Path, 
     assert two.path(artifact).read_bytes() == CONTENT
     assert on_machine("three", url, tmp_path).get(KEY)  # it is whole again for everybody
     assert {path.name for path in (tmp_path / "two").rglob("*") if path.is_file()} == {
-        *(".lock", ".in-use", SHARED, "audio.wav", "manifest.json")
+        *(".lock", ".in-use", SHARED, "audio.wav", "artifact.json")
     }
 
 
@@ -212,7 +213,7 @@ def test_a_damaged_local_copy_is_copied_again(url: str, tmp_path: Path) -> None:
 def test_without_the_server_work_goes_on_and_is_shared_later(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(remote_store, "BREATHER", 0.0)
+    monkeypatch.setattr(remote_store, "PAUSE", 0.0)
     store = on_machine("one", url, tmp_path)
     with monkeypatch.context() as away:
 
@@ -281,7 +282,7 @@ def test_settings_that_cannot_work_are_one_sentence(
 ) -> None:
     with pytest.raises(StoreError, match=r"absent/x: does not exist .*create the bucket"):
         put(on_machine("one", "s3://absent/x", tmp_path), Maker())
-    with pytest.raises(StoreError, match="no place for a store"):
+    with pytest.raises(StoreError, match="cannot be a store"):
         on_machine("one", "nonsense://x", tmp_path)
     on_machine("one", url, tmp_path).check()
     with pytest.raises(StoreError, match="absent"):
@@ -337,7 +338,7 @@ def test_using_keeps_from_pruning_by_age(
     store = on_machine("one", url, tmp_path)
     filled(store, range(1))
     key = key_of("piece-0")
-    place = object_name(url, f"{key[:2]}/{key}/manifest.json")
+    place = object_name(url, f"{key[:2]}/{key}/artifact.json")
     before = s3.head_object(**place)["LastModified"]
     time.sleep(1.1)
     assert store.get(key)
@@ -370,7 +371,7 @@ def start(url: str, cache: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(WORKER.parents[2]), "SCORE_TO_AUDIO_STORE_CACHE": str(cache)},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "SCORE_TO_AUDIO_STORE_CACHE": str(cache)},
     )
 
 
@@ -380,6 +381,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_two_machines_at_once_and_a_pruner(s3: Any, url: str, tmp_path: Path) -> None:
     names = [f"piece-{number}" for number in range(12)]
     log = tmp_path / "log"
@@ -395,6 +397,7 @@ def test_two_machines_at_once_and_a_pruner(s3: Any, url: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_a_machine_killed_while_uploading(s3: Any, url: str, tmp_path: Path) -> None:
     """At random moments: whatever is there afterwards is whole, and the next machine completes it."""
     names = [f"piece-{number}" for number in range(6)]
@@ -417,8 +420,8 @@ def test_a_machine_killed_while_uploading(s3: Any, url: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_machine_killed_between_file_and_manifest(s3: Any, url: str, tmp_path: Path) -> None:
-    process = start(url, tmp_path / "one", "stop-before-manifest", str(tmp_path / "log"), "piece")
+def test_a_machine_killed_between_file_and_record(s3: Any, url: str, tmp_path: Path) -> None:
+    process = start(url, tmp_path / "one", "stop-before-record", str(tmp_path / "log"), "piece")
     assert process.stdout
     assert process.stdout.readline() == "uploaded\n"
     process.kill()
@@ -458,7 +461,7 @@ def test_the_command_line_on_two_machines(url: str, tmp_path: Path) -> None:
             check=True,
             env=os.environ
             | {
-                "PYTHONPATH": os.pathsep.join([str(plugins), str(WORKER.parents[2])]),
+                "PYTHONPATH": os.pathsep.join([str(plugins), str(PROJECT)]),
                 "SCORE_TO_AUDIO_STORE": url,
                 "SCORE_TO_AUDIO_STORE_CACHE": str(tmp_path / machine),
             },

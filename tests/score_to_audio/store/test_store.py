@@ -58,7 +58,7 @@ def put(store: Store, key: str = KEY, make: Callable[[Path], None] | None = None
 
 
 def files_of(store: Store) -> set[str]:
-    return {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
+    return {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -120,14 +120,14 @@ def test_asking_writes_nothing(store: Store) -> None:
     assert store.get(KEY) is None
     assert store.info().count == 0
     assert store.prune(max_size=0).count == 0
-    assert not store.root.exists()
+    assert not store.folder.exists()
 
 
 def test_an_artifact_is_made_once_and_found_again(store: Store) -> None:
     make = Maker()
     made, cached = put(store, make=make)
     assert not cached
-    again, cached = put(Store(store.root), make=make)
+    again, cached = put(Store(store.folder), make=make)
     assert cached
     assert again == made
     assert make.calls == 1
@@ -137,7 +137,7 @@ def test_an_artifact_is_made_once_and_found_again(store: Store) -> None:
     assert store.provenance(made) == PROVENANCE
     assert (made.size, made.media_type) == (len(CONTENT), "audio/wav")
     home = f"{KEY[:2]}/{KEY}"
-    assert files_of(store) == {f"{home}/.lock", f"{home}/audio.wav", f"{home}/manifest.json", ".in-use"}
+    assert files_of(store) == {f"{home}/.lock", f"{home}/audio.wav", f"{home}/artifact.json", ".in-use"}
 
 
 def test_the_maker_gets_a_path_with_the_suffix_of_the_file(store: Store) -> None:
@@ -149,13 +149,13 @@ def test_the_maker_gets_a_path_with_the_suffix_of_the_file(store: Store) -> None
 
 def test_a_moved_store_still_hits(store: Store, tmp_path: Path) -> None:
     made, _ = put(store)
-    shutil.move(store.root, tmp_path / "moved")
+    shutil.move(store.folder, tmp_path / "moved")
     assert Store(tmp_path / "moved").get(KEY) == made
 
 
 def test_a_copy_without_times_still_hits(store: Store, tmp_path: Path) -> None:
     made, _ = put(store)
-    shutil.copytree(store.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(store.folder, tmp_path / "copy", copy_function=shutil.copyfile)
     copy = Store(tmp_path / "copy")
     assert copy.path(made).stat().st_mtime_ns != store.path(made).stat().st_mtime_ns
     assert copy.get(KEY) == made
@@ -164,11 +164,11 @@ def test_a_copy_without_times_still_hits(store: Store, tmp_path: Path) -> None:
 
 def test_a_link_to_the_store_is_as_good_as_the_store(store: Store, tmp_path: Path) -> None:
     made, _ = put(store)
-    (tmp_path / "link").symlink_to(store.root)
+    (tmp_path / "link").symlink_to(store.folder)
     assert Store(tmp_path / "link").get(KEY) == made
 
 
-@pytest.mark.parametrize("name", ["", "../audio.wav", "a/b.wav", ".hidden", "manifest.json", "x" * 200])
+@pytest.mark.parametrize("name", ["", "../audio.wav", "a/b.wav", ".hidden", "artifact.json", "x" * 200])
 def test_files_have_plain_names(store: Store, name: str) -> None:
     with pytest.raises(ValueError, match="cannot be the name"):
         store.get_or_make(KEY, name=name, media_type="", provenance=PROVENANCE, make=Maker())
@@ -182,10 +182,10 @@ def test_keys_are_hashes(store: Store, key: str) -> None:
 
 def test_the_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(tmp_path))
-    assert default_store().root == tmp_path
+    assert default_store().folder == tmp_path
     monkeypatch.delenv("SCORE_TO_AUDIO_STORE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert default_store().root == tmp_path / "cache/score-to-audio/store"
+    assert default_store().folder == tmp_path / "cache/score-to-audio/store"
 
 
 # ------------------------------------------------------------------------------------------- damage
@@ -262,11 +262,11 @@ def test_only_the_hash_finds_what_changed_without_a_trace(store: Store) -> None:
     assert store.get(KEY, verify="hash") is None
 
 
-MANIFEST_DAMAGE: dict[str, Callable[[Path], object]] = {
+RECORD_DAMAGE: dict[str, Callable[[Path], object]] = {
     "deleted": lambda path: path.unlink(),
     "emptied": lambda path: os.truncate(path, 0),
     "truncated": lambda path: os.truncate(path, 300),
-    "not json": lambda path: path.write_bytes(b"\xff\xfe<manifest/>"),
+    "not json": lambda path: path.write_bytes(b"\xff\xfe<record/>"),
     "not an object": lambda path: path.write_text("[1, 2, 3]"),
     "an empty object": lambda path: path.write_text("{}"),
     "deeply nested": lambda path: path.write_text("[" * 100_000),
@@ -277,12 +277,10 @@ MANIFEST_DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", MANIFEST_DAMAGE.values(), ids=list(MANIFEST_DAMAGE))
-def test_without_a_sound_manifest_there_is_no_artifact(
-    store: Store, damage: Callable[[Path], object]
-) -> None:
+@pytest.mark.parametrize("damage", RECORD_DAMAGE.values(), ids=list(RECORD_DAMAGE))
+def test_without_a_sound_record_there_is_no_artifact(store: Store, damage: Callable[[Path], object]) -> None:
     made, _ = put(store)
-    damage(store.path(made).parent / "manifest.json")
+    damage(store.path(made).parent / "artifact.json")
     assert store.get(KEY) is None
     with pytest.raises(StoreError, match="gone or damaged"):
         store.provenance(made)
@@ -294,24 +292,24 @@ def test_without_a_sound_manifest_there_is_no_artifact(
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_no_flipped_bit_of_a_manifest_goes_unnoticed(
+def test_no_flipped_bit_of_a_record_goes_unnoticed(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     store = Store(tmp_path_factory.getbasetemp() / "flipped")
     made, _ = put(store)
-    manifest = store.path(made).parent / "manifest.json"
-    whole = manifest.read_bytes()
-    flip(manifest, data.draw(st.integers(0, len(whole) * 8 - 1)))
+    record = store.path(made).parent / "artifact.json"
+    whole = record.read_bytes()
+    flip(record, data.draw(st.integers(0, len(whole) * 8 - 1)))
     try:
         found = store.get(KEY)
         assert found is None or (found == made and store.provenance(made) == PROVENANCE)
     finally:
-        manifest.write_bytes(whole)
+        record.write_bytes(whole)
 
 
 def forge(store: Store, made: Artifact, **changes: Any) -> None:
-    """A manifest as somebody would write it who knows how."""
-    path = store.path(made).parent / "manifest.json"
+    """A record with a valid checksum."""
+    path = store.path(made).parent / "artifact.json"
     body = json.loads(path.read_text())
     del body["check"]
     body["artifact"] |= changes
@@ -322,8 +320,8 @@ def forge(store: Store, made: Artifact, **changes: Any) -> None:
     "path",
     ["/etc/passwd", "../secret", "{home}/../../../secret", "{home}/../{other}/audio.wav", "{home}/", 7, None],
 )
-def test_a_manifest_cannot_lead_out_of_its_folder(store: Store, path: Any) -> None:
-    (store.root.parent / "secret").write_bytes(CONTENT)
+def test_a_record_cannot_lead_out_of_its_folder(store: Store, path: Any) -> None:
+    (store.folder.parent / "secret").write_bytes(CONTENT)
     made, _ = put(store)
     put(store, other := artifact_key({"name": "other"}))
     if isinstance(path, str):
@@ -346,8 +344,8 @@ def test_a_sound_forgery_shows_that_the_test_above_can_fail(store: Store) -> Non
 def test_a_linked_folder_is_refused(store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (store.root / KEY[:2]).mkdir(parents=True)
-    (store.root / KEY[:2] / KEY).symlink_to(outside)
+    (store.folder / KEY[:2]).mkdir(parents=True)
+    (store.folder / KEY[:2] / KEY).symlink_to(outside)
     with pytest.raises(StoreError, match="leads out of the store"):
         put(store)
     assert list(outside.iterdir()) == []
@@ -403,7 +401,7 @@ def no_arrays() -> dict[str, np.ndarray]:
 
 
 def part_of(store: Store) -> Path:
-    (path,) = (store.root / KEY[:2] / KEY / "parts").iterdir()
+    (path,) = (store.folder / KEY[:2] / KEY / "parts").iterdir()
     return path
 
 
@@ -425,7 +423,7 @@ def test_parts_are_kept_until_the_artifact_is_whole(store: Store) -> None:
 
     put(store, make=finish)
     home = f"{KEY[:2]}/{KEY}"
-    assert files_of(store) == {f"{home}/.lock", f"{home}/audio.wav", f"{home}/manifest.json", ".in-use"}
+    assert files_of(store) == {f"{home}/.lock", f"{home}/audio.wav", f"{home}/artifact.json", ".in-use"}
 
 
 def test_any_names_will_do_for_arrays_and_parts(store: Store) -> None:
@@ -465,18 +463,18 @@ def filled(store: Store, count: int = 4, size: int = 10_000) -> list[str]:
     keys = [artifact_key({"number": number}) for number in range(count)]
     for days, key in enumerate(keys, 1):
         put(store, key, Maker(b"x" * size))
-        used = (store.root / key[:2] / key / "manifest.json").stat().st_mtime - days * 86400
-        os.utime(store.root / key[:2] / key / "manifest.json", (used, used))
+        used = (store.folder / key[:2] / key / "artifact.json").stat().st_mtime - days * 86400
+        os.utime(store.folder / key[:2] / key / "artifact.json", (used, used))
     drop_claims(store)
     return keys
 
 
 def drop_claims(store: Store) -> None:
     """As if this process had never used the store: its claims stay behind with the old folder."""
-    moved = store.root.with_name(f"before-{time.time_ns()}")
-    store.root.rename(moved)
-    shutil.copytree(moved, store.root)
-    (store.root / ".in-use").unlink()
+    moved = store.folder.with_name(f"before-{time.time_ns()}")
+    store.folder.rename(moved)
+    shutil.copytree(moved, store.folder)
+    (store.folder / ".in-use").unlink()
 
 
 def test_info_counts_by_stage_and_model(store: Store) -> None:
@@ -529,7 +527,7 @@ def test_what_this_process_has_got_is_spared(store: Store) -> None:
 
 def test_pruning_sweeps_what_dead_writers_left(store: Store) -> None:
     keys = filled(store, 1)
-    whole, dead = (store.root / key[:2] / key for key in (keys[0], KEY))
+    whole, dead = (store.folder / key[:2] / key for key in (keys[0], KEY))
     dead.mkdir(parents=True)
     for path in (whole / ".tmp-1234-audio.wav", dead / ".tmp-5678-audio.wav", dead / ".lock"):
         path.write_bytes(b"x" * 100)
@@ -537,7 +535,7 @@ def test_pruning_sweeps_what_dead_writers_left(store: Store) -> None:
     assert (report.count, report.bytes) == (0, 200)
     assert not dead.exists()
     assert store.get(keys[0])
-    assert not list(store.root.rglob(".tmp-*"))
+    assert not list(store.folder.rglob(".tmp-*"))
 
 
 def test_pruning_keeps_the_parts_of_unfinished_work(store: Store) -> None:

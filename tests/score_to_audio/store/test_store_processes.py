@@ -17,6 +17,7 @@ from threading import Barrier
 import pytest
 
 from score_to_audio.store import Store
+from tests.paths import PROJECT
 from tests.score_to_audio.store.store_worker import CONTENT, PROVENANCE, key_of
 
 WORKER = Path(__file__).with_name("store_worker.py")
@@ -35,7 +36,7 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=preexec_fn,
-        env=os.environ | {"PYTHONPATH": str(WORKER.parents[2])},
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
     )
 
 
@@ -55,8 +56,8 @@ def assert_whole(store: Store, names: list[str]) -> None:
         artifact = store.get(key_of(name), verify="hash")
         assert artifact
         assert store.path(artifact).read_bytes() == CONTENT
-    files = {path.name for path in store.root.rglob("*") if path.is_file()}
-    assert files == {".lock", "audio.wav", "manifest.json", ".in-use"}
+    files = {path.name for path in store.folder.rglob("*") if path.is_file()}
+    assert files == {".lock", "audio.wav", "artifact.json", ".in-use"}
 
 
 @pytest.fixture
@@ -70,20 +71,21 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_killed_at_random_moments_and_run_again(tmp_path: Path, log: Path) -> None:
     moments = random.Random(20)
     store = Store(tmp_path / "store")
     killed = 0
     for _ in range(12):
-        process = start(store.root, "make", str(log), "0.15", *NAMES)
+        process = start(store.folder, "make", str(log), "0.15", *NAMES)
         time.sleep(moments.uniform(0.2, 1.2))
         process.kill()
         killed += finish(process)[0] == -9
-        for folder in store.root.glob("*/*"):
+        for folder in store.folder.glob("*/*"):
             artifact = store.get(folder.name)  # there and whole, or not there
             assert artifact is None or store.path(artifact).read_bytes() == CONTENT
     assert killed, "no process was killed before it was done"
-    make(store.root, log, NAMES)
+    make(store.folder, log, NAMES)
     assert_whole(store, NAMES)
     lines = log.read_text().splitlines()
     for name in NAMES:
@@ -94,11 +96,11 @@ def test_killed_at_random_moments_and_run_again(tmp_path: Path, log: Path) -> No
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    holder = start(store.root, "make", str(log), "1000", "piece")
+    holder = start(store.folder, "make", str(log), "1000", "piece")
     while not log.read_text():
         assert holder.poll() is None
         time.sleep(0.01)
-    waiting = start(store.root, "make", str(log), "0", "piece")
+    waiting = start(store.folder, "make", str(log), "0", "piece")
     time.sleep(0.5)
     assert waiting.poll() is None  # it waits as long as the holder lives
     holder.kill()
@@ -110,13 +112,13 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, log: Path) -> None
 
 def test_parts_of_a_killed_process_are_used(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    process = start(store.root, "make", str(log), "1", "piece")
-    while not list(store.root.rglob("parts/*.npz")):
+    process = start(store.folder, "make", str(log), "1", "piece")
+    while not list(store.folder.rglob("parts/*.npz")):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     finish(process)
-    make(store.root, log, ["piece"])
+    make(store.folder, log, ["piece"])
     assert log.read_text().splitlines() == ["draft piece", "made piece", "done piece"]
     assert_whole(store, ["piece"])
 
@@ -126,7 +128,9 @@ def test_parts_of_a_killed_process_are_used(tmp_path: Path, log: Path) -> None:
 
 def test_two_processes_make_everything_once(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    processes = [start(store.root, "make", str(log), "0.05", *names) for names in (NAMES, NAMES[::-1], NAMES)]
+    processes = [
+        start(store.folder, "make", str(log), "0.05", *names) for names in (NAMES, NAMES[::-1], NAMES)
+    ]
     for process in processes:
         code, _, err = finish(process)
         assert code == 0, err
@@ -159,8 +163,8 @@ def test_threads_make_everything_once(tmp_path: Path) -> None:
 
 def test_what_another_process_has_got_is_not_pruned_until_it_ends(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    make(store.root, log, NAMES[:3])
-    user = start(store.root, "use", NAMES[1], "unknown")
+    make(store.folder, log, NAMES[:3])
+    user = start(store.folder, "use", NAMES[1], "unknown")
     assert user.stdout
     assert [user.stdout.readline() for _ in range(2)] == ["hit\n", "miss\n"]
     report = store.prune(max_size=0)
@@ -173,8 +177,8 @@ def test_what_another_process_has_got_is_not_pruned_until_it_ends(tmp_path: Path
 
 def test_what_another_process_is_making_is_not_pruned(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    maker = start(store.root, "make", str(log), "1", "piece")
-    while not list(store.root.rglob(".tmp-*-audio.wav")):
+    maker = start(store.folder, "make", str(log), "1", "piece")
+    while not list(store.folder.rglob(".tmp-*-audio.wav")):
         assert maker.poll() is None
         time.sleep(0.01)
     report = store.prune(max_size=0)
@@ -185,12 +189,13 @@ def test_what_another_process_is_making_is_not_pruned(tmp_path: Path, log: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_pruning_beside_running_work(tmp_path: Path, log: Path) -> None:
     """Workers read what they got; the workers' own checks fail if it vanishes under them."""
     store = Store(tmp_path / "store")
     deleted = 0
     for _ in range(4):
-        workers = [start(store.root, "make", str(log), "0.01", *NAMES) for _ in range(3)]
+        workers = [start(store.folder, "make", str(log), "0.01", *NAMES) for _ in range(3)]
         while any(worker.poll() is None for worker in workers):
             deleted += store.prune(max_size=0).count
         for worker in workers:
@@ -203,7 +208,7 @@ def test_pruning_beside_running_work(tmp_path: Path, log: Path) -> None:
 
 def test_a_forked_child_claims_for_itself(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    make(store.root, log, ["piece"])
+    make(store.folder, log, ["piece"])
     script = (
         "import os, sys; from pathlib import Path; from score_to_audio.store import Store\n"
         "store, key = Store(Path(sys.argv[1])), sys.argv[2]\n"
@@ -212,7 +217,7 @@ def test_a_forked_child_claims_for_itself(tmp_path: Path, log: Path) -> None:
         "assert store.get(key); print('claimed', flush=True); sys.stdin.readline()\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(store.root), key_of("piece")],
+        [sys.executable, "-c", script, str(store.folder), key_of("piece")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -223,7 +228,7 @@ def test_a_forked_child_claims_for_itself(tmp_path: Path, log: Path) -> None:
     pruner = "import sys; from pathlib import Path; from score_to_audio.store import Store\n"
     pruner += "print(Store(Path(sys.argv[1])).prune(max_size=0).spared)"
     done = subprocess.run(
-        [sys.executable, "-c", pruner, str(store.root)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", pruner, str(store.folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
     parent.communicate("\n", timeout=PATIENCE)
@@ -238,15 +243,15 @@ def limit_file_size() -> None:
 
 def test_a_limit_on_file_sizes(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    code, _, err = finish(start(store.root, "make", str(log), "0", "piece", preexec_fn=limit_file_size))
+    code, _, err = finish(start(store.folder, "make", str(log), "0", "piece", preexec_fn=limit_file_size))
     assert code == 1
     assert err == (
-        f"error: {store.root}: the store cannot be used (File too large); raise the limit (`ulimit -f`) or "
+        f"error: {store.folder}: the store cannot be used (File too large); raise the limit (`ulimit -f`) or "
         "set SCORE_TO_AUDIO_STORE to another file system\n"
     )
     assert store.get(key_of("piece")) is None
-    assert not list(store.root.rglob(".tmp-*"))
-    make(store.root, log, ["piece"])
+    assert not list(store.folder.rglob(".tmp-*"))
+    make(store.folder, log, ["piece"])
     assert log.read_text().splitlines() == ["draft piece", "made piece", "done piece"]  # the draft was kept
 
 
@@ -269,7 +274,7 @@ def test_a_full_disk(tmp_path: Path, log: Path, mounting: tuple[str, ...]) -> No
     root.mkdir()
     script = (
         'mount -t tmpfs -o size=350k tmpfs "$0" || exit 99; "$@"; code=$?; '
-        'cd "$0" && find . -name ".tmp-*" -o -name "audio.wav" -o -name "manifest.json"; exit $code'
+        'cd "$0" && find . -name ".tmp-*" -o -name "audio.wav" -o -name "artifact.json"; exit $code'
     )
     before = (*mounting, "sh", "-c", script, str(root))
     code, out, err = finish(start(root, "make", str(log), "0", "one", "two", before=before))
@@ -279,7 +284,7 @@ def test_a_full_disk(tmp_path: Path, log: Path, mounting: tuple[str, ...]) -> No
         "(`score-to-audio store prune`) or set SCORE_TO_AUDIO_STORE to a disk with space\n"
     )
     home = f"./{key_of('one')[:2]}/{key_of('one')}"
-    assert sorted(out.split()) == [f"{home}/audio.wav", f"{home}/manifest.json"]
+    assert sorted(out.split()) == [f"{home}/artifact.json", f"{home}/audio.wav"]
 
 
 def test_a_full_disk_is_helped_by_pruning(tmp_path: Path, log: Path, mounting: tuple[str, ...]) -> None:
@@ -299,16 +304,16 @@ def test_a_full_disk_is_helped_by_pruning(tmp_path: Path, log: Path, mounting: t
 
 def test_a_read_only_file_system(tmp_path: Path, log: Path, mounting: tuple[str, ...]) -> None:
     store = Store(tmp_path / "store")
-    make(store.root, log, ["piece"])
+    make(store.folder, log, ["piece"])
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" || exit 99; "$@"'
-    before = (*mounting, "sh", "-c", script, str(store.root))
-    code, _, err = finish(start(store.root, "make", str(log), "0", "piece", before=before))
+    before = (*mounting, "sh", "-c", script, str(store.folder))
+    code, _, err = finish(start(store.folder, "make", str(log), "0", "piece", before=before))
     assert code == 0, err
-    code, _, err = finish(start(store.root, "make", str(log), "0", "other", before=before))
+    code, _, err = finish(start(store.folder, "make", str(log), "0", "other", before=before))
     assert code == 1
     assert err == (
-        f"error: {store.root}: the store cannot be used (Read-only file system); set SCORE_TO_AUDIO_STORE to "
-        "a folder that can be written to\n"
+        f"error: {store.folder}: the store cannot be used (Read-only file system); set SCORE_TO_AUDIO_STORE "
+        "to a folder that can be written to\n"
     )
     assert "draft other" not in log.read_text()  # said before any work
 
@@ -324,21 +329,21 @@ def be_bound_by_permissions() -> None:
 
 def test_a_folder_without_write_permission(tmp_path: Path, log: Path) -> None:
     store = Store(tmp_path / "store")
-    make(store.root, log, ["piece"])
-    folders = [path for path in (store.root, *store.root.rglob("*")) if path.is_dir()]
-    files = [path for path in store.root.rglob("*") if path.is_file()]
+    make(store.folder, log, ["piece"])
+    folders = [path for path in (store.folder, *store.folder.rglob("*")) if path.is_dir()]
+    files = [path for path in store.folder.rglob("*") if path.is_file()]
     for path in (*files, *folders):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
         arguments = ("make", str(log), "0")
-        hit = finish(start(store.root, *arguments, "piece", preexec_fn=be_bound_by_permissions))
-        miss = finish(start(store.root, *arguments, "other", preexec_fn=be_bound_by_permissions))
+        hit = finish(start(store.folder, *arguments, "piece", preexec_fn=be_bound_by_permissions))
+        miss = finish(start(store.folder, *arguments, "other", preexec_fn=be_bound_by_permissions))
     finally:
         for path in folders:
             path.chmod(0o755)
     assert hit[0] == 0, hit[2]
     assert miss[0] == 1
     assert miss[2] == (
-        f"error: {store.root}: the store cannot be used (Permission denied); set SCORE_TO_AUDIO_STORE to "
+        f"error: {store.folder}: the store cannot be used (Permission denied); set SCORE_TO_AUDIO_STORE to "
         "a folder that can be written to\n"
     )

@@ -27,7 +27,6 @@ def sustain(*events: tuple[float, int]) -> Controls:
 
 
 def test_a_performance_matches_itself() -> None:
-    pytest.importorskip("mir_eval")
     found = scores(example_performance(), example_performance())
     assert (found.onset_f1, found.offset_f1) == (1.0, 1.0)
     assert found.velocity_correlation == pytest.approx(1.0)
@@ -36,7 +35,6 @@ def test_a_performance_matches_itself() -> None:
 
 
 def test_a_missing_and_a_late_note_count() -> None:
-    pytest.importorskip("mir_eval")
     played = scale()
     heard = replace(
         played,
@@ -50,7 +48,6 @@ def test_a_missing_and_a_late_note_count() -> None:
 
 
 def test_wrong_lengths_cost_offsets_only() -> None:
-    pytest.importorskip("mir_eval")
     short = replace(scale(), offset=scale().onset + 0.1)
     found = scores(scale(), short)
     assert (found.onset_f1, found.offset_f1) == (1.0, 0.0)
@@ -58,7 +55,6 @@ def test_wrong_lengths_cost_offsets_only() -> None:
 
 def test_a_pedal_heard_as_a_pedal_is_as_good_as_long_notes() -> None:
     """The transcriber gives keys and pedals apart; the reference may hold either."""
-    pytest.importorskip("mir_eval")
     pedalled = scale(sustain((0.1, 127), (0.45, 0)))
     long = scale()
     long.offset[0] = 0.45
@@ -66,7 +62,6 @@ def test_a_pedal_heard_as_a_pedal_is_as_good_as_long_notes() -> None:
 
 
 def test_velocities_count_once_they_are_scaled() -> None:
-    pytest.importorskip("mir_eval")
     softer = replace(scale(), velocity=scale().velocity // 2)
     assert scores(scale(), softer).velocity_f1 == 1.0
     wrong = replace(scale(), velocity=scale().velocity[[7, 0, 5, 2, 6, 1, 4, 3]])
@@ -74,7 +69,6 @@ def test_velocities_count_once_they_are_scaled() -> None:
 
 
 def test_the_pedal_is_compared_in_time() -> None:
-    pytest.importorskip("mir_eval")
     pressed = scale(sustain((1.0, 127), (2.0, 0)))
     late = scale(sustain((1.5, 127), (2.5, 0)))
     assert scores(pressed, pressed).pedal_f1 == 1.0
@@ -84,7 +78,6 @@ def test_the_pedal_is_compared_in_time() -> None:
 
 
 def test_constant_velocities_have_no_correlation() -> None:
-    pytest.importorskip("mir_eval")
     flat = replace(scale(), velocity=np.full(8, 64))
     assert np.isnan(scores(scale(), flat).velocity_correlation)
 
@@ -117,8 +110,6 @@ def test_the_pedal_never_shortens_a_note_of_a_free_key(events: list[tuple[float,
 
 @pytest.mark.slow
 def test_the_transcriber_hears_what_the_piano_plays() -> None:
-    pytest.importorskip("transkun")
-    pytest.importorskip("mir_eval")
     from adapters.transcription import transcribe
     from score_to_audio.registry import build, resolve
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from renderers import score_playback
-from renderers.kth_rules.play import play
+from renderers.kth_rules.rendering import render as play
 from score_to_audio.comparison.listening.curves import expression_curves
 from score_to_audio.types import ParsedScore
 from tests.renderers.score_builder import N, parsed
@@ -30,7 +30,7 @@ def lines(document: str, colour: str) -> list[np.ndarray]:
 
 
 def test_a_slower_beat_lies_lower_and_a_louder_note_higher():
-    plain = score_playback.play(score())
+    plain = score_playback.render(score())
     onset, velocity = plain.onset.copy(), plain.velocity.copy()
     onset[16:] += 1.0
     velocity[8] = 110
@@ -44,7 +44,9 @@ def test_a_slower_beat_lies_lower_and_a_louder_note_higher():
 
 def test_humans_are_a_mean_and_a_band():
     humans = [play(score(), seed=seed) for seed in range(3)]
-    document = expression_curves(score(), {"score": score_playback.play(score())}, humans, title="A <scale>")
+    document = expression_curves(
+        score(), {"score": score_playback.render(score())}, humans, title="A <scale>"
+    )
     root = ElementTree.fromstring(document)
     texts = [text.text or "" for text in root.iter(f"{SVG}text")]
     assert "A <scale>" in texts
@@ -56,7 +58,7 @@ def test_humans_are_a_mean_and_a_band():
 
 
 def test_only_the_measures_asked_for_are_drawn():
-    performance = {"score": score_playback.play(score())}
+    performance = {"score": score_playback.render(score())}
     whole, part = (
         lines(expression_curves(score(), performance, last_measure=last), "#b3402e") for last in (None, 1)
     )

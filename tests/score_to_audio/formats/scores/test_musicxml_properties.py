@@ -8,12 +8,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from score_to_audio.formats.scores.playing_order import playing_order
+from score_to_audio.formats.scores.playing_order import place_of, playing_order
 from score_to_audio.formats.scores.unfolding import unfold
 from score_to_audio.formats.scores.words import meanings, plain_text
 from score_to_audio.formats.scores.written import (
     Place,
+    Sign,
     WrittenDirection,
+    WrittenEnding,
     WrittenMeasure,
     WrittenNote,
     WrittenScore,
@@ -114,38 +116,87 @@ def test_ties_cover_the_time_of_their_noteheads(first: str, second: str) -> None
         assert any(p == pitch and e == end for p, _, e in spans[1])
 
 
-MARKS = st.lists(
+ENDINGS = st.one_of(
+    st.none(),
+    st.none(),
+    st.none(),
     st.builds(
-        WrittenMeasure,
-        number=st.just("x"),
-        length=st.just(4),
-        repeat_start=st.booleans(),
-        repeat_end=st.sampled_from([0, 0, 2, 3]),
-        endings=st.sampled_from(
-            [frozenset(), frozenset(), frozenset({1}), frozenset({2}), frozenset({1, 2})]
-        ),
-        segno=st.sampled_from([frozenset(), frozenset({"segno"})]),
-        coda=st.sampled_from([frozenset(), frozenset({"coda"})]),
-        to_coda=st.sampled_from([None, None, "coda"]),
-        dal_segno=st.sampled_from([None, None, None, "segno"]),
-        da_capo=st.sampled_from([False, False, False, True]),
-        fine=st.sampled_from([False, False, True]),
+        WrittenEnding,
+        st.frozensets(st.integers(1, 4), max_size=2),
+        st.frozensets(st.integers(1, 4), max_size=1),
     ),
-    min_size=1,
-    max_size=9,
 )
+REPEATS = {
+    "number": st.just("x"),
+    "length": st.just(4),
+    "repeat_start": st.sampled_from([False, False, False, True]),
+    "repeat_end": st.sampled_from([0, 0, 0, 2, 3]),
+    "ending": ENDINGS,
+    "ending_stops": st.booleans(),
+    "is_final": st.sampled_from([False, False, False, True]),
+}
+SIGNS_OF_ORDER = st.builds(
+    Sign,
+    kind=st.sampled_from(["segno", "coda", "to-coda", "dal-segno", "da-capo", "fine"]),
+    label=st.sampled_from(["", "", "a", "b"]),
+    offset=st.sampled_from([0, 4]),
+    until=st.sampled_from(["", "fine", "coda"]),
+    section=st.sampled_from(["", "", "menuet"]),
+)
+JUMPS = {
+    "signs": st.one_of(st.just([]), st.just([]), st.lists(SIGNS_OF_ORDER, min_size=1, max_size=2)),
+    "section": st.sampled_from(["", "", "", "menuet", "trio"]),
+    "repeat_after_jump": st.booleans(),
+}
+REPEATED = st.lists(st.builds(WrittenMeasure, **REPEATS), min_size=1, max_size=12)
+JUMPING = st.lists(
+    st.builds(WrittenMeasure, **{**REPEATS, **JUMPS, "ending": st.none()}), min_size=1, max_size=10
+)
+MARKS = st.lists(st.builds(WrittenMeasure, **REPEATS, **JUMPS), min_size=1, max_size=10)
+
+
+@settings(deadline=None, max_examples=200)
+@given(REPEATED)
+def test_repeats_and_endings_lose_no_measure(measures: list[WrittenMeasure]) -> None:
+    played = playing_order(measures, repeats=True, name="x")
+    assert set(played.measures) == set(range(len(measures)))
+    assert played.notices == []
+    if not any(measure.repeat_end or measure.ending for measure in measures):
+        assert played.measures == list(range(len(measures)))
+
+
+@settings(deadline=None, max_examples=200)
+@given(JUMPING)
+def test_jumps_lose_only_measures_before_a_coda(measures: list[WrittenMeasure]) -> None:
+    played = playing_order(measures, repeats=True, name="x").measures
+    places = [(index, sign) for index, measure in enumerate(measures) for sign in measure.signs]
+    jumps = [index for index, sign in places if sign.kind in ("da-capo", "dal-segno")]
+    codas = [place_of(measures, index, sign) for index, sign in places if sign.kind == "coda"]
+    for index in set(range(len(measures))) - set(played):
+        assert any(jump < index for jump in jumps)
+        assert any(coda > index for coda in codas)
+
+
+@settings(deadline=None, max_examples=200)
+@given(MARKS)
+def test_every_order_ends_and_says_what_it_passes_over(measures: list[WrittenMeasure]) -> None:
+    played = playing_order(measures, repeats=True, name="x")
+    jumps = sum(sign.kind in ("da-capo", "dal-segno") for measure in measures for sign in measure.signs)
+    passes = sum(measure.repeat_end + 2 * (measure.ending is not None) + 1 for measure in measures)
+    assert len(played.measures) <= (jumps + 1) * passes * len(measures)
+    lost = set(range(len(measures))) - set(played.measures)
+    assert any("never played" in notice for notice in played.notices) == bool(lost)
+    if not jumps:
+        assert not lost
 
 
 @settings(deadline=None)
 @given(MARKS)
-def test_every_playing_order_ends_and_starts_at_the_beginning(measures: list[WrittenMeasure]) -> None:
-    order = playing_order(measures, repeats=True, name="x")
-    assert len(order) <= 1000
-    assert all(0 <= index < len(measures) for index in order)
-    once = playing_order(measures, repeats=False, name="x")
+def test_without_repeats_every_measure_comes_at_most_once(measures: list[WrittenMeasure]) -> None:
+    once = playing_order(measures, repeats=False, name="x").measures
     assert once == sorted(set(once))
-    if not any(m.repeat_end or m.endings or m.da_capo or m.dal_segno or m.to_coda for m in measures):
-        assert order == once == list(range(len(measures)))
+    if not any(measure.ending for measure in measures):
+        assert once == list(range(len(measures)))
 
 
 @settings(deadline=None)
@@ -168,7 +219,7 @@ def test_what_is_unfolded_is_as_long_as_its_order(
         slurs=[WrittenSlur(start, end) for start, end in ends],
         directions=[WrittenDirection("hairpin", start, end, "crescendo") for start, end in spans],
     )
-    order = playing_order(measures, repeats=True, name="x")
+    order = playing_order(measures, repeats=True, name="x").measures
     parsed = unfold(score, repeats=True, name="x")
     assert [m.written for m in parsed.measures] == order
     assert len(parsed.notes) == len(order)

@@ -6,7 +6,7 @@ import pytest
 
 from score_to_audio.errors import InputError
 from score_to_audio.formats.scores.playing_order import playing_order
-from score_to_audio.formats.scores.written import WrittenMeasure
+from score_to_audio.formats.scores.written import WrittenEnding, WrittenMeasure
 from score_to_audio.types import Direction, Slur
 from tests.score_to_audio.formats.scores.score_builder import (
     attributes,
@@ -198,10 +198,224 @@ def test_endless_repeats_are_refused() -> None:
 def test_passing_over_endings_without_end_is_refused() -> None:
     """A million passes over endings that are never played."""
     measures = [WrittenMeasure(repeat_start=True)]
-    measures += [WrittenMeasure(endings=frozenset({99})) for _ in range(5000)]
+    measures += [WrittenMeasure(ending=WrittenEnding(frozenset({99}))) for _ in range(5000)]
     measures += [WrittenMeasure(repeat_end=10**6)]
     with pytest.raises(InputError):
         playing_order(measures, repeats=True, name="x")
+
+
+# ------------------------------------------------------------------------- endings, rule by rule
+
+FIRST = ending("1", "start") + ending("1", "stop", back=True)
+SECOND = ending("2", "start") + ending("2", "stop")
+
+
+def opened(number: str, *, back: bool = False) -> str:
+    """An ending that nothing stops."""
+    return ending(number, "start") + (BACKWARD if back else "")
+
+
+def test_an_open_ending_stops_before_a_forward_repeat() -> None:
+    assert order("", FIRST, opened("2"), "", FORWARD, BACKWARD) == [1, 2, 1, 3, 4, 5, 6, 5, 6]
+
+
+def test_an_open_ending_stops_before_the_next_ending() -> None:
+    assert order("", opened("1"), "", opened("2"), "") == [1, 2, 3, 1, 4, 5]
+
+
+def test_an_open_ending_stops_after_its_repeat() -> None:
+    assert order("", opened("1", back=True), "", "") == [1, 2, 1, 3, 4]
+    assert order(FORWARD, opened("1", back=True), opened("2", back=True), "", "") == [1, 2, 1, 3, 4, 5]
+
+
+def test_an_open_last_ending_before_another_first_ending_is_one_measure() -> None:
+    assert order("", FIRST, opened("2"), "", FIRST, SECOND) == [1, 2, 1, 3, 4, 5, 4, 6]
+
+
+def test_an_ending_is_over_with_its_repeat_sign() -> None:
+    late_stop = ending("1", "start") + BACKWARD, ending("1", "stop")
+    assert order("", *late_stop, "") == [1, 2, 1, 3, 4]
+
+
+def test_a_first_ending_reaches_to_the_repeat_before_the_second() -> None:
+    """Also where its bracket is drawn over one measure only (Stanford, The Song of the Sou'wester)."""
+    short = ending("1", "start") + ending("1", "discontinue")
+    assert order(FORWARD, "", short, "", BACKWARD, SECOND, "") == [1, 2, 3, 4, 5, 1, 2, 6, 7]
+
+
+def test_passes_are_counted_over_all_endings_of_a_repeat() -> None:
+    plain = ending("1", "start") + ending("1", "stop")
+    last = ending("2", "start") + ending("2", "stop", back=True)
+    assert order(FORWARD, plain, SECOND, "", FIRST, last) == [1, 2, 4, 5, 1, 3, 4, 6]
+
+
+def test_two_groups_of_endings_in_one_repeat_with_music_between() -> None:
+    with_sign = ending("2", "start") + ending("2", "stop", back=True)
+    assert order(FORWARD, FIRST, "", SECOND, "") == [1, 2, 1, 3, 4, 5]
+    assert order(FORWARD, FIRST, "", with_sign, "") == [1, 2, 1, 3, 4, 5]
+
+
+def test_a_new_group_of_endings_begins_another_repeat() -> None:
+    assert order(FORWARD, FIRST, SECOND, "", FIRST, SECOND) == [1, 2, 1, 3, 4, 5, 4, 6]
+    assert order("", FIRST, SECOND, FIRST, SECOND) == [1, 2, 1, 3, 4, 3, 5]
+
+
+@pytest.mark.parametrize("number", ["", "1", "x"])
+def test_equal_and_missing_numbers_count_up(number: str) -> None:
+    first = ending(number, "start") + ending(number, "stop", back=True)
+    last = ending(number, "start") + ending(number, "stop")
+    assert order("", first, last, "") == [1, 2, 1, 3, 4]
+    assert order("", first, first, last, "") == [1, 2, 1, 3, 1, 4, 5]
+
+
+def test_the_printed_numbers_of_an_ending_count_where_its_number_says_less() -> None:
+    """Endings "1.-3." that a program numbers 1 (OpenScore Lieder: Lang, Reichardt, Cornelius)."""
+    many = ending("1", "start").replace("/>", ">1.-3.</ending>", 1) + ending("1", "stop", back=True)
+    last = ending("2", "start").replace("/>", ">4.</ending>", 1) + ending("2", "stop")
+    assert order("", many, last) == [1, 2, 1, 2, 1, 2, 1, 3]
+
+
+def test_where_no_ending_fits_a_pass_the_last_one_is_played() -> None:
+    third = ending("3", "start") + ending("3", "stop")
+    assert order("", FIRST, third, "") == [1, 2, 1, 3, 4]
+    three_times = ending("2", "start") + ending("2", "stop") + repeat("backward", 'times="3"')
+    assert order("", FIRST, three_times, "") == [1, 2, 1, 3, 1, 3, 4]
+
+
+def test_numbers_without_a_first_one_are_closed_up() -> None:
+    second = ending("2", "start") + ending("2", "stop", back=True)
+    third = ending("3", "start") + ending("3", "stop")
+    assert order("", second, third) == [1, 2, 1, 3]
+
+
+def test_a_missing_repeat_sign_before_another_ending_is_understood() -> None:
+    first = ending("1", "start") + ending("1", "stop")
+    assert order("", first, SECOND, "") == [1, 2, 1, 3, 4]
+    assert order("", FIRST, SECOND, ending("3", "start") + ending("3", "stop")) == [1, 2, 1, 3, 1, 4]
+
+
+def test_a_lone_first_ending_at_the_very_end_is_played_again() -> None:
+    assert order("", FIRST) == [1, 2, 1, 2]
+
+
+def test_an_ending_for_a_later_pass_only() -> None:
+    assert order(FORWARD, SECOND, BACKWARD, "") == [1, 3, 1, 2, 3, 4]
+
+
+def test_a_repeat_may_begin_with_the_last_ending_of_another() -> None:
+    begins = ending("2", "start") + FORWARD + ending("2", "stop")
+    assert order("", FIRST, begins, BACKWARD) == [1, 2, 1, 3, 4, 3, 4]
+    third = begins.replace('"2"', '"3"')
+    assert order("", FIRST, SECOND, third, BACKWARD) == [1, 2, 1, 3, 1, 4, 5, 4, 5]
+
+
+# --------------------------------------------------------------------------- jumps, rule by rule
+
+
+def test_the_repeats_of_a_coda_are_taken() -> None:
+    assert order(
+        words("Segno") + FORWARD,
+        BACKWARD + words("To Coda"),
+        words("D.S. al Coda"),
+        words("Coda") + FORWARD,
+        FIRST,
+        SECOND,
+    ) == [1, 2, 1, 2, 3, 1, 2, 4, 5, 4, 6]
+
+
+def test_a_coda_sign_before_the_jump_is_where_playing_leaves() -> None:
+    sign = direction("<coda/>")
+    assert order("", sign, words("D.C. al Coda"), sign) == [1, 2, 3, 1, 2, 4]
+    labelled = direction("<coda/>", sound='coda="coda"')
+    assert order("", labelled + words("To Coda"), words("D.C. al Coda"), labelled) == [1, 2, 3, 1, 2, 4]
+
+
+def test_a_coda_without_a_sign_follows_its_jump() -> None:
+    parsed = score_of(*[f"{signs}{note('C4', 4)}" for signs in (words("To Coda"), words("D.C. al Coda"), "")])
+    assert [m.written + 1 for m in parsed.measures] == [1, 2, 1, 3]
+    assert parsed.notices == ("took measure 3 for the coda, which has no sign",)
+
+
+def test_a_da_capo_al_coda_without_a_place_to_leave_plays_up_to_the_jump() -> None:
+    assert order("", words("D.C. al Coda"), words("Coda")) == [1, 2, 1, 2, 3]
+
+
+def test_al_fine_passes_the_coda_and_al_coda_passes_the_fine() -> None:
+    signs = words("Fine"), words("To Coda"), "{}", words("Coda")
+    fine = [sign.format(words("D.C. al Fine")) for sign in signs]
+    coda = [sign.format(words("D.C. al Coda")) for sign in signs]
+    assert order(*fine) == [1, 2, 3, 1, 4]
+    assert order(*coda) == [1, 2, 3, 1, 2, 4]
+
+
+def test_after_the_fine_playing_goes_on_behind_the_jump() -> None:
+    """A rondo that is not written out, and pieces one after the other without final bar lines."""
+    da_capo = words("D.C. al Fine")
+    assert order(words("Fine"), da_capo, da_capo) == [1, 2, 1, 3, 1]
+    assert order(words("Fine"), da_capo, "") == [1, 2, 1, 3]
+
+
+def test_the_nearest_segno_is_meant() -> None:
+    segno, jump = words("Segno"), words("D.S.")
+    assert order(segno, segno, jump, "") == [1, 2, 3, 2, 3, 4]
+
+
+def test_a_segno_at_the_end_of_a_measure_belongs_to_the_next() -> None:
+    parsed = score_of(note("C4", 4) + words("Segno"), note("C4", 4), words("D.S.") + note("C4", 4))
+    assert [m.written + 1 for m in parsed.measures] == [1, 2, 3, 2, 3]
+
+
+def test_a_segno_beside_its_jump_is_only_a_reference() -> None:
+    sign = direction("<segno/>")
+    assert order("", sign, "", sign + words("D.S.")) == [1, 2, 3, 4, 2, 3, 4]
+    both = direction("<words>Dal</words></direction-type><direction-type><segno/>")
+    assert order(sign, "", both) == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_jump_waits_for_the_last_pass() -> None:
+    assert order(FORWARD, words("D.C. al Fine"), BACKWARD + words("Fine")) == [1, 2, 3, 1, 2, 1, 2, 3]
+
+
+FINAL = '<barline location="right"><bar-style>light-heavy</bar-style></barline>'
+
+
+def test_a_da_capo_goes_back_to_its_own_movement() -> None:
+    """And the music goes on behind it."""
+    assert order(FINAL, "", words("D.C.") + FINAL, "") == [1, 2, 3, 2, 3, 4]
+    assert order(FINAL, "", BACKWARD, "") == [1, 2, 3, 2, 3, 4]
+
+
+def test_a_final_bar_line_within_a_piece_is_no_end() -> None:
+    assert order(words("Fine") + FINAL, words("D.C. al Fine")) == [1, 2, 1]
+    assert order(words("Segno"), FINAL, words("D.S.")) == [1, 2, 3, 1, 2, 3]
+    assert order("", words("To Coda"), words("D.C. al Coda") + FINAL, words("Coda")) == [1, 2, 3, 1, 2, 4]
+    assert order(FORWARD, FINAL, BACKWARD) == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_menuet_da_capo_ends_with_the_menuet_without_repeats() -> None:
+    da_capo = BACKWARD + words("Menuetto D.C.")
+    menuet = words("Menuetto") + BACKWARD, BACKWARD
+    assert order(*menuet, words("Trio") + FORWARD, da_capo) == [1, 1, 2, 2, 3, 4, 3, 4, 1, 2]
+    assert order(BACKWARD, words("Trio"), words("D.C.")) == [1, 1, 2, 3, 1]
+    assert order(FINAL, "", words("Menuetto D.C.")) == [1, 2, 3, 1]
+    assert order(*menuet, BACKWARD, da_capo) == [1, 1, 2, 2, 3, 3, 4, 4, 1, 2]
+
+
+def test_a_menuet_in_a_sonata_goes_back_to_its_own_beginning() -> None:
+    sonata = FINAL, words("Menuetto") + BACKWARD, words("Trio"), words("Menuetto D.C.") + FINAL, ""
+    assert order(*sonata) == [1, 2, 2, 3, 4, 2, 5]
+
+
+def test_a_guessed_end_is_said() -> None:
+    parsed = score_of(*[f"{signs}{note('C4', 4)}" for signs in ("", words("Trio"), words("D.C."))])
+    assert parsed.notices == ("ended the da capo of measure 3 with measure 1, since no Fine is written",)
+
+
+def test_measures_that_are_never_played_are_said() -> None:
+    signs = words("To Coda"), words("D.C. al Coda"), "", "", words("Coda")
+    parsed = score_of(*[f"{sign}{note('C4', 4)}" for sign in signs])
+    assert [m.written + 1 for m in parsed.measures] == [1, 2, 1, 5]
+    assert parsed.notices == ("never played the measures 3 to 4, which its repeats and jumps pass over",)
 
 
 # ------------------------------------------------------------------------------- what goes along

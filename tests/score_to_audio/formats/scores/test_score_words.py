@@ -6,7 +6,6 @@ import pytest
 
 from score_to_audio.formats.scores.words import (
     beats_per_minute,
-    jump_in_words,
     meanings,
     metronome_in_words,
     plain_text,
@@ -158,20 +157,3 @@ def test_metronome_marks_in_words(text: str, value: float | None) -> None:
 )
 def test_beats_per_minute(text: str, value: float | None) -> None:
     assert beats_per_minute(text) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "jump"),
-    [
-        ("D.C. al Fine", "da_capo"),
-        ("Da Capo", "da_capo"),
-        ("D. S. al Coda", "dal_segno"),
-        ("Fine", "fine"),
-        ("(Fine)", "fine"),
-        ("To Coda", "to_coda"),
-        ("Coda", None),
-        ("accelerando sin al fine", None),
-    ],
-)
-def test_jumps(text: str, jump: str | None) -> None:
-    assert jump_in_words(text) == jump

@@ -1,0 +1,135 @@
+"""Commands in the documents are commands that exist, with options that exist; links lead to files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from score_to_audio import registry
+from score_to_audio.cli.main import app
+from score_to_audio.cli.options import split_options
+from score_to_audio.settings import read_score_options
+from tests.paths import PROJECT
+from tests.project.documents import Block, blocks, command_lines, documents, inline_commands, links
+
+OURS = command_lines("score-to-audio")
+TO_RUN = [block for block in blocks() if block.run]
+EXAMPLE_PLUGIN = """[score_to_audio.renderers]
+metronome = music_box:Metronome
+[score_to_audio.synthesizers]
+music-box = music_box:MusicBox
+"""
+
+
+@pytest.fixture(autouse=True)
+def example_plugin(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plug-in of examples/plugin, which some documents use."""
+    info = tmp_path_factory.mktemp("site") / "example_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(EXAMPLE_PLUGIN)
+    monkeypatch.syspath_prepend(info.parent)
+    monkeypatch.syspath_prepend(PROJECT / "examples" / "plugin")
+    registry.entries.cache_clear()
+    yield
+    registry.entries.cache_clear()
+
+
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the first words name, and the other words."""
+    command, rest = typer.main.get_command(app), list(words)
+    while hasattr(command, "commands") and rest:
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
+@pytest.mark.parametrize(
+    ("block", "words"), [pytest.param(*one, id=f"{one[0]}: {' '.join(one[1])}"[:90]) for one in OURS]
+)
+def test_a_command_line_is_accepted(block: Block, words: list[str]) -> None:
+    command, rest = command_of([word.strip("[]") for word in words])
+    context = command.make_context(command.name, rest)
+    chosen = context.params
+    for kind, options in split_options(chosen.get("options") if "renderer" in chosen else None).items():
+        if kind == "score":
+            read_score_options(options)
+        elif (name := chosen.get(kind)) and not name.isupper():  # NAME stands for any
+            registry.parameters(kind, name, options)  # type: ignore[arg-type]
+
+
+def test_commands_within_sentences_exist_with_their_options() -> None:
+    assert inline_commands()
+    for document, words in inline_commands():
+        command, rest = command_of(words)
+        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+        options = {word.partition("=")[0] for word in rest if re.match("--?[a-z]", word)}
+        assert options <= known, (document, words)
+
+
+def test_make_targets_and_modules_exist() -> None:
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    for block, words in command_lines("make"):
+        targets = [word for word in words if "=" not in word]
+        assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets), (block, words)
+    for block, words in command_lines("python"):
+        if words[:1] == ["-m"] and words[1].startswith(("benchmarks", "tools")):
+            assert (PROJECT / f"{words[1].replace('.', '/')}.py").is_file(), (block, words)
+
+
+@pytest.mark.slow
+def test_prefect_commands_exist_with_their_options() -> None:
+    helps: dict[tuple[str, ...], str] = {}
+    for block, words in command_lines("prefect"):
+        names = tuple(word for word in words if not word.startswith("-"))[:2]
+        if names not in helps:
+            command = [sys.executable, "-m", "prefect", *names, "--help"]
+            shown = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert shown.returncode == 0, (block, words, shown.stderr)
+            helps[names] = shown.stdout
+        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+            assert option in helps[names] or option == "--no-prompt", (block, words)
+    assert len(helps) >= 5
+
+
+def test_links_lead_to_files() -> None:
+    assert links()
+    for document, target in links():
+        assert (document.parent / target).exists(), (document, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", TO_RUN, ids=str)
+def test_an_example_works(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(PROJECT / "examples")
+    shell = ["bash", "-euc"] if block.language == "sh" else [sys.executable, "-c"]
+    done = subprocess.run(
+        [*shell, block.text],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "SCORE_TO_AUDIO_STORE": str(tmp_path / "store"),
+            "PREFECT_API_URL": "",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, ahead = set(), [PROJECT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        reached.add(document)
+        targets = [(one.parent / target).resolve() for one, target in links() if one == document]
+        ahead += [target for target in targets if target.suffix == ".md" and target not in reached]
+    assert set(documents()) - reached == {one for one in documents() if ".github" in one.parts}
