@@ -43,6 +43,9 @@ class PageCell:
 
     @property
     def licences(self) -> dict[str, str]:
+        """Of what is heard."""
+        if self.audio is None:
+            return {}
         licence = self.result.row.licence
         return dict(self.result.condition.licences) | ({"material": licence} if licence else {})
 

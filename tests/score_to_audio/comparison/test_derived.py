@@ -92,6 +92,15 @@ def test_performances_are_aligned_with_their_score(place: Path) -> None:
     assert derived.aligned(found, score, Store(place / "store")) == found
 
 
+def test_the_same_bytes_read_in_another_way_are_another_score(place: Path) -> None:
+    path = place / "scores" / "score-001.musicxml"
+    score = derived.cached_score(path, OPTIONS)
+    assert derived.cached_score(path, ScoreOptions()) is score
+    other = derived.cached_score(path, ScoreOptions(repeats=False))
+    assert other != score
+    assert other.sha256 == score.sha256
+
+
 def test_a_rendering_is_cut_to_the_passage_that_a_performance_plays(place: Path) -> None:
     store = Store(place / "store")
     score = derived.cached_score(place / "scores" / "score-001.musicxml", OPTIONS)

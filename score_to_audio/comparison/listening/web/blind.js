@@ -68,8 +68,8 @@
     root.replaceChildren(
       element("header", { class: "page-head" }, element("h1", {}, page.title),
         element("p", { class: "lead" }, kind === "pairs"
-          ? "You hear the same piece twice. Switch between A and B as often as you like: the other goes on where you are. Then say which you prefer."
-          : "You hear the same piece several times. Switch as often as you like: the other goes on where you are. Rate each from 0 (bad) to 100 (excellent)."),
+          ? "You hear the same piece twice. Switch between A and B as often as you like: the music continues at the same place. Then say which you prefer."
+          : "You hear the same piece several times. Switch as often as you like: the music continues at the same place. Rate each from 0 (bad) to 100 (excellent)."),
         element("div", { class: "progress" }, back, progress, progressText, save)),
       box, bar.root);
 
