@@ -27,6 +27,7 @@ from score_to_audio.formats.scores.ornaments import (
     consecutive,
     plays_out_an_ornament,
 )
+from score_to_audio.wording import counted
 
 PLACES_PER_QUARTER = 10080
 """Grid of the places that are compared here; divisible by all tuplets up to 10."""
@@ -53,11 +54,6 @@ def repair(root: Any) -> list[str]:
     if written_out:
         notices.append(f"wrote out {counted(written_out, 'measure')} with a measure-repeat sign")
     return notices
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """ "1 measure", "2 measures"."""
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 # ------------------------------------------------------------------------------------------ divisions

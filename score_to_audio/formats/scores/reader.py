@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from score_to_audio.errors import InputError
-from score_to_audio.formats.scores.files import is_mei, is_midi, open_xml, read_file
+from score_to_audio.formats.midi_events import is_midi
+from score_to_audio.formats.scores.files import is_mei, open_xml, read_file
 from score_to_audio.formats.scores.mei import (
     XML_ID,
     add_marks,
