@@ -16,6 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from score_to_audio.errors import InputError
+from score_to_audio.tensorflow_checkpoints import is_tensorflow_data, load_tensorflow_checkpoint
 from score_to_audio.wording import brief, reason
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class OpaqueObject:
 
 
 def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
-    """The content of a ``.safetensors`` file or of a PyTorch zip checkpoint, on the CPU.
+    """The content of a ``.safetensors`` file, a PyTorch zip checkpoint or the data file of a TensorFlow
+    checkpoint (its index lies beside it), on the CPU.
 
     Tensors of a PyTorch file stay mapped to it until they are used, which saves a second copy. ``foreign``:
     packages whose objects are read as ``OpaqueObject`` (``config_of`` turns omegaconf's into plain data).
@@ -66,6 +68,8 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
         raise InputError(f"{path}: no such checkpoint file")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
+    if is_tensorflow_data(path):
+        return load_tensorflow_checkpoint(path)
     if any(name.endswith("/constants.pkl") for name in _members(path)):
         raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
     import torch
