@@ -89,7 +89,7 @@ class DdspPianoSynthesizer:
         """
         from score_to_audio.formats.audio import stream_of
         from synthesizers.ddsp_piano.partials import SAMPLE_RATE
-        from synthesizers.limiter import limited
+        from synthesizers.limiter import limit_peaks
 
         if performance.end > LONGEST:
             raise InputError(
@@ -103,7 +103,7 @@ class DdspPianoSynthesizer:
         blocks = self._blocks(given, seed)
         if self._official:
             return AudioStream(SAMPLE_RATE, 1, (block.clip(-1, 1) for block in blocks))
-        return AudioStream(SAMPLE_RATE, 1, limited(_faded_out(blocks, _samples(given)), SAMPLE_RATE))
+        return limit_peaks(AudioStream(SAMPLE_RATE, 1, _faded_out(blocks, _samples(given))))
 
     def _conditioning(self, performance: Performance) -> Conditioning:
         from synthesizers.ddsp_piano.conditioning import (
