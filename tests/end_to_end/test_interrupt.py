@@ -20,7 +20,7 @@ PATIENCE = 180
 COUNT = 40
 INTERRUPTED = "interrupted: finished work is kept; run the same command again to continue"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-USUAL = re.compile(r"\d+/\d+ |/out/score-")
+USUAL = re.compile(r"\d+/\d+|/out/score-")
 """Progress bars and results."""
 TRIAL = ("-r", "trial", "-s", "trial")
 
