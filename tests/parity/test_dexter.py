@@ -14,7 +14,6 @@ import mido
 import numpy as np
 import pytest
 import torch
-from lxml.etree import _Element as Element
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,10 +21,10 @@ from adapters.dexter import official_columns
 from renderers.dexter import official, performance_codec, sampler, windows
 from renderers.dexter.encoding import encode, match, sounding_durations
 from renderers.dexter.network import Denoiser, DenoiserConfig, PackedDenoiser, step_table
-from score_to_audio import Controls, Score
+from score_to_audio import Controls
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.formats.scores.partitura_bridge import import_partitura
-from score_to_audio.formats.scores.reader import ScoreOptions, load_partitura_score, read_score
+from score_to_audio.formats.scores.reader import ScoreOptions, load_partitura_score, notated, read_score
 from score_to_audio.packed_linear import PackedLinear
 from tests.parity.golden_files import case_name, fill, golden_root, load_arrays, load_cases, load_config, salt
 from tests.parity.reference.dexter import TICKS_PER_BEAT, ddpm_means, midi_events, tie_by_fork_rule
@@ -142,7 +141,7 @@ def test_score_columns(path: Path) -> None:
     score = read_score(score_file(path), ScoreOptions(parts="all", repeats=False))
     library = load_partitura_score(score)
     plain = library.note_array()
-    tie_by_fork_rule(library.parts, partitura_source(score))
+    tie_by_fork_rule(library.parts, notated(score, as_written=True).findall("part"))
     columns = official.score_columns(library.note_array())
     assert Counter(map(tuple, columns.codec.astype(int).tolist())) == Counter(
         map(tuple, recorded["s_codec"].tolist())
@@ -163,14 +162,6 @@ def test_score_columns(path: Path) -> None:
     for pitch in np.unique(own.codec[:, 2]):
         lengths = [codec[codec[:, 2] == pitch, 1].sum() for codec in (own.codec, columns.codec)]
         assert lengths[0] == lengths[1]
-
-
-def partitura_source(score: Score) -> list[Element]:
-    """The parts of the document that partitura reads."""
-    from score_to_audio.formats.scores.reader import _partitura_source
-
-    parts: list[Element] = _partitura_source(score, str(score.path)).findall("part")
-    return parts
 
 
 # --------------------------------------------------------------------------------------- the network
