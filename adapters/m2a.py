@@ -384,7 +384,7 @@ def read_statistics(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def _check_statistics(path: Path, content: Mapping[str, Any]) -> None:
-    """The weights hold the same numbers; other ones belong to another training."""
+    """The weights contain the same numbers; others belong to another training."""
     import torch
 
     for name, ours in zip(("normalize.mean", "normalize.std"), read_statistics(path), strict=True):

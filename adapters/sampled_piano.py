@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from synthesizers.sampled_piano.instrument import Instrument, Recordings
 
 GAIN = 0.28
-"""Factor with which the densest music stays below -1 dBTP (docs/sampled-piano.md)."""
+"""Factor with which the densest music stays below -1 dBTP (docs/measurements.md)."""
 DECLICK = 19
 """Samples (0.4 ms) over which a recording fades in after the silence that precedes it in its file."""
 

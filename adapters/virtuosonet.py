@@ -223,11 +223,11 @@ def read_notes(score: Score, compatibility: Literal["none", "official"] = "none"
     """
     from renderers.virtuosonet.notation import PlayedMeasure
     from renderers.virtuosonet.score import read_note_score
-    from score_to_audio.formats.scores.musicxml import part_names
-    from score_to_audio.formats.scores.reader import _partitura_source
+    from score_to_audio.formats.scores.parts import part_names
+    from score_to_audio.formats.scores.reader import notated
 
     name = str(score.path)
-    root = _partitura_source(score, name)
+    root = notated(score, as_written=compatibility == "official")
     if compatibility == "official":
         return read_note_score(root, name=name, compatibility="official")
     for part, label in zip(root.findall("part"), part_names(root), strict=True):

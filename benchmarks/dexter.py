@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def example_condition() -> Tensor:
-    """Three windows of something like a score: rising onsets, lengths, pitches, voices."""
+    """Three windows of an invented score: rising onsets, lengths, pitches, voices."""
     generator = torch.Generator().manual_seed(0)
     length = torch.randint(1, 9, (3, 200), generator=generator).float()
     pitch = torch.randint(36, 90, (3, 200), generator=generator).float()
@@ -86,8 +86,8 @@ def median_time(work: Callable[[], object], device: str, repeats: int = 7) -> fl
 
 
 def plain_step_time(network: Denoiser, condition: Tensor, device: str) -> float:
-    """The same step the straightforward way, to compare with at the same moment on the same machine: torch's
-    convolutions, two passes, everything computed anew."""
+    """The same step by torch's convolutions in two passes without precomputed parts, for comparison under the
+    same load."""
 
     def one_pass(x: Tensor, given: Tensor) -> Tensor:
         hidden = functional.relu(network.input_projection(x.transpose(1, 2)))

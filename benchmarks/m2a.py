@@ -158,7 +158,7 @@ SEEDS = 64
 
 
 def print_mask_statistics() -> None:
-    """How far two sets of decodings differ: those of both ways, and, to compare with, two sets of one way."""
+    """Differences between decodings with masks drawn in both ways, and between two sets drawn in one way."""
     print(
         f"{SEEDS} decodings each; differences of means in standard errors, root mean square (1: chance alone)"
     )
@@ -191,8 +191,8 @@ def sampled(model: AcousticModel, roll: NDArray[np.float32], redraw: decoding.Re
 
 
 def differences(one: Tensor, other: Tensor) -> str:
-    """Of two samples [seeds, frames, bands]: what the masks change beside what time changes, then differences
-    of means, deviations and correlations in time, and the part of t-tests that see one."""
+    """Of two samples [seeds, frames, bands]: spread among masks relative to that in time, differences of
+    means, deviations and correlations in time, and the part of significant t-tests."""
     from scipy.stats import ttest_ind
 
     z = (one.mean(0) - other.mean(0)) / torch.sqrt((one.var(0) + other.var(0)) / len(one))
@@ -205,7 +205,7 @@ def differences(one: Tensor, other: Tensor) -> str:
 
 
 def correlation(spectra: Tensor, lag: int) -> float:
-    """Of what masks make of a frame with what they make of a later one."""
+    """Of the masks' effects on a frame and on a later one."""
     deviation = (spectra - spectra.mean(0)) / spectra.std(0)
     return float((deviation[:, :-lag] * deviation[:, lag:]).mean())
 

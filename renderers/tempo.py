@@ -337,10 +337,7 @@ def _clarity(mark: Direction) -> int:
 
 
 def _change_segments(
-    marks: Sequence[Direction],
-    before: TempoSegment,
-    base: float,
-    time_signatures: Sequence[TimeSignature],
+    marks: Sequence[Direction], before: TempoSegment, base: float, time_signatures: Sequence[TimeSignature]
 ) -> Iterator[TempoSegment]:
     """The gradual change marks[0] after the segment ``before``, and the tempo from its end on."""
     mark = marks[0]

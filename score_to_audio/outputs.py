@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from score_to_audio.errors import InputError
@@ -50,6 +50,18 @@ def check_output_file(file: Path, inputs: Sequence[Path], store: ArtifactStore) 
     if not os.access(nearest(file.parent), os.W_OK):
         raise InputError(f"{file}: cannot be written: {nearest(file.parent)} is not a writable folder")
     check_output_files([file], inputs, lambda path: _is_delivered(path, store))
+
+
+@contextmanager
+def delivering(file: Path, inputs: Sequence[Path]) -> Iterator[None]:
+    """A block that writes one file: checked before the block, recorded and printed after it."""
+    from score_to_audio.store import default_store
+
+    store = default_store()
+    check_output_file(file, inputs, store)
+    yield
+    record_delivery(file, store)
+    print(file)
 
 
 def record_delivery(file: Path, store: ArtifactStore) -> None:

@@ -16,6 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from score_to_audio.errors import InputError
+from score_to_audio.tensorflow_checkpoints import is_tensorflow_data, load_tensorflow_checkpoint
 from score_to_audio.wording import brief, reason
 
 if TYPE_CHECKING:
@@ -30,25 +31,25 @@ class OpaqueObject:
 
     qualified_name = ""
 
-    def __new__(cls, *_args: Any, **_options: Any) -> OpaqueObject:
+    def __new__(cls, *_args: object, **_options: object) -> OpaqueObject:
         return super().__new__(cls)
 
-    def __init__(self, *_args: Any, **_options: Any) -> None:
+    def __init__(self, *_args: object, **_options: object) -> None:
         pass
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         self.__dict__.setdefault("items", {})[key] = value
 
-    def append(self, value: Any) -> None:
+    def append(self, value: object) -> None:
         self.__dict__.setdefault("entries", []).append(value)
 
-    def extend(self, values: Iterable[Any]) -> None:
+    def extend(self, values: Iterable[object]) -> None:
         self.__dict__.setdefault("entries", []).extend(values)
 
-    def __call__(self, *_args: Any, **_options: Any) -> OpaqueObject:
+    def __call__(self, *_args: object, **_options: object) -> OpaqueObject:
         return self
 
     def __repr__(self) -> str:
@@ -56,7 +57,8 @@ class OpaqueObject:
 
 
 def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
-    """The content of a ``.safetensors`` file or of a PyTorch zip checkpoint, on the CPU.
+    """The content of a ``.safetensors`` file, a PyTorch zip checkpoint or the data file of a TensorFlow
+    checkpoint (its index lies beside it), on the CPU.
 
     Tensors of a PyTorch file stay mapped to it until they are used, which saves a second copy. ``foreign``:
     packages whose objects are read as ``OpaqueObject`` (``config_of`` turns omegaconf's into plain data).
@@ -66,6 +68,8 @@ def load_checkpoint(path: Path, *, foreign: Sequence[str] = ()) -> Any:
         raise InputError(f"{path}: no such checkpoint file")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
+    if is_tensorflow_data(path):
+        return load_tensorflow_checkpoint(path)
     if any(name.endswith("/constants.pkl") for name in _members(path)):
         raise InputError(f"{path}: a TorchScript program, not a checkpoint; it will not be run")
     import torch
@@ -170,7 +174,7 @@ def _allowed_globals() -> dict[str, Any]:
     }
 
 
-def _default_dict(*_factory: Any) -> dict[Any, Any]:
+def _default_dict(*_factory: object) -> dict[object, object]:
     """A defaultdict without its factory, which could be any callable."""
     return {}
 
@@ -224,7 +228,7 @@ def shape_differences(expected: Shapes, found: Shapes) -> str | None:
     return "; ".join(differences[:5]) + more if differences else None
 
 
-def count_tensors(content: Any) -> tuple[int, int]:
+def count_tensors(content: object) -> tuple[int, int]:
     """Numbers of (tensors, values) in what ``load_checkpoint`` returns."""
     import torch
 

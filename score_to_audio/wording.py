@@ -9,6 +9,11 @@ def brief(text: object, longest: int = 100) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """ "1 measure", "2 measures"."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def reason(error: BaseException) -> str:
     """The message of an error, or its type if it has none."""
     return brief(error, 200) or type(error).__name__

@@ -3,9 +3,8 @@
     python tools/make_piano_samples.py [--packages FOLDER]
 
 Fetches five npm packages (needs npm), or takes them unpacked from FOLDER/<package name without scope>.
-Of the 16 recorded strengths four are kept. Each recording is brought to the hammer's blow, in phase with the
-others of its key, faded out by 10 s, and its level measured; ``index.json`` records what the synthesizer
-needs to know about it.
+Of the 16 recorded strengths four are used. Each recording is cut to start at the hammer's blow, in phase with
+the others of its key, and faded out by 10 s; ``index.json`` has the measurements that the synthesizer needs.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SCOPE = "@audio-samples"
 STRENGTHS = (1, 4, 10, 16)
 """Of 16 recorded: from the softest to the strongest, 6 to 8 dB apart."""
 REFERENCE = 10
-"""The strength that the others are aligned with: clear of noise, and not as bright as 16."""
+"""The strength with which the others are aligned: free of noise, and not as bright as 16."""
 RATE = 48000
 """Hz; that of the source files."""
 KEYS = range(21, 109, 3)
@@ -41,24 +40,23 @@ ATTACK = 0.25
 BLOW = 10 ** (-20 / 20)
 """Of the attack's peak: where the hammer's blow stands out from the key's noise."""
 CUT, ONSET = 10 ** (-26 / 20), 10 ** (-28 / 20)
-"""Of the attack's peak: what counts as the start of the sound, when cutting away the key's noise before it
-and when checking what was written (the codec shifts the level a little)."""
+"""Of the attack's peak: level at which the sound starts, for cutting off the key's noise and for checking the
+written files (the codec shifts the level a little)."""
 ONSET_LIMIT = 0.0009
-"""Seconds from the start of a sample within which its sound starts; checked on what was written. A semitone
-further down that becomes 0.95 ms."""
+"""Seconds from the start of a written sample within which its sound starts: 0.95 ms a semitone lower."""
 FADE_INS = (0.002, 0.0014, 0.001, 0.0007, 0.0004)
-"""Seconds; of these a sample gets the longest with which it still sounds in time."""
+"""Seconds; a sample gets the longest of these with which it still starts in time."""
 LEAD = 0.0007
-"""Seconds from a sample's start up to which it sounds, and after the shortest fade-in."""
+"""Seconds from a sample's start within which it sounds, after the shortest fade-in."""
 CODEC_LEAD = 2048
-"""Samples of silence written before each sample, to be skipped: Vorbis extrapolates what it takes to lie
-before a file's first samples, and would blur the attack."""
+"""Samples of silence before each sample, to be skipped: Vorbis extrapolates the time before a file's first
+samples, which would blur the attack."""
 COHERENCE = 0.3
 """Seconds of sound that the alignment compares."""
-LONGEST = 10.0
-"""Seconds kept of a note."""
+MAX_SECONDS = 10.0
+"""Of a note."""
 SILENT = -70.0
-"""dB below the peak: a recording is cut where it stays below."""
+"""dB below the peak: a recording ends where it stays below."""
 FADE_OUT = 0.4
 """Part of a sample's length over which it fades."""
 LOUDNESS_WINDOW = 0.4
@@ -109,7 +107,7 @@ def main() -> None:
         make_notes_and_noises(root, target)
     names = ", ".join(f"{SCOPE}/{name}" for name in packages)
     (target / "ATTRIBUTION.txt").write_text(
-        ATTRIBUTION.format(packages=names, version=version, longest=LONGEST)
+        ATTRIBUTION.format(packages=names, version=version, longest=MAX_SECONDS)
     )
     size = sum(path.stat().st_size for path in target.iterdir())
     print(f"{len(list(target.iterdir()))} files, {size / 1e6:.2f} MB")
@@ -159,7 +157,7 @@ def key_levels(recorded: NDArray[np.float64]) -> list[float]:
 
 
 def make_key(root: Path, target: Path, key: int) -> list[dict[str, object]]:
-    """The four samples of a key, written; what the index says about them."""
+    """Write the four samples of a key; returns their entries in the index."""
     entries: list[dict[str, object]] = []
     written = []
     for cut in aligned(sources(root, key), key):
@@ -210,13 +208,13 @@ def aligned(recordings: dict[int, Samples], key: int) -> list[Cut]:
 
 
 def common_onset(recordings: list[tuple[Samples, int]]) -> int:
-    """The first shift from their origins with which every recording sounds in time."""
+    """The first shift from their origins with which every recording starts in time."""
     earliest, lead = int(FADE_INS[-1] * RATE), int(LEAD * RATE)
     latest = max(crossing(samples, CUT) - origin for samples, origin in recordings)
     sounding = [(loud(samples, CUT), origin) for samples, origin in recordings]
     shifts = range(max(latest - lead, -min(origin for _, origin in recordings)), int(ATTACK * RATE))
     return next(
-        s for s in shifts if all(heard[o + s + earliest : o + s + lead].any() for heard, o in sounding)
+        s for s in shifts if all(loud_at[o + s + earliest : o + s + lead].any() for loud_at, o in sounding)
     )
 
 
@@ -241,7 +239,7 @@ def correlation(a: Samples, b: Samples) -> float:
 
 
 def trimmed(cut: Cut) -> Samples:
-    samples = cut.source[cut.start : cut.start + int(LONGEST * RATE)].copy()
+    samples = cut.source[cut.start : cut.start + int(MAX_SECONDS * RATE)].copy()
     samples = samples[: audible_length(samples)]
     samples -= samples.mean(axis=0)
     fade_out = int(FADE_OUT * len(samples))
@@ -291,11 +289,11 @@ def energy(a: Samples, b: Samples) -> float:
     return float(product.sum() / length)
 
 
-# --------------------------------------------------------------------------------- the noises of release
+# ----------------------------------------------------------------------------------- release noises
 
 
 def make_noise(root: Path, target: Path, key: int) -> dict[str, object]:
-    """The sound of a key coming up; ``gain`` undoes the change of level made here."""
+    """Write the noise of a key's release; ``gain`` restores its recorded level."""
     samples = read(root / "piano-release" / "audio" / f"rel{key - 20}.ogg")
     edge = int(NOISE_FADE_IN * RATE)
     audible = np.abs(samples).max(axis=1) > NOISE_ONSET * np.abs(samples).max()
@@ -311,7 +309,7 @@ def make_noise(root: Path, target: Path, key: int) -> dict[str, object]:
 
 
 DECLICK = raised_cosine(int(FADE_INS[-1] * RATE))
-"""What the adapter applies to the first samples after the codec's lead, where its noise would start."""
+"""The adapter's fade-in after the codec's lead, which removes the start of the codec's noise."""
 
 
 def write_and_read(samples: Samples, path: Path, compression: float) -> Samples:

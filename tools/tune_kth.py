@@ -7,7 +7,7 @@ fit single performances). The target is the mean of the human performances of ea
 period and log articulation, centred per piece and divided by the standard deviation, so that all pieces have
 the same weight. A ridge regularises. The palette of an era is fitted to its composers and regularised towards
 the quantities of all pieces. ``LIVELINESS`` then scales the quantities. The effect of the pedal's quantities
-is not a sum; coordinate search finds them. Results: docs/kth-rules.md."""
+is not a sum; coordinate search finds them. Results: docs/measurements.md."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rules for loudness: [N] dB that a rule adds to each note, for its quantity k.
 
 High-loud, duration contrast, the charges, the arches and punctuation are rules of the KTH system; the others
-model what else pianists' dynamics depend on. Only the quantities are tuned (docs/kth-rules.md).
+model what else pianists' dynamics depend on. Only the quantities are tuned (docs/reference/kth-rules.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A name is "<group>_<rule>"; the groups are loudness, tempo, touch (the rules for articulation) and pedal.
 ``tools/tune_kth.py`` fitted the quantities to the train split of the (n)ASAP corpus; those of the pedal were
-chosen on its validation split (method and results: docs/kth-rules.md). Melody lead, asynchrony and noise come
+chosen on its validation split (method: docs/reference/kth-rules.md). Melody lead, asynchrony and noise come
 from the literature (see the rules), because the measures of expression do not capture them.
 """
 

@@ -6,14 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.keyboard import TimedNotes
-from renderers.m2m.tokens import (
-    BAR_TICKS,
-    SCORE_VELOCITY,
-    SPECIALS,
-    TICKS_PER_SECOND,
-    TickNotes,
-    velocity_of,
-)
+from renderers.m2m.tokens import BAR_TICKS, SCORE_VELOCITY, SPECIALS, TICKS_PER_SECOND, TickNotes, velocity_of
 from renderers.pedalling import harmonic_pedal, written_pedals
 from renderers.tempo import TimeMap, time_map
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, ParsedScore

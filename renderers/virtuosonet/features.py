@@ -18,15 +18,8 @@ from renderers.virtuosonet.vocabulary import COMPOSERS
 from renderers.virtuosonet.words import DYNAMIC_WIDTH, TEMPO_WIDTH, dynamic_vector, tempo_vector
 
 NORMALISED = (
-    "midi_pitch",
-    "duration",
-    "beat_importance",
-    "measure_length",
-    "qpm_primo",
-    "section_tempo",
-    "following_rest",
-    "distance_from_abs_dynamic",
-    "distance_from_recent_tempo",
+    *("midi_pitch", "duration", "beat_importance", "measure_length", "qpm_primo", "section_tempo"),
+    *("following_rest", "distance_from_abs_dynamic", "distance_from_recent_tempo"),
 )
 """Features that are normalised by mean and standard deviation; the others are not."""
 

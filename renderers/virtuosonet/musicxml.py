@@ -35,13 +35,8 @@ MAX_DIVISIONS = 10**9
 """Of a quarter note, so that positions in a piece stay exact in float64."""
 
 OTHER_DYNAMICS = {
-    "Piano": "p",
-    "Forte": "f",
-    "Mezzo": "m",
-    "Sforzando": "sf",
-    "Rinforzando": "r",
-    "Niente": "n",
-    "Z": "z",
+    **{"Piano": "p", "Forte": "f", "Mezzo": "m", "Sforzando": "sf"},
+    **{"Rinforzando": "r", "Niente": "n", "Z": "z"},
 }
 """Name of a SMuFL glyph in <other-dynamics> (``<sym>dynamicPiano</sym>``) -> letters."""
 
@@ -373,12 +368,9 @@ def _read_pitch(note: XmlNote, element: Element, transpose: int) -> None:
 
 
 def _read_beam(note: XmlNote, value: str | None, state: _ReaderState) -> None:
-    if value == "begin":
-        note.beam_start = state.beam_start = True
-    elif value == "continue":
-        note.beam_continue = state.beam_continue = True
-    elif value == "end":
-        note.beam_stop = state.beam_stop = True
+    if name := {"begin": "beam_start", "continue": "beam_continue", "end": "beam_stop"}.get(value or ""):
+        setattr(note, name, True)
+        setattr(state, name, True)
 
 
 def _read_notations(note: XmlNote, notations: Element) -> None:

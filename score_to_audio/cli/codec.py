@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,8 +30,9 @@ def encode(
     """Encode a sound as codes."""
     from adapters import codec as codecs
     from score_to_audio.formats.audio import read_audio
+    from score_to_audio.outputs import delivering
 
-    with _written(output, audio):
+    with delivering(output, [audio]):
         codecs.write_codes(codecs.encode(_codec(codec, device), read_audio(audio)), output)
 
 
@@ -46,8 +45,9 @@ def decode(
 ) -> None:
     """Decode codes to sound."""
     from adapters import codec as codecs
+    from score_to_audio.outputs import delivering
 
-    with _written(output, codes):
+    with delivering(output, [codes]):
         loaded = _codec(codec, device)
         _write_sound(codecs.decode(loaded, codecs.read_codes(codes, loaded)), output)
 
@@ -62,22 +62,10 @@ def reconstruct(
     """Encode and decode a sound: shows what the codec keeps of it."""
     from adapters import codec as codecs
     from score_to_audio.formats.audio import read_audio
+    from score_to_audio.outputs import delivering
 
-    with _written(output, audio):
+    with delivering(output, [audio]):
         _write_sound(codecs.reconstruct(_codec(codec, device), read_audio(audio)), output)
-
-
-@contextmanager
-def _written(output: Path, source: Path) -> Iterator[None]:
-    """A block that writes ``output``; see ``outputs.check_output_file``."""
-    from score_to_audio.outputs import check_output_file, record_delivery
-    from score_to_audio.store import default_store
-
-    store = default_store()
-    check_output_file(output, [source], store)
-    yield
-    record_delivery(output, store)
-    print(output)
 
 
 def _codec(name: str, device: str) -> Any:

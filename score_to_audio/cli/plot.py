@@ -36,19 +36,29 @@ def plot(
     settings: PipelineSettings,
 ) -> None:
     """Draw a performance: piano roll, pedal, dynamics, tempo; or its curves beside those of humans."""
+    from score_to_audio.outputs import delivering
+
+    if output.suffix.lower() not in (".svg", ".png"):
+        raise InputError(f"{output}: `plot` writes SVG or PNG; name a .svg or .png file")
+    matches = _match_files(humans or ())
+    with delivering(output, [source, *([score] if score else []), *matches]):
+        svg = _picture(source, score, matches, measures, settings)
+        with replacing(output) as temporary:
+            temporary.write_bytes(_as_png(svg) if output.suffix.lower() == ".png" else svg.encode())
+
+
+def _picture(
+    source: Path, score: Path | None, matches: Sequence[Path], measures: str, settings: PipelineSettings
+) -> str:
     from score_to_audio import stages
     from score_to_audio.comparison.listening.piano_roll import piano_roll
     from score_to_audio.formats.midi import read_performance
     from score_to_audio.formats.scores.reader import read_score
-    from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
-    if output.suffix.lower() not in (".svg", ".png"):
-        raise InputError(f"{output}: `plot` writes SVG or PNG; name a .svg or .png file")
-    pipeline, store = settings.resolve(), default_store()
-    check_output_file(output, [source, *([score] if score else []), *_match_files(humans or ())], store)
-    midi = source
+    pipeline, midi = settings.resolve(), source
     if source.suffix.lower() != ".mid":
+        store = default_store()
         result = stages.render(source, pipeline.renderer, store, score_options=pipeline.score_options)
         midi, score = store.path(result.artifact), source
     performance = read_performance(midi)
@@ -56,15 +66,9 @@ def plot(
     if parsed and not _is_performance_of(parsed, performance):
         raise InputError(f"{source} is no performance of {score}; give its own score, or omit --score")
     title = (parsed.title if parsed else "") or source.stem
-    if humans:
-        first, last = _measures(measures)
-        picture = _beside_humans(source, title, {settings.renderer: performance}, parsed, humans, first, last)
-    else:
-        picture = piano_roll(performance, parsed, title=title)
-    with replacing(output) as temporary:
-        temporary.write_bytes(_as_png(picture) if output.suffix.lower() == ".png" else picture.encode())
-    record_delivery(output, store)
-    print(output)
+    if not matches:
+        return piano_roll(performance, parsed, title=title)
+    return _beside_humans(source, title, {settings.renderer: performance}, parsed, matches, measures)
 
 
 def _is_performance_of(score: ParsedScore, performance: Performance) -> bool:
@@ -86,9 +90,8 @@ def _beside_humans(
     title: str,
     performances: Mapping[str, Performance],
     score: ParsedScore | None,
-    humans: Sequence[Path],
-    first: int,
-    last: int | None,
+    matches: Sequence[Path],
+    measures: str,
 ) -> str:
     """The curves over the score. Raises ``InputError`` if the performances are not of this score."""
     from score_to_audio.comparison.listening.curves import expression_curves
@@ -96,9 +99,10 @@ def _beside_humans(
 
     if score is None:
         raise InputError(f"{source}: --humans needs the score; give it as the source or with --score")
+    first, last = _measures(measures)
     if first >= len(score.measures):
         raise InputError(f"--measures: there is no such measure; {source} has {len(score.measures)}")
-    people = [read_match(path) for path in _match_files(humans)]
+    people = [read_match(path) for path in matches]
     try:
         return expression_curves(
             score, performances, people, title=title, first_measure=first, last_measure=last

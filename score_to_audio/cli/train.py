@@ -15,7 +15,7 @@ def virtuosonet(
     data: Annotated[
         Path, typer.Option("--data", help="Folder of the (n)ASAP corpus, with performances.csv.")
     ],
-    config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/training.md.")],
+    config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/guide/training.md.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of this training; continues an interrupted one.")
     ] = Path("training"),
@@ -44,11 +44,7 @@ def export(
 ) -> None:
     """Reduce a checkpoint to what playing needs: a third of its size."""
     from adapters.virtuosonet_training import export as write
-    from score_to_audio.outputs import check_output_file, record_delivery
-    from score_to_audio.store import default_store
+    from score_to_audio.outputs import delivering
 
-    store = default_store()
-    check_output_file(output, [checkpoint], store)
-    write(checkpoint, output)
-    record_delivery(output, store)
-    print(output)
+    with delivering(output, [checkpoint]):
+        write(checkpoint, output)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_to_audio.errors import InputError
+from score_to_audio.formats.midi_events import cleaned
 from score_to_audio.imports import import_quietly
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, Performance
 from score_to_audio.wording import reason
@@ -54,7 +55,7 @@ def performance_from_midi(content: bytes, *, name: str) -> Performance:
     pretty_midi = import_quietly("pretty_midi")
 
     try:
-        midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
+        midi = pretty_midi.PrettyMIDI(io.BytesIO(cleaned(content)))
     except Exception as error:  # the parsers of mido and pretty_midi raise EOFError, KeyError, IndexError ...
         raise InputError(f"{name}: not a readable MIDI file ({reason(error)}); export it again") from error
     performance = _performance(midi, name)

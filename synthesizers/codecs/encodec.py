@@ -272,12 +272,12 @@ def _section(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return {key: _resolved(configuration, value) for key, value in section.items()}
 
 
-def _resolved(configuration: Mapping[str, Any], value: Any) -> Any:
+def _resolved(configuration: Mapping[str, object], value: object) -> object:
     """The value that an omegaconf reference "${section.key}" stands for; anything else unchanged."""
     for _ in range(8):
         if not (isinstance(value, str) and value.startswith("${") and value.endswith("}")):
             break
-        target: Any = configuration
+        target: object = configuration
         for key in value[2:-1].split("."):
             target = target.get(key) if isinstance(target, Mapping) else None
         value = target
@@ -300,7 +300,7 @@ def _checked_config(values: Mapping[str, Any]) -> CodecConfig:
     return CodecConfig(**{**values, "ratios": tuple(values["ratios"])})
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1_000_000
 
 

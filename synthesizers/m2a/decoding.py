@@ -48,7 +48,7 @@ class Decoded:
     """[S r] probability that the segment ends here."""
 
     def first_stop(self, reduction_factor: int) -> int | None:
-        """The first step, from 1, at which the stop rule holds; None where it never does."""
+        """The first step, from 1, at which the stop rule fires; None where it never does."""
         stops = torch.nonzero(self.stop >= STOP_THRESHOLD)
         return int(stops[0]) // reduction_factor + 1 if len(stops) else None
 

@@ -6,6 +6,7 @@ Every function raises ``ValueError`` with a predicate of which "it", the file, i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ MAX_DILATION, MAX_SCALE = 1000, 100
 """Limits of plausible configurations."""
 
 
-def generator_tensors(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def generator_tensors(content: Mapping[object, object]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors of (acoustic model, vocoder), without discriminators, losses and training features.
 
     Names begin with ``tts.generator.`` in published checkpoints.
@@ -108,9 +109,11 @@ def vocoder_config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -
     dilations = settings.get("resblock_dilations", released.dilations)
     if not _are_numbers(scales, stages, MAX_SCALE):
         raise ValueError(f"has {stages} upsamplings, but upsample_scales = {scales!r}")
-    if not _is_list(dilations, branches) or not all(
-        _are_numbers(row, _count(tensors, f"blocks.{index}.convs1.", ".1.weight_v"), MAX_DILATION)
-        for index, row in enumerate(dilations)
+    depths = [_count(tensors, f"blocks.{branch}.convs1.", ".1.weight_v") for branch in range(branches)]
+    if (
+        not isinstance(dilations, list | tuple)
+        or len(dilations) != branches
+        or not all(map(_are_numbers, dilations, depths, repeat(MAX_DILATION)))
     ):
         raise ValueError(f"has other residual blocks than resblock_dilations = {dilations!r}")
     kernels = tuple(_shape(tensors, f"upsamples.{stage}.1.weight_v", 3)[2] for stage in range(stages))
@@ -175,9 +178,9 @@ def _count(tensors: Mapping[str, Tensor], prefix: str, suffix: str) -> int:
     )
 
 
-def _is_list(value: object, length: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == length
-
-
-def _are_numbers(value: Any, length: int, maximum: int) -> bool:
-    return _is_list(value, length) and all(isinstance(one, int) and 1 <= one <= maximum for one in value)
+def _are_numbers(value: object, length: int, maximum: int) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == length
+        and all(isinstance(one, int) and 1 <= one <= maximum for one in value)
+    )

@@ -188,6 +188,8 @@ class MidiValle:
 
     def complete(self, tokens: Tensor, prompt: Tensor, first: Tensor) -> Tensor:
         """All codebooks [F, codebooks] for notes [X, 6], prompt [P, codebooks] and first codebook [F]."""
+        if not len(first):
+            return first.new_zeros(0, self.config.codebooks)
         others = (logits.argmax(dim=-1) for logits in self.stage_logits(tokens, prompt, first))
         return torch.stack([first, *others], dim=1)
 

@@ -20,7 +20,7 @@ MIDDLE, BASS_RISE, TREBLE_FALL = 60, 0.12, 0.03
 """MIDI pitch, and dB per semitone below and above it: corrects the recorded balance, because the microphones
 were 12 cm above the strings, where the bass is weaker than for a listener."""
 # These values and those of the dampers in pedals.py were chosen on the validation split so that a transcriber
-# recovers the velocities and pedals of the performance (docs/sampled-piano.md).
+# recovers the velocities and pedals of the performance (docs/measurements.md).
 SOFT_PEDAL_VELOCITY = 0.85
 """Factor on the velocity with the soft pedal fully down: about 2 dB and a duller tone."""
 

@@ -137,5 +137,5 @@ def _noises(performance: Performance, instrument: Instrument, fall: NDArray[np.f
     gain = instrument.noise_gains[key] * velocity_part * dampers * 10 ** (decibels / 20) / FULL_SCALE
     start = np.rint(time * instrument.sample_rate).astype(np.int64)
     length = np.floor(instrument.noise_seconds[key] * instrument.sample_rate).astype(np.int64)
-    heard = gain * FULL_SCALE > 10 ** (NOISE_FLOOR / 20)
-    return Noises(start[heard], (start + length)[heard], pitch[heard], gain.astype(np.float32)[heard])
+    audible = gain * FULL_SCALE > 10 ** (NOISE_FLOOR / 20)
+    return Noises(start[audible], (start + length)[audible], pitch[audible], gain.astype(np.float32)[audible])

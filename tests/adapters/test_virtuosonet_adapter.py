@@ -78,7 +78,7 @@ def test_every_written_note_is_played(path: Path) -> None:
 
 
 def test_a_checkpoint_of_the_published_layout(tmp_path: Path) -> None:
-    """As the published class writes it, and as a trainer of ours does: the same weights, the same notes."""
+    """A file of the published class and one of our trainer with the same weights give the same notes."""
     own = write_checkpoint(tmp_path / "checkpoint_best.pt")
     score = read_score(QUIRKS)
     first, second = (renderer(path).render(score, seed=0) for path in (PUBLISHED, own))
@@ -238,7 +238,7 @@ def test_statistics_that_are_missing(tmp_path: Path) -> None:
 
 
 def test_the_width_is_that_of_the_weights(tmp_path: Path) -> None:
-    """The configuration may say another one: that of the published file does."""
+    """The configuration may have another width, as in the published file."""
     content = checkpoint(size="full")
     content["network_params"]["input_size"] = 79
     network, _ = read_checkpoint(broken(tmp_path, content))

@@ -1,4 +1,4 @@
-"""VirtuosoNet's features of real performances, and what the shipped weights make of the piece."""
+"""VirtuosoNet's features of human performances, and the shipped weights on their piece."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def piece(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_real_performances_survive_the_features(piece: Path) -> None:
-    """Notes exactly; the pedal as far as eleven numbers per note can say where it is."""
+    """Notes exactly, the pedal approximately."""
     score = read_score(piece / "xml_score.musicxml")
     notes, of_score = read_notes(score), grid(score.parsed)
     ids = note_ids(score, notes)
@@ -45,12 +45,12 @@ def test_real_performances_survive_the_features(piece: Path) -> None:
         again = to_performance(notes, decode(notes, features), trills=False, note_ids=ids)
         assert again.score_ids is not None
         index = np.array([of_note[name] for name in again.score_ids])
-        kept = encoded.played[index] & has_length[index]  # a grace note's length is a rule's
+        kept = encoded.played[index] & has_length[index]  # the length of grace notes is not encoded
         assert kept.mean() > 0.95
         own, theirs = np.flatnonzero(kept), match[index[kept]]
         shift = np.median(again.onset[own] - human.onset[theirs])
         np.testing.assert_allclose(again.onset[own] - shift, human.onset[theirs], atol=1e-5)
-        # Measured: all ends, save for those that would leave the ten seconds of the longest note.
+        # Measured: all ends except those of notes longer than ten seconds.
         ends = np.abs(again.offset[own] - shift - human.offset[theirs])
         assert np.quantile(ends, 0.99) < 1e-5
         np.testing.assert_array_equal(again.velocity[own], human.velocity[theirs])

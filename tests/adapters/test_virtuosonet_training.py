@@ -58,7 +58,7 @@ def renderer(weights: Path) -> VirtuosoNet:
 
 @pytest.mark.slow
 def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    """Judged as everything else is: what the renderer plays, against the mean of the performances."""
+    """Agreement of the renderer's performance with the mean of the performances."""
     by_heart = {"dropout": 0.0, "weight_decay": 0.0, "mean_share": 1.0, "teacher": 0.0}
     list(
         train(

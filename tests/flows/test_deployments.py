@@ -1,4 +1,4 @@
-"""What docs/prefect.md says, done for real: deploy, a worker, a run from the command line, and `serve`."""
+"""The steps of docs/guide/prefect.md for real: deploy, a worker, a run from the command line, `serve`."""
 
 from __future__ import annotations
 
@@ -173,13 +173,13 @@ def test_serving_without_a_worker(server: Server, tmp_path: Path) -> None:
 
 def _serve_line() -> str:
     """The Python of the one-liner in the documentation, under a name that leaves the deployment alone."""
-    text = (PROJECT / "docs" / "prefect.md").read_text()
+    text = (PROJECT / "docs" / "guide" / "prefect.md").read_text()
     line = next(line for line in text.splitlines() if ".serve(" in line)
     return line.split('"')[1].replace("'score-to-audio'", "'served'")
 
 
 def test_the_documented_commands_are_the_tested_ones() -> None:
-    text = (PROJECT / "docs" / "prefect.md").read_text()
+    text = (PROJECT / "docs" / "guide" / "prefect.md").read_text()
     for command in (
         "prefect server start",
         "prefect work-pool create local --type process",

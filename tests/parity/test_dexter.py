@@ -1,4 +1,4 @@
-"""DExter against what was recorded from the authors' code; tolerances of the fact sheet's section 10."""
+"""DExter against recordings of the authors' code; tolerances of the fact sheet, section 10."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def arrays(name: str) -> dict[str, Any]:
 
 def tensor(array: NDArray[Any]) -> Tensor:
     """Recorded networks' arrays have a channel axis of size one in front of the notes."""
-    found = torch.from_numpy(array)
-    return found.squeeze(-3) if found.ndim >= 4 else found
+    actual = torch.from_numpy(array)
+    return actual.squeeze(-3) if actual.ndim >= 4 else actual
 
 
-def close(found: Any, recorded: NDArray[Any], tolerance: float) -> None:
-    np.testing.assert_allclose(np.asarray(found), np.asarray(recorded), rtol=0, atol=tolerance)
+def close(actual: Any, recorded: NDArray[Any], tolerance: float) -> None:
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(recorded), rtol=0, atol=tolerance)
 
 
 def condition(score_codec: NDArray[Any]) -> Tensor:
@@ -124,10 +124,10 @@ def test_windows_and_conditions(path: Path) -> None:
 
 def pieces_with_scores() -> list[Path]:
     """The MusicXML files are ASAP's: they are not part of the committed golden folder."""
-    found = [path for path in score_pieces() if score_file(path).is_file()]
-    if not found and golden_root().parts[-2:] != ("tests", "golden"):
+    actual = [path for path in score_pieces() if score_file(path).is_file()]
+    if not actual and golden_root().parts[-2:] != ("tests", "golden"):
         raise FileNotFoundError(f"no scores in {golden_root() / 'dexter' / 'scores'}")
-    return found
+    return actual
 
 
 def score_file(path: Path) -> Path:
@@ -157,7 +157,7 @@ def test_score_columns(path: Path) -> None:
     for name in ("onset_quarter", "duration_quarter", "divs_pq"):
         close(np.sort(tied[name]), np.sort(recorded[name]), 1e-6)
     assert set(recorded["ids"]) == {"None"}
-    # Joined differently or not, notes of one pitch sound for the same time in all.
+    # Both tie rules give the notes of one pitch the same total length.
     own = official_columns(score)
     np.testing.assert_array_equal(own.codec, official.score_columns(plain).codec)
     for pitch in np.unique(own.codec[:, 2]):
@@ -327,7 +327,8 @@ def test_joining() -> None:
 
 
 def piece_of(case: str) -> dict[str, Any]:
-    """The score's columns of a decoding case: that with as many notes (sheet, section 10)."""
+    """The columns of the score of a decoding case, which is the one with as many notes (sheet, section
+    10)."""
     notes = len(arrays(f"stage4_decode_{case}")["p_codec"])
     fitting = [path for path in score_pieces() if len(load_arrays(path)["s_codec"]) == notes]
     assert len(fitting) == 1, f"{len(fitting)} scores have {notes} notes"
@@ -365,9 +366,9 @@ def test_decoding(path: Path) -> None:
         assert "events" in recorded
 
 
-def same_events(found: NDArray[np.int64], recorded: NDArray[np.int64]) -> None:
-    close(found[:, 0], recorded[:, 0], 1)
-    np.testing.assert_array_equal(found[:, 1:], recorded[:, 1:])
+def same_events(actual: NDArray[np.int64], recorded: NDArray[np.int64]) -> None:
+    close(actual[:, 0], recorded[:, 0], 1)
+    np.testing.assert_array_equal(actual[:, 1:], recorded[:, 1:])
 
 
 @pytest.mark.parametrize("path", sorted((golden_root() / "dexter").glob("decode_*.mid")), ids=case_name)
@@ -446,7 +447,7 @@ def test_training_segments() -> None:
 
 
 def test_perceptual_features_per_note() -> None:
-    """The last frame that starts by a note's onset, the last of all where none does (sheet, section 8)."""
+    """The last frame that starts at or before a note's onset, otherwise the last frame (sheet, section 8)."""
     recorded = arrays("stage1_c_codec")
     index = np.searchsorted(recorded["f8_frame_start_time"], recorded["p_onset"], side="right") - 1
     close(recorded["f8_frame_values"][index], recorded["f8_c_codec"], 1e-5)

@@ -1,4 +1,4 @@
-"""M2M against what was recorded from the authors' code; tolerances of the fact sheet."""
+"""M2M against recordings of the authors' code; tolerances of the fact sheet."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NAMES = load_config("m2m", "state_dict.json")
 FOLDER = golden_root() / "m2m"
 TOLERANCE = 1e-4
 CLEAR = 1e-3
-"""Gap between the best and the second logit from which the best is compared."""
+"""Smallest gap between the best and the second logit for which the best is compared."""
 
 
 @cache
@@ -72,8 +72,8 @@ def network(size: str) -> M2MNetwork:
     return built.requires_grad_(False).eval()
 
 
-def close(found: Any, recorded: NDArray[Any], tolerance: float = TOLERANCE) -> None:
-    np.testing.assert_allclose(np.asarray(found), np.asarray(recorded), rtol=0, atol=tolerance)
+def close(actual: Any, recorded: NDArray[Any], tolerance: float = TOLERANCE) -> None:
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(recorded), rtol=0, atol=tolerance)
 
 
 def ids(array: NDArray[Any]) -> Tensor:
@@ -220,8 +220,8 @@ def test_segments_from_notes(case: str) -> None:
     onset, duration, pitch, velocity = recorded[f"{case}_notes_96tpq_first_track"].astype(np.int64).T
     encoded = tokens.encode(tokens.TickNotes(onset, duration, pitch, velocity))
     length = recorded[f"{case}_segments"].shape[1]
-    found, mask = official.segments(encoded, length)
-    np.testing.assert_array_equal(found, recorded[f"{case}_segments"])
+    actual, mask = official.segments(encoded, length)
+    np.testing.assert_array_equal(actual, recorded[f"{case}_segments"])
     np.testing.assert_array_equal(mask, recorded[f"{case}_mask"])
 
 
@@ -254,9 +254,9 @@ def test_tokens_from_alignment(path: Path) -> None:
         score_on=column(7, float),
         score_off=column(8, float),
     )
-    found = published.aligned_tokens(published.without_outliers(aligned))
-    np.testing.assert_array_equal(found, recorded[f"{case}_ids"])
-    segments, mask = official.segments(found, recorded[f"{case}_score_segments"].shape[1])
+    actual = published.aligned_tokens(published.without_outliers(aligned))
+    np.testing.assert_array_equal(actual, recorded[f"{case}_ids"])
+    segments, mask = official.segments(actual, recorded[f"{case}_score_segments"].shape[1])
     np.testing.assert_array_equal(segments[..., [0, 6, 7, 8, 9, 10]], recorded[f"{case}_score_segments"])
     np.testing.assert_array_equal(segments[..., :6], recorded[f"{case}_perf_segments"])
     np.testing.assert_array_equal(mask, recorded[f"{case}_mask"])
@@ -293,8 +293,8 @@ def test_tokens_to_notes(case: str) -> None:
 
 
 def as_read_back(notes: tokens.TickNotes) -> NDArray[np.int64]:
-    """What a MIDI file of the notes holds: offs before ons at a tick, keys paired first in, first out, sorted
-    by (onset, pitch, duration)."""
+    """The notes of a MIDI file: offs before ons at a tick, keys paired first in, first out, sorted by (onset,
+    pitch, duration)."""
     ends = [(onset + duration, 0, pitch, 0) for onset, duration, pitch, _ in rows(notes)]
     starts = [(onset, 1, pitch, velocity) for onset, _, pitch, velocity in rows(notes)]
     waiting: dict[int, list[tuple[int, int]]] = {}
@@ -317,9 +317,9 @@ def test_recorded_midi_files_hold_the_recorded_notes(path: Path) -> None:
     tracks, ticks_per_quarter = official.midi_tracks(path.read_bytes())
     assert mido.MidiFile(path).type == 1
     assert ticks_per_quarter == official.TICKS_PER_QUARTER
-    found = sorted((note.onset, note.pitch, note.duration, note.velocity) for note in tracks[0])
-    wanted = sorted((onset, pitch, duration, velocity) for onset, duration, pitch, velocity in recorded)
-    assert found == wanted
+    actual = sorted((note.onset, note.pitch, note.duration, note.velocity) for note in tracks[0])
+    expected = sorted((onset, pitch, duration, velocity) for onset, duration, pitch, velocity in recorded)
+    assert actual == expected
 
 
 # ------------------------------------------------------------------------------------- measures, files

@@ -159,7 +159,7 @@ def assert_close(actual: Any, expected: NDArray[Any], tolerance: float, what: st
 
 
 def all_used(recorded: dict[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    """The recorded arrays; fails unless each has been taken out."""
+    """The recorded arrays; fails unless all are popped."""
     remaining = dict(recorded)
     yield remaining
     assert not remaining, f"recorded, but not compared: {sorted(remaining)}"

@@ -91,11 +91,18 @@ def inline_commands() -> list[tuple[Path, list[str]]]:
     ]
 
 
-def links() -> list[tuple[Path, str]]:
-    """The targets of all links within the project."""
-    return [
-        (document, target.partition("#")[0])
-        for document in documents()
-        for target in LINK.findall(FENCE.sub("", document.read_text("utf-8")))
-        if not re.match(r"[a-z]+:|#|<", target)
-    ]
+def links() -> list[tuple[Path, Path, str]]:
+    """Document, target and section ("" for none) of all links within the project."""
+    found = []
+    for document in documents():
+        for target in LINK.findall(FENCE.sub("", document.read_text("utf-8"))):
+            if not re.match(r"[a-z]+:|<", target):
+                path, _, section = target.partition("#")
+                found.append((document, (document.parent / path if path else document).resolve(), section))
+    return found
+
+
+def sections(document: Path) -> set[str]:
+    """The names by which links find the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", document.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

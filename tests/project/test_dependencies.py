@@ -55,6 +55,11 @@ def test_what_is_promised_is_what_continuous_integration_tries() -> None:
     assert METADATA["requires-python"] == f">={PYTHONS[0]}"
 
 
+def test_the_version_to_cite_is_the_version() -> None:
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text("utf-8"))
+    assert str(citation["version"]) == METADATA["version"]
+
+
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_dependency_is_locked_to_a_version_that_will_do(python: str) -> None:
     pins = locked(python)

@@ -15,9 +15,10 @@ import typer.main
 from score_to_audio import registry
 from score_to_audio.cli.main import app
 from score_to_audio.cli.options import split_options
+from score_to_audio.comparison.choices import options_of, parse_settings
 from score_to_audio.settings import read_score_options
 from tests.paths import PROJECT
-from tests.project.documents import Block, blocks, command_lines, documents, inline_commands, links
+from tests.project.documents import Block, blocks, command_lines, documents, inline_commands, links, sections
 
 OURS = command_lines("score-to-audio")
 TO_RUN = [block for block in blocks() if block.run]
@@ -57,6 +58,8 @@ def test_a_command_line_is_accepted(block: Block, words: list[str]) -> None:
     command, rest = command_of([word.strip("[]") for word in words])
     context = command.make_context(command.name, rest)
     chosen = context.params
+    if "renderers" in chosen:
+        check_options_of_comparison(chosen)
     for kind, options in split_options(chosen.get("options") if "renderer" in chosen else None).items():
         if kind == "score":
             read_score_options(options)
@@ -64,9 +67,19 @@ def test_a_command_line_is_accepted(block: Block, words: list[str]) -> None:
             registry.parameters(kind, name, options)  # type: ignore[arg-type]
 
 
+def check_options_of_comparison(chosen: dict[str, Any]) -> None:
+    lists = {"renderer": chosen["renderers"].split(","), "synthesizer": chosen["synthesizers"].split(",")}
+    options = parse_settings(chosen["settings"] or (), [name for names in lists.values() for name in names])
+    for kind, names in lists.items():
+        for name in names:
+            registry.parameters(kind, name, options_of(kind, name, options))  # type: ignore[arg-type]
+
+
 def test_commands_within_sentences_exist_with_their_options() -> None:
     assert inline_commands()
     for document, words in inline_commands():
+        if words[0].isupper():  # COMMAND stands for any
+            continue
         command, rest = command_of(words)
         known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
         options = {word.partition("=")[0] for word in rest if re.match("--?[a-z]", word)}
@@ -98,10 +111,11 @@ def test_prefect_commands_exist_with_their_options() -> None:
     assert len(helps) >= 5
 
 
-def test_links_lead_to_files() -> None:
+def test_links_lead_to_files_and_sections() -> None:
     assert links()
-    for document, target in links():
-        assert (document.parent / target).exists(), (document, target)
+    for document, target, section in links():
+        assert target.exists(), (document, target)
+        assert not section or section in sections(target), (document, target, section)
 
 
 @pytest.mark.slow
@@ -130,6 +144,6 @@ def test_every_document_is_reached_from_the_readme() -> None:
     while ahead:
         document = ahead.pop()
         reached.add(document)
-        targets = [(one.parent / target).resolve() for one, target in links() if one == document]
-        ahead += [target for target in targets if target.suffix == ".md" and target not in reached]
+        targets = {target for one, target, _ in links() if one == document and target.suffix == ".md"}
+        ahead += targets - reached
     assert set(documents()) - reached == {one for one in documents() if ".github" in one.parts}

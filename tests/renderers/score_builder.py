@@ -1,4 +1,4 @@
-"""Scores from a few lines of plain data, for tests of what renderers do with them."""
+"""Scores from a few lines of plain data, for tests of renderers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DExter beyond parity: what the product promises of any score, checkpoint and option."""
+"""DExter beyond parity: any score, checkpoint and option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DExter's convolution with fewer products against PyTorch's."""
+"""DExter's convolution against PyTorch's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_it_is_the_convolution(notes: int, dilation: int) -> None:
     weight = torch.randn(40, 24, 3, generator=generator)
     shift = torch.randn(24, generator=generator)
     expected = functional.conv1d((x + shift).transpose(1, 2), weight, padding=dilation, dilation=dilation)
-    found = DilatedConvolution(weight, dilation)(x, shift)
-    torch.testing.assert_close(found, expected.transpose(1, 2), rtol=0, atol=1e-4)
+    actual = DilatedConvolution(weight, dilation)(x, shift)
+    torch.testing.assert_close(actual, expected.transpose(1, 2), rtol=0, atol=1e-4)
 
 
 def test_half_precision_stays_as_precise_as_its_weights() -> None:

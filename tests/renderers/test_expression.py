@@ -1,4 +1,4 @@
-"""The measures of expression, on performances whose shape is known."""
+"""The measures of expression, on performances with known values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_steady_performance_has_a_steady_beat_and_its_articulation():
     np.testing.assert_allclose(shape.beat_period[:15], np.log2(0.5))
     np.testing.assert_allclose(shape.local_beat_period[:15], 0.0, atol=1e-12)
     np.testing.assert_allclose(shape.articulation, -1.0)
-    # The last beat has no onset after it that could end it.
+    # No onset after the last beat shows its end.
     assert np.isnan(shape.beat_period[15])
 
 

@@ -1,4 +1,4 @@
-"""What one keyboard allows: repeated notes, unisons, notes that a piano does not have."""
+"""Performances on one keyboard: repeated notes, unisons, notes outside the piano's range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule of kth-rules on an example where its effect is known."""
+"""Every rule of kth-rules on an example with a known effect."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_melodic_charge_follows_the_circle_of_fifths():
     chord = [N(s, 0.0, 8.0, voice=2, staff=2) for s in ("C2", "E2", "G2", "C3", "E3", "G3")]
     tune = [N(s, float(i)) for i, s in enumerate(["C5", "G5", "D5", "A5", "E5", "B5", "F#5", "F5"])]
     analysis = read(parsed([*tune, *chord]))
-    found = [float(loudness.melodic_charge(analysis)[index(analysis, n.spelling)]) for n in tune]
-    np.testing.assert_allclose(found, 0.2 * np.array([0, 1, 2, 3, 4, 5, 6, 2.5]))
+    actual = [float(loudness.melodic_charge(analysis)[index(analysis, n.spelling)]) for n in tune]
+    np.testing.assert_allclose(actual, 0.2 * np.array([0, 1, 2, 3, 4, 5, 6, 2.5]))
 
 
 def cadence() -> ParsedScore:

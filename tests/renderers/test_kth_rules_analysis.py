@@ -1,4 +1,4 @@
-"""What the rules see of a score: meter, boundaries, phrases, keys, chords, pedal."""
+"""The score analysis for the rules: meter, boundaries, phrases, keys, chords, pedal."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def test_chords_and_their_charge():
     weights[0, [0, 4, 7]] = 1
     weights[1, [7, 11, 2]] = 1
     weights[2, [1, 4, 9]] = 1
-    found = harmony.chords(weights)
-    np.testing.assert_array_equal(found, [0, 7, 9])
-    charge = harmony.harmonic_charge(found, np.zeros(3, int))
+    actual = harmony.chords(weights)
+    np.testing.assert_array_equal(actual, [0, 7, 9])
+    charge = harmony.harmonic_charge(actual, np.zeros(3, int))
     assert charge[0] == 0
     assert charge[2] > charge[1] > 0
 

@@ -1,4 +1,4 @@
-"""M2M beyond parity: what the product promises of any score, checkpoint and option."""
+"""M2M beyond parity: any score, checkpoint and option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ornaments as pianists play them."""
+"""Realisation of ornaments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VirtuosoNet's features as a performance, and back."""
+"""VirtuosoNet's features decoded to a performance and encoded again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain(score: NoteScore, **values: float) -> NDArray[np.float32]:
 
 
 def lively(score: NoteScore, seed: int) -> NDArray[np.float32]:
-    """Features of a performance with everything in motion, one tempo per beat."""
+    """Features of a performance with random values, one tempo per beat."""
     random = np.random.default_rng(seed)
     features = plain(score)
     beat_tempo = np.log10(random.uniform(60, 160, int(score.locations.beat.max()) + 1))
@@ -216,7 +216,7 @@ def own_match(score: NoteScore, played: DecodedPerformance, result: Performance)
 @settings(max_examples=20, deadline=None)
 @given(path=st.sampled_from(SCORES), seed=st.integers(0, 10_000))
 def test_a_performance_survives_the_way_through_features(path: Path, seed: int) -> None:
-    """Onsets, ends and velocities come back; grace notes have no length of their own."""
+    """Onsets, ends and velocities are preserved; the length of grace notes is not encoded."""
     score = read_note_score(etree.parse(path).getroot(), name=path.name)
     features = lively(score, seed)
     first = performed(score, features)

@@ -1,4 +1,4 @@
-"""VirtuosoNet's network: the fast recurrence against PyTorch's, and what a trainer relies on."""
+"""VirtuosoNet's network: the fast recurrence against PyTorch's, and gradients."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def network() -> VirtuosoNetwork:
 
 @pytest.fixture(autouse=True)
 def single_thread() -> Iterator[None]:
-    """A second thread costs more than these small products take."""
+    """A second thread costs more time than these small products."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

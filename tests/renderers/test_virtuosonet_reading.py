@@ -1,4 +1,4 @@
-"""VirtuosoNet's reader where the published one fails or goes wrong, and where order and form decide."""
+"""VirtuosoNet's reader where the published reader fails or is wrong, and the order of notes."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_given_order_is_followed() -> None:
 
 
 def test_measures_of_a_given_order_begin_where_it_says() -> None:
-    """The published reader goes on where the last voice of a measure ends."""
+    """The published reader continues where the last voice of a measure ends."""
     short_voice = "<backup><duration>8</duration></backup>" + note("C3", 2, voice="2")
     text = document([attributes() + four_quarters() + short_voice, four_quarters()])
     order = [PlayedMeasure(0, 0.0), PlayedMeasure(1, 4.0)]
@@ -212,7 +212,7 @@ def test_a_tie_without_beginning_is_played() -> None:
 
 
 def test_a_tie_holds_over_a_gap_in_its_voice() -> None:
-    """As chords are written that are rolled and held; the published reader leaves out the gap."""
+    """The notation of rolled and held chords; the published reader drops the gap."""
     start, stop = (note("E4", notations=f'<tied type="{kind}"/>') for kind in ("start", "stop"))
     text = document([attributes() + start + note("C4") + stop])
     assert durations(read(text)) == [3, 1]

@@ -48,7 +48,7 @@ SIZES = {"note": 8, "voice": 6, "beat": 10, "measure": 6, "encoder": 9, "final":
 
 
 def example(*, notes: int = 60, performances: int = 2, seed: int = 0) -> TrainingExample:
-    """Invented: two notes to a beat, four beats to a measure, two voices."""
+    """An invented example: two notes per beat, four beats per measure, two voices."""
     random = np.random.default_rng(seed)
     values = {key: random.normal(size=(notes, width)) for key, width in WIDTHS.items()}
     pitch = random.integers(40, 90, notes)
@@ -264,7 +264,7 @@ def test_the_loss_knows_level_shape_and_spread(pieces: list[TrainingPiece], stat
         return {name: value.item() for name, value in vars(loss(outputs, learnt, style)).items()}
 
     perfect = parts(target)
-    # Nothing is quite alike: the floor under the variances, about 1 % of them here.
+    # Not exactly 0, because of the floor of the variances, about 1 % of them here.
     assert perfect["shape"] < 0.3
     assert all(abs(value) < 1e-5 for name, value in perfect.items() if name != "shape"), perfect
     louder, flatter, mirrored = parts(target + 1), parts(target * 0.5), parts(-target)

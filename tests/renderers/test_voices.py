@@ -1,4 +1,4 @@
-"""Succession of notes within voices."""
+"""The order of notes within voices."""
 
 from __future__ import annotations
 

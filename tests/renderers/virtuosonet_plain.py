@@ -1,4 +1,4 @@
-"""VirtuosoNet's network written plainly: whole GRU steps of PyTorch, one voice after the other.
+"""VirtuosoNet's network by whole GRU steps of PyTorch, one voice after the other.
 
 To compare results with, and times: the published code computes in this way.
 """

@@ -1,4 +1,4 @@
-"""Small MusicXML documents to try VirtuosoNet's reader on."""
+"""Small MusicXML documents for tests of VirtuosoNet's reader."""
 
 from __future__ import annotations
 

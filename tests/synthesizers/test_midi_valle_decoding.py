@@ -111,7 +111,7 @@ def test_the_prompt_and_every_codebook_matter() -> None:
 
 
 def test_bfloat16_stays_near_float32() -> None:
-    """Relative to the logits' spread; the figure at full size is in docs/midi-valle.md."""
+    """Relative to the logits' spread; the figure at full size is in docs/measurements.md."""
     tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
     exact, rounded = (model(precision).start(tokens, frames) for precision in ("float32", "bfloat16"))
     assert (exact - rounded).abs().max() < 0.05 * exact.std()

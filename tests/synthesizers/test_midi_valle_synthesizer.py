@@ -168,6 +168,18 @@ def test_official_compatibility_plays_what_the_published_program_plays(
     assert make(compatibility="official").synthesize(piece(10), prompt=None, seed=0).samples.shape == (1, 0)
 
 
+def test_a_segment_that_ends_at_once_is_silent(folder: Path) -> None:
+    """Only possible with the published stop rule; the published program fails there."""
+    weights = {name: torch.zeros_like(tensor) for name, tensor in random_tensors().items()}
+    weights["ar_predict_layer.weight"][-1] = 1.0
+    weights["ar_decoder.norm.bias"] += 1.0
+    torch.save(weights, folder / "silent.pt")
+    both = {**checkpoints(folder), "checkpoint": Checkpoint("silent", {"weights": folder / "silent.pt"}, "")}
+    parameters = MidiValleParameters(compatibility="official", precision="float32")
+    synthesizer = MidiValleSynthesizer(parameters, checkpoints=both, device="cpu")
+    assert synthesizer.synthesize(piece(20), prompt=None, seed=0).samples.shape == (1, 0)
+
+
 def test_official_segments_have_no_place_in_time(make: Callable[..., MidiValleSynthesizer]) -> None:
     with pytest.raises(ValueError, match="joining=continuous is not possible"):
         make(compatibility="official", joining="continuous")

@@ -134,7 +134,8 @@ def test_no_direct_current() -> None:
 
 
 def after_release(pitch: int, value: int) -> float:
-    """Level 0.3 to 0.4 s after the key is let go, against the level just before, with CC64 at ``value``."""
+    """Level 0.3 to 0.4 s after the key's release relative to the level just before, with CC64 at
+    ``value``."""
     samples = sound(notes((0, 1, pitch, 70), controls=pedal((0, value))))
     samples = np.pad(samples, ((0, 0), (0, RATE)))
     return decibels(samples, 1.3, 1.4) - decibels(samples, 0.9, 1.0)

@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.virtuosonet import features as columns
-from renderers.virtuosonet.features import (
-    NORMALISED,
-    OUTPUT_KEYS,
-    WIDTHS,
-    NoteFeatures,
-)
+from renderers.virtuosonet.features import NORMALISED, OUTPUT_KEYS, WIDTHS, NoteFeatures
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]

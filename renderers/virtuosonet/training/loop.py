@@ -33,10 +33,7 @@ class TrainingSettings(BaseModel):
     slice_notes: int = Field(default=400, ge=16, description="Approximate number of notes per slice.")
     batch_slices: int = Field(default=16, ge=1, description="Slices per batch.")
     mean_share: float = Field(
-        default=0.6,
-        ge=0,
-        le=1,
-        description="Share of slices with the mean performance as target.",
+        default=0.6, ge=0, le=1, description="Share of slices with the mean performance as target."
     )
     learning_rate: float = Field(default=2e-3, gt=0, description="Maximum; decays to 0 along a cosine.")
     warm_up: float = Field(default=0.02, ge=0, lt=1, description="Share of the training with a linear rise.")
@@ -161,11 +158,7 @@ def _step(
 
 
 def _loss(
-    network: VirtuosoNetwork,
-    batch: Batch,
-    settings: TrainingSettings,
-    done: float,
-    random: torch.Generator,
+    network: VirtuosoNetwork, batch: Batch, settings: TrainingSettings, done: float, random: torch.Generator
 ) -> Loss:
     score = _dropped_out(forward.encode(network, batch), settings.dropout)
     style = forward.style(network.performance_encoder, score, batch)

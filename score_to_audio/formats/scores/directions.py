@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from score_to_audio.formats.scores.jump_words import read_jump, section_heading
+from score_to_audio.formats.scores.musicxml_values import NOTE_VALUES
 from score_to_audio.formats.scores.words import (
     beats_per_minute,
     dotted,
@@ -26,24 +27,14 @@ IMPULSES = frozenset(["sf", "sfz", "sffz", "sfp", "sfpp", "sfzp", "fp", "fz", "r
 WORD_EXTENT_MEASURES = 4
 """"cresc." or "rit." without a written end last until the next mark of their sort, at most this long."""
 _PEDALS = {"damper-pedal": "sustain", "soft-pedal": "soft", "sostenuto-pedal": "sostenuto"}
-_BEAT_UNITS = {
-    "long": 16.0,
-    "breve": 8.0,
-    "whole": 4.0,
-    "half": 2.0,
-    "quarter": 1.0,
-    "eighth": 0.5,
-    "16th": 0.25,
-    "32nd": 0.125,
-    "64th": 0.0625,
-}
-"""Quarter notes in a note value (MusicXML 4.0, note-type-value)."""
 MEASURE_END = 2**62
 """Offset of a place at the end of a measure whose length is not known yet."""
 TEMPO_KINDS = ("tempo", "tempo-change", "tempo-reset")
 """Kinds of directions that hold for all parts."""
 SLOWEST, FASTEST = 4.0, 2000.0
 """Quarter notes per minute; a mark outside is a slip of the pen (or of a scanner)."""
+SLOWEST_PLAYED, FASTEST_PLAYED = 10.0, 600.0
+"""Quarter notes per minute; a playback tempo outside is not preferred to a mark."""
 
 
 @dataclass(slots=True)
@@ -83,13 +74,13 @@ class DirectionReader:
             elif child.tag == "rehearsal":
                 measure.section = measure.section or section_heading(child.text or "")
         text = plain_text(" ".join(texts))
-        tempo = metronome
+        if text:
+            metronome = metronome or metronome_in_words(text)
+        tempo = _played_tempo(next(filter(None, map(_tempo, sounds)), None), metronome)
         for sound in sounds:
-            tempo = tempo or _tempo(sound)
             self._sound_pedals(sound, place, pedals_seen)
         _read_signs(element, sounds, place, measure)
         if text:
-            tempo = tempo or metronome_in_words(text)
             begun = self.words(text, tempo, place, staff, is_tempo=has_metronome)
         elif tempo is not None:
             self.add("tempo", place, "", value=tempo)
@@ -99,7 +90,11 @@ class DirectionReader:
     def sound(self, element: Any, place: Place, measure: WrittenMeasure) -> None:
         """Reads a <sound> that stands in the measure itself."""
         if (tempo := _tempo(element)) is not None:
-            self.add("tempo", place, "", value=tempo)
+            twin = self._tempo_at(place)
+            if twin is not None:
+                twin.value = _played_tempo(tempo, twin.value)
+            else:
+                self.add("tempo", place, "", value=tempo)
         self._sound_pedals(element, place, set())
         for sign in _signs_of_sound(element, place.offset):
             measure.add_sign(sign)
@@ -270,7 +265,7 @@ class DirectionReader:
         per_minute: float | None = None
         for child in element:
             if child.tag == "beat-unit":
-                units.append(_BEAT_UNITS.get((child.text or "").strip(), 1.0))
+                units.append(NOTE_VALUES.get((child.text or "").strip(), 1.0))
                 dots.append(0)
             elif child.tag == "beat-unit-dot" and dots:
                 dots[-1] += 1
@@ -298,6 +293,13 @@ def _inside(place: Place, measures: list[WrittenMeasure]) -> Place:
 
 def _end_of(measures: list[WrittenMeasure]) -> Place:
     return Place(len(measures) - 1, measures[-1].length)
+
+
+def _played_tempo(sound: float | None, mark: float | None) -> float | None:
+    """The tempo that playback is told, unless it is absurd and a mark says better."""
+    if sound is None or (mark is not None and not SLOWEST_PLAYED <= sound <= FASTEST_PLAYED):
+        return mark
+    return sound
 
 
 def _plausible(tempo: float) -> float | None:

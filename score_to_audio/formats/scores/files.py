@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import posixpath
 import re
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from score_to_audio.errors import InputError
 
@@ -23,19 +27,12 @@ MAX_MEMBERS = 1000
 MAX_CONTAINER_BYTES = 2**20
 """Largest META-INF/container.xml."""
 
-_ENCODINGS = {
-    "utf-8": "utf-8",
-    "utf8": "utf-8",
-    "us-ascii": "ascii",
-    "ascii": "ascii",
-    "iso-8859-1": "latin-1",
-    "latin1": "latin-1",
-    "iso-8859-15": "iso-8859-15",
-    "windows-1252": "cp1252",
-    "utf-16": "utf-16",
-    "utf-16le": "utf-16-le",
-    "utf-16be": "utf-16-be",
-}
+_SUPERSETS = {"shift_jis": "cp932", "gb2312": "gb18030", "euc_kr": "cp949"}
+"""What Windows programs write under the name of a smaller encoding."""
+_ESCAPES = frozenset(["utf-7", "punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"])
+"""Codecs of Python that are no encodings of documents, or take long to decode."""
+_SCORE_SUFFIXES = (".musicxml", ".xml", ".mei")
+"""Of the members of an archive that may be its score."""
 
 
 def read_file(path: Path, suffixes: tuple[str, ...]) -> bytes:
@@ -76,10 +73,6 @@ def is_compressed(content: bytes) -> bool:
     return content.startswith(b"PK\x03\x04") or content.startswith(b"PK\x05\x06")
 
 
-def is_midi(content: bytes) -> bool:
-    return content.startswith(b"MThd")
-
-
 def open_xml(content: bytes, name: str) -> Any:
     """The root element (lxml) of an XML score, compressed or not.
 
@@ -110,8 +103,7 @@ def parse_xml(text: str, name: str) -> Any:
     """The root element of an XML document that declares no entities."""
     from lxml import etree
 
-    if "<!ENTITY" in text:
-        raise InputError(f"{name} declares XML entities, which a score does not need; export the score again")
+    _refuse_entities(text, name)
     if text.count("<") > MAX_XML_TAGS:
         raise InputError(
             f"{name} has more than {MAX_XML_TAGS:,} tags; split it, or export the piano part alone"
@@ -135,6 +127,11 @@ def parse_xml(text: str, name: str) -> Any:
         ) from error
 
 
+def _refuse_entities(text: str, name: str) -> None:
+    if "<!ENTITY" in text:
+        raise InputError(f"{name} declares XML entities, which a score does not need; export the score again")
+
+
 def _first_sentence(text: str) -> str:
     return re.sub(r",? ?line \d+, column \d+.*", "", text.split("\n")[0]).strip(" .,")[:120]
 
@@ -143,37 +140,63 @@ def _text(content: bytes, name: str) -> str:
     """Decoded text without its XML declaration, whose encoding no longer holds."""
     encoding = _encoding(content, name)
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
+        text = _decoded(content, encoding)
+    except UnicodeError as error:
+        place = f", byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
         raise InputError(
-            f"{name} is not text in the encoding that it declares ({encoding}, byte {error.start}); "
+            f"{name} is not text in the encoding that it declares ({encoding}{place}); "
             "it is not MusicXML, or damaged: export the score again"
         ) from error
     text = text.lstrip("\ufeff \t\r\n")
     if not text.startswith("<"):
         raise InputError(f"{name} is not XML; export the score as MusicXML")
-    return re.sub(r"\A<\?xml[^>]*\?>", "", text, count=1)
+    return re.sub(r"\A<\?xml[^>]*>", "", text, count=1)
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        if encoding not in _SUPERSETS:
+            raise
+        return content.decode(_SUPERSETS[encoding])
 
 
 def _encoding(content: bytes, name: str) -> str:
-    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        raise InputError(f"{name} is encoded in UTF-32; export the score again in UTF-8")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if content.startswith(b"<\0"):
-        return "utf-16-le"
-    if content.startswith(b"\0<"):
-        return "utf-16-be"
+    """By the first bytes, else as declared; any text encoding that Python knows."""
+    for start, encoding in _FIRST_BYTES.items():
+        if content.startswith(start):
+            return encoding
     declared = re.match(
-        rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)", content[:400]
+        rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._:-]+)", content[:400]
     )
     if declared is None:
         return "utf-8"
     label = declared.group(1).decode("ascii").lower()
-    if label not in _ENCODINGS:
+    try:
+        encoding = codecs.lookup(label.removeprefix("x-")).name
+        is_readable = b"<?xml".decode(encoding) == "<?xml"
+    except (LookupError, UnicodeError):
+        encoding, is_readable = label, False
+    if encoding.startswith(("utf-16", "utf-32")):
+        # A declaration that could be read byte by byte is neither, whatever it says.
+        return "utf-8"
+    if not is_readable or encoding in _ESCAPES:
         raise InputError(f"{name} declares the encoding '{label}'; export the score again in UTF-8")
-    # A declaration that could be read byte by byte is not UTF-16, whatever it says.
-    return "utf-8" if label.startswith("utf-16") else _ENCODINGS[label]
+    return encoding
+
+
+_FIRST_BYTES = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
+"""Byte-order marks, and "<" where there is none (XML 1.0, appendix F)."""
 
 
 def _unpack(content: bytes, name: str) -> bytes:
@@ -186,14 +209,7 @@ def _unpack(content: bytes, name: str) -> bytes:
                 raise InputError(
                     f"{name} contains {len(members)} files, not a few as a compressed score; export it again"
                 )
-            by_name = {member.filename: member for member in members}
-            if "META-INF/container.xml" not in by_name:
-                raise InputError(
-                    f"{name} has no META-INF/container.xml; it is not a compressed MusicXML score"
-                )
-            container = _read_member(archive, by_name["META-INF/container.xml"], MAX_CONTAINER_BYTES, name)
-            target = _score_member(container, by_name, name)
-            return _read_member(archive, target, MAX_XML_BYTES, name)
+            return _read_member(archive, _score_member(archive, members, name), MAX_XML_BYTES, name)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise InputError(damaged) from error
     except ValueError as error:
@@ -202,21 +218,51 @@ def _unpack(content: bytes, name: str) -> bytes:
         raise InputError(damaged) from error
 
 
-def _score_member(container: bytes, by_name: dict[str, zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    place = f"{name} (META-INF/container.xml)"
-    root = parse_xml(_text(container, place), place)
-    _strip_namespaces(root)
-    paths = [
-        element.get("full-path", "")
-        for element in root.iter("rootfile")
-        if "pdf" not in element.get("media-type", "")
+def _score_member(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    """The member that META-INF/container.xml names, else the only one that may be a score."""
+    by_name = {_path(member.filename): member for member in members}
+    container = by_name.get("meta-inf/container.xml")
+    if container is not None:
+        content = _read_member(archive, container, MAX_CONTAINER_BYTES, name)
+        for path in _named_in(content, f"{name} (META-INF/container.xml)"):
+            if (member := by_name.get(_path(path)) or by_name.get(_path(unquote(path)))) is not None:
+                return member
+    candidates = [
+        member
+        for path, member in by_name.items()
+        if path.endswith(_SCORE_SUFFIXES) and not path.startswith(("meta-inf/", "__macosx/"))
     ]
-    for path in paths:
-        if path in by_name:
-            return by_name[path]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise InputError(f"{name} contains no score; export the score again")
     raise InputError(
-        f"{name} does not contain the score that its container.xml names; export the score again"
+        f"{name} contains {len(candidates)} files that may be the score and does not say which is it; "
+        "give one of them"
     )
+
+
+def _path(path: str) -> str:
+    """For comparison: programs write "\\", "./" or another case than the archive has."""
+    return posixpath.normpath("/" + path.replace("\\", "/")).lstrip("/").lower()
+
+
+def _named_in(container: bytes, name: str) -> list[str]:
+    """The paths that a container.xml names, the score first (MusicXML 4.0, "Compressed .mxl files").
+
+    None where it is damaged. Raises ``InputError`` where it declares entities.
+    """
+    try:
+        text = _text(container, name)
+    except InputError:
+        return []
+    _refuse_entities(text, name)
+    try:
+        root = parse_xml(text, name)
+    except InputError:
+        return []
+    files = [element for element in root.iter("{*}rootfile") if "pdf" not in element.get("media-type", "")]
+    return [element.get("full-path", "") for element in files]
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int, name: str) -> bytes:

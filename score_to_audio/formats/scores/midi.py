@@ -8,17 +8,27 @@ notice says that its onsets lie on no grid.
 
 from __future__ import annotations
 
-import io
+import bisect
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import chain
+from typing import Literal
 
 from score_to_audio.errors import InputError
+from score_to_audio.formats.midi_events import (
+    KEY_SIGNATURE,
+    META,
+    TEMPO,
+    TIME_SIGNATURE,
+    TRACK_NAME,
+    Event,
+    MidiFile,
+    read_midi_file,
+)
 from score_to_audio.formats.scores.partitura_bridge import spell
 from score_to_audio.formats.scores.written import (
-    MAX_BEAT_TYPE,
     Place,
     WrittenDirection,
     WrittenMeasure,
@@ -26,7 +36,7 @@ from score_to_audio.formats.scores.written import (
     WrittenScore,
 )
 from score_to_audio.types import SUSTAIN
-from score_to_audio.wording import brief
+from score_to_audio.wording import counted
 
 MAX_MIDI_BYTES = 4 * 2**20
 """Largest MIDI file read as a score: about a million events."""
@@ -45,9 +55,9 @@ PIANO_PROGRAMS = range(0, 8)
 """General MIDI programs of the piano family, counted from 0."""
 PERCUSSION_CHANNEL = 9
 MIDDLE_C = 60
-_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
-"""Major keys from 7 flats to 7 sharps."""
-_MINOR_KEYS = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
+DEFAULT_TEMPO = 120.0
+"""Quarter notes per minute where a file gives none (Standard MIDI Files 1.0)."""
+_NOTE_OFF, _NOTE_ON, _CONTROL_CHANGE, _PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 
 
 @dataclass(slots=True)
@@ -58,12 +68,13 @@ class _Note:
 
 
 @dataclass(slots=True)
-class _Track:
-    name: str = ""
-    program: int = 0
+class _Voice:
+    """The notes of one channel in one track: those with a piano sound, or those without."""
+
+    name: str
+    is_piano: bool
     notes: list[_Note] = field(default_factory=list)
     pedals: list[tuple[int, bool]] = field(default_factory=list)
-    percussion: int = 0
 
 
 @dataclass(slots=True)
@@ -73,20 +84,26 @@ class _Timeline:
     tempos: list[tuple[int, float]] = field(default_factory=list)
     times: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
     keys: list[tuple[int, tuple[int, Literal["major", "minor"]]]] = field(default_factory=list)
+    programs: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    """Channel -> (tick, General MIDI program counted from 0)."""
     end: int = 0
 
 
 def read_midi(content: bytes, parts: Literal["piano", "all"], name: str) -> WrittenScore:
     """The score in the bytes of a MIDI file (format 0 or 1). Raises ``InputError``."""
     file = _open(content, name)
-    ticks = int(file.ticks_per_beat)
-    timeline = _Timeline()
-    tracks = [_read_track(track, timeline, ticks, name) for track in file.tracks]
+    ticks = file.division
+    timeline = _read_timeline(file, name)
+    voices = [voice for track in file.tracks for voice in _read_voices(track, timeline)]
+    has_percussion = any(map(_is_percussion, chain(*file.tracks)))
     score = WrittenScore(ticks=ticks)
-    chosen = _choose(tracks, parts, score.notices)
+    if has_percussion:
+        score.notices.append("left out the percussion")
+    chosen = _choose(voices, parts, score.notices)
     if not chosen:
-        reason = "percussion only" if any(track.percussion for track in tracks) else "no notes"
+        reason = "percussion only" if has_percussion else "no notes"
         raise InputError(f"{name} has {reason}; give a score with pitched notes")
+    timeline.end = max(note.end for voice in voices for note in voice.notes)
     score.parts = [chosen[0].name or "Piano"]
     score.measures, starts = _measures(timeline, ticks, name)
     _add_notes(score, chosen, starts)
@@ -97,81 +114,109 @@ def read_midi(content: bytes, parts: Literal["piano", "all"], name: str) -> Writ
     return score
 
 
-def _open(content: bytes, name: str) -> Any:
-    import mido
-
+def _open(content: bytes, name: str) -> MidiFile:
     if len(content) > MAX_MIDI_BYTES:
         raise InputError(
             f"{name} has {len(content) >> 20} MiB, a MIDI score may have {MAX_MIDI_BYTES >> 20} MiB; split it"
         )
     try:
-        file = mido.MidiFile(file=io.BytesIO(content), clip=True)
-    except Exception as error:  # mido raises whatever its parser stumbles over, and errors of its own
-        raise InputError(
-            f"{name} is a damaged MIDI file ({brief(error) or 'cut off'}); export it again"
-        ) from error
-    if file.type == 2:
+        file = read_midi_file(content)
+    except ValueError as error:
+        raise InputError(f"{name} is a damaged MIDI file ({error}); export it again") from error
+    if file.format == 2:
         raise InputError(f"{name} is a MIDI file of format 2 (independent patterns); save it as format 1")
-    if not 0 < file.ticks_per_beat < 0x8000:
+    if not 0 < file.division < 0x8000:
         raise InputError(f"{name} counts time in video frames; save it with ticks per quarter note")
     return file
 
 
-def _read_track(messages: Any, timeline: _Timeline, ticks: int, name: str) -> _Track:
-    track = _Track()
-    sounding: dict[tuple[int, int], list[int]] = defaultdict(list)
-    tick = 0
-    for message in messages:
-        tick += message.time
-        if tick > MAX_QUARTERS * ticks:
+def _read_timeline(file: MidiFile, name: str) -> _Timeline:
+    """What all tracks say about tempo, metre, key and programs; 120 quarter notes per minute at first."""
+    timeline = _Timeline()
+    for event in chain(*file.tracks):
+        if event.tick > MAX_QUARTERS * file.division:
             raise InputError(f"{name} is longer than {MAX_QUARTERS:,} quarter notes; split it")
-        kind = message.type
-        if kind in ("note_on", "note_off"):
-            if message.channel == PERCUSSION_CHANNEL:
-                track.percussion += 1
-                continue
-            key = (message.channel, message.note)
-            if kind == "note_on" and message.velocity:
-                sounding[key].append(tick)
-            elif sounding[key]:
-                track.notes.append(_Note(sounding[key].pop(0), tick, message.note))
-        elif kind == "control_change" and message.control == SUSTAIN:
-            track.pedals.append((tick, message.value >= 64))
-        elif kind == "program_change" and not track.notes:
-            track.program = message.program
-        elif kind == "track_name" and not track.name:
-            track.name = " ".join(message.name.split())[:80]
-        elif kind == "set_tempo" and message.tempo:
-            timeline.tempos.append((tick, 60e6 / message.tempo))
-        elif kind == "time_signature" and message.numerator and message.denominator <= MAX_BEAT_TYPE:
-            timeline.times.append((tick, (message.numerator, message.denominator)))
-        elif kind == "key_signature":
-            timeline.keys.append((tick, _key(message.key)))
-    for (_, pitch), onsets in sounding.items():
-        track.notes.extend(_Note(onset, tick, pitch) for onset in onsets)
-    track.notes.sort(key=lambda note: (note.onset, note.pitch, note.end))
-    timeline.end = max([timeline.end, *(note.end for note in track.notes)])
-    return track
+        if event.status & 0xF0 == _PROGRAM_CHANGE:
+            timeline.programs[event.status & 0x0F].append((event.tick, event.data[0]))
+        elif event.status == META:
+            kind, content = event.data[0], event.data[1:]
+            if kind == TEMPO:
+                timeline.tempos.append((event.tick, 60e6 / int.from_bytes(content)))
+            elif kind == TIME_SIGNATURE:
+                timeline.times.append((event.tick, (content[0], 2 ** content[1])))
+            elif kind == KEY_SIGNATURE:
+                fifths = int.from_bytes(content[:1], signed=True)
+                timeline.keys.append((event.tick, (fifths, "minor" if content[1] else "major")))
+    if all(tick > 0 for tick, _ in timeline.tempos):
+        timeline.tempos.append((0, DEFAULT_TEMPO))
+    for changes in timeline.programs.values():
+        changes.sort(key=lambda change: change[0])
+    return timeline
 
 
-def _key(text: str) -> tuple[int, Literal["major", "minor"]]:
-    if text.endswith("m"):
-        return _MINOR_KEYS.index(text[:-1]) - 7, "minor"
-    return _KEYS.index(text) - 7, "major"
+def _is_percussion(event: Event) -> bool:
+    return event.status == _NOTE_ON | PERCUSSION_CHANNEL
 
 
-def _choose(tracks: Sequence[_Track], parts: Literal["piano", "all"], notices: list[str]) -> list[_Track]:
-    filled = [track for track in tracks if track.notes]
-    pianos = [track for track in filled if track.program in PIANO_PROGRAMS]
-    if sum(track.percussion for track in tracks):
-        notices.append("left out the percussion")
-    if parts == "all" or len(pianos) == len(filled):
-        return filled
+def _read_voices(track: Sequence[Event], timeline: _Timeline) -> list[_Voice]:
+    voices: dict[tuple[int, bool], _Voice] = {}
+    sounding: dict[tuple[int, int], list[int]] = defaultdict(list)
+    pedals: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    name = _track_name(track)
+
+    def end(channel: int, pitch: int, tick: int) -> None:
+        onset = sounding[channel, pitch].pop(0)
+        is_piano = _program(timeline.programs[channel], onset) in PIANO_PROGRAMS
+        voice = voices.setdefault((channel, is_piano), _Voice(name, is_piano))
+        voice.notes.append(_Note(onset, tick, pitch))
+
+    for tick, status, data in track:
+        message, channel = status & 0xF0, status & 0x0F
+        if status == META or channel == PERCUSSION_CHANNEL:
+            continue
+        if message == _NOTE_ON and data[1]:
+            sounding[channel, data[0]].append(tick)
+        elif message in (_NOTE_ON, _NOTE_OFF) and sounding[channel, data[0]]:
+            end(channel, data[0], tick)
+        elif message == _CONTROL_CHANGE and data[0] == SUSTAIN:
+            pedals[channel].append((tick, data[1] >= 64))
+    for channel, pitch in list(sounding):
+        while sounding[channel, pitch]:
+            end(channel, pitch, track[-1].tick)
+    own = {channel for channel, _ in voices}
+    shared = [press for channel, presses in pedals.items() if channel not in own for press in presses]
+    for (channel, _), voice in voices.items():
+        voice.notes.sort(key=lambda note: (note.onset, note.pitch, note.end))
+        voice.pedals = [*pedals[channel], *shared]
+    return [voices[key] for key in sorted(voices)]
+
+
+def _track_name(track: Sequence[Event]) -> str:
+    for event in track:
+        if (
+            event.status == META
+            and event.data[0] == TRACK_NAME
+            and (text := event.data[1:].decode("latin-1"))
+        ):
+            return " ".join(text.split())[:80]
+    return ""
+
+
+def _program(changes: Sequence[tuple[int, int]], tick: int) -> int:
+    """The program in force; before any is given the first of General MIDI, a piano."""
+    before = bisect.bisect_right(changes, tick, key=lambda change: change[0])
+    return changes[before - 1][1] if before else 0
+
+
+def _choose(voices: Sequence[_Voice], parts: Literal["piano", "all"], notices: list[str]) -> list[_Voice]:
+    pianos = [voice for voice in voices if voice.is_piano]
+    if parts == "all" or len(pianos) == len(voices):
+        return list(voices)
     if not pianos:
-        notices.append("merged all tracks, since none has a piano sound")
-        return filled
+        notices.append("merged all channels, since none has a piano sound")
+        return list(voices)
     notices.append(
-        f"left out {len(filled) - len(pianos)} tracks without a piano sound; "
+        f"left out {counted(len(voices) - len(pianos), 'channel')} without a piano sound; "
         "set the score option parts=all to merge them"
     )
     return pianos
@@ -206,21 +251,18 @@ def _measures(timeline: _Timeline, ticks: int, name: str) -> tuple[list[WrittenM
 
 
 def _place(tick: int, starts: Sequence[int]) -> Place:
-    import bisect
-
     measure = max(0, bisect.bisect_right(starts, tick) - 1)
     return Place(measure, tick - starts[measure])
 
 
-def _add_notes(score: WrittenScore, tracks: Sequence[_Track], starts: Sequence[int]) -> None:
-    """The notes with a staff each: tracks from high to low, a single track divided at middle C."""
-    for number, track in enumerate(tracks, start=1):
-        mean_pitch = statistics.fmean(note.pitch for note in track.notes)
-        is_upper = number == 1 if len(tracks) == 2 else mean_pitch >= MIDDLE_C
-        for count, note in enumerate(track.notes, start=1):
-            upper = (
-                note.pitch >= MIDDLE_C if len(tracks) == 1 else number == 1 if len(tracks) == 2 else is_upper
-            )
+def _add_notes(score: WrittenScore, voices: Sequence[_Voice], starts: Sequence[int]) -> None:
+    """The notes with a staff each: the first of two voices is the upper one, one voice splits at middle C."""
+    for number, voice in enumerate(voices, start=1):
+        mean_pitch = statistics.fmean(note.pitch for note in voice.notes)
+        for count, note in enumerate(voice.notes, start=1):
+            is_upper = (note.pitch if len(voices) == 1 else mean_pitch) >= MIDDLE_C
+            if len(voices) == 2:
+                is_upper = number == 1
             place = _place(note.onset, starts)
             score.notes.append(
                 WrittenNote(
@@ -231,8 +273,8 @@ def _add_notes(score: WrittenScore, tracks: Sequence[_Track], starts: Sequence[i
                     duration=_written_duration(note, score.ticks),
                     pitch=note.pitch,
                     spelling="",
-                    voice=number if len(tracks) > 1 else 1 if upper else 2,
-                    staff=1 if upper else 2,
+                    voice=number if len(voices) > 1 else 1 if is_upper else 2,
+                    staff=1 if is_upper else 2,
                 )
             )
     onsets = [starts[note.measure] + note.offset for note in score.notes]
@@ -259,9 +301,9 @@ def _add_tempos(score: WrittenScore, timeline: _Timeline, starts: Sequence[int])
             score.directions.append(WrittenDirection("tempo", place, place, "", tempo))
 
 
-def _add_pedals(score: WrittenScore, tracks: Sequence[_Track], starts: Sequence[int]) -> None:
+def _add_pedals(score: WrittenScore, voices: Sequence[_Voice], starts: Sequence[int]) -> None:
     last = Place(len(score.measures) - 1, score.measures[-1].length)
-    for begin, end in _pedal_spans(sorted(event for track in tracks for event in track.pedals)):
+    for begin, end in _pedal_spans(sorted(event for voice in voices for event in voice.pedals)):
         stop = last if end is None else _place(end, starts)
         score.directions.append(
             WrittenDirection("pedal", _place(begin, starts), min(stop, last), "sustain", part=0)
@@ -281,9 +323,9 @@ def _pedal_spans(events: Sequence[tuple[int, bool]]) -> Iterator[tuple[int, int 
         yield down, None
 
 
-def _share_on_grid(tracks: Sequence[_Track], ticks: int) -> float:
+def _share_on_grid(voices: Sequence[_Voice], ticks: int) -> float:
     """Share of onsets within 1 % of a quarter note of a grid point."""
-    onsets = [note.onset for track in tracks for note in track.notes]
+    onsets = [note.onset for voice in voices for note in voice.notes]
     near = sum(
         any(abs(onset * grid / ticks - round(onset * grid / ticks)) / grid <= 0.01 for grid in GRIDS)
         for onset in onsets

@@ -22,11 +22,13 @@ from score_to_audio.formats.scores.musicxml_values import (
     marks_of,
     number,
     sounding_pitch,
+    staff_number,
     ties,
     time_signature,
     transposition,
 )
-from score_to_audio.formats.scores.ornaments import HiddenNote, mark_played_out
+from score_to_audio.formats.scores.ornaments import PlacedNote, mark_played_out
+from score_to_audio.formats.scores.parts import part_names
 from score_to_audio.formats.scores.written import (
     ROUNDING_QUARTERS,
     Place,
@@ -57,7 +59,6 @@ _NOTICES = {
     "unpitched": "left out {} notes{} without a pitch (percussion)",
     "negative": "played {} notes{} with a negative duration as if it were positive",
     "microtones": "rounded {} microtones{} to semitones",
-    "repeated": "played as written {} measures{} with a measure-repeat sign, which is not followed",
 }
 """What is counted in a part and said about it."""
 
@@ -152,15 +153,6 @@ def read_written(root: Any, part_indices: Sequence[int], name: str) -> WrittenSc
     return score
 
 
-def part_names(root: Any) -> list[str]:
-    """The names of the <part> elements, in their order."""
-    named = {
-        element.get("id"): " ".join((element.findtext("part-name") or "").split())
-        for element in root.iterfind("part-list/score-part")
-    }
-    return [named.get(part.get("id")) or f"part {i + 1}" for i, part in enumerate(root.findall("part"))]
-
-
 def _title(root: Any) -> str:
     for path in ("work/work-title", "movement-title"):
         if text := " ".join((root.findtext(path) or "").split()):
@@ -200,11 +192,12 @@ def _common_ticks(root: Any, name: str) -> tuple[int, bool]:
 def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
     """Fixes how long each measure is, all parts considered.
 
-    What is seen counts. What is not (hidden rests, <forward>) fills a measure up to its time signature
-    at most, since programs that hide played-out ornaments write it at random. A measure that misses its
-    time signature by a rounding error, and an empty one, are as long as the signature says.
+    Notes count. Rests and <forward> fill a measure up to its time signature at most: programs write rests of
+    four quarter notes into any measure, and hidden ones beside played-out ornaments at random. A measure
+    that misses its time signature by a rounding error, and an empty one, are as long as the signature says.
+    Rests for a whole measure do not lengthen a pickup or another part of a measure.
     """
-    signature = (4, 4)
+    signature: tuple[int, int] | None = None
     latest = [0] * len(score.measures)
     for note in score.notes:
         if not note.grace:
@@ -216,8 +209,12 @@ def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
     for index, measure in enumerate(score.measures):
         if measure.times:
             signature = measure.times[-1][1]
-        nominal = score.ticks * 4 * signature[0] // signature[1]
-        length = max(measure.length, min(measure.reach, nominal))
+        beats, beat_type = signature or (4, 4)
+        nominal = score.ticks * 4 * beats // beat_type
+        most = nominal if signature is not None else MAX_MEASURE_QUARTERS * score.ticks
+        length = max(measure.length, min(measure.reach, most))
+        if length == 0 or index not in implicit:
+            length = max(length, min(measure.full_rests, most))
         is_rounded = abs(length - nominal) <= tolerance and latest[index] < nominal
         if is_rounded or (length == 0 and index not in implicit):
             length = nominal
@@ -294,7 +291,7 @@ class _PartReader:
         self.chord_onset = 0
         self.ticks_per_division = Fraction(score.ticks)
         self.known_durations: dict[str | None, int] = {}
-        self.hidden: list[HiddenNote] = []
+        self.hidden: list[PlacedNote] = []
         self.transposition = (0, 0)
         self.voices: dict[str, int] = {}
         self.first_in_measure = 0
@@ -317,9 +314,9 @@ class _PartReader:
             if tag == "note":
                 self._note(child)
             elif tag == "backup":
-                self._move(-self._duration(child, tag), visible=False)
+                self._move(-self._duration(child, tag))
             elif tag == "forward":
-                self._move(self._duration(child, tag), visible=False)
+                self._move(self._duration(child, tag))
             elif tag == "direction":
                 self.directions.direction(child, self._place(child), measure)
             elif tag == "attributes":
@@ -343,11 +340,9 @@ class _PartReader:
             position += round(value * self.ticks_per_division)
         return Place(self.index, max(0, position))
 
-    def _move(self, ticks: int, *, visible: bool) -> None:
+    def _move(self, ticks: int) -> None:
         self.position += ticks
         self.measure.reach = max(self.measure.reach, self.position)
-        if visible:
-            self.measure.length = max(self.measure.length, self.position)
 
     def _duration(self, element: Any, tag: str) -> int:
         """Ticks; only a note may have a negative duration."""
@@ -381,8 +376,6 @@ class _PartReader:
                     _set_signature(measure.keys, self.position, key)
             elif child.tag == "transpose":
                 self.transposition = transposition(child)
-            elif child.tag == "measure-style" and child.find("measure-repeat") is not None:
-                self.counts["repeated"] += 1
 
     def _barline(self, element: Any) -> None:
         """Reads repeats, endings and signs.
@@ -445,14 +438,21 @@ class _PartReader:
         else:
             # A <backup> may go too far where hidden notes follow; what is heard stays in its measure.
             onset = self.chord_onset = max(0, self.position)
-            self._move(duration, visible=not (left_out or (hidden and "rest" in children)))
+            rest = children.get("rest")
+            if rest is not None and rest.get("measure") == "yes":
+                self.position += duration
+                self.measure.full_rests = max(self.measure.full_rests, self.position)
+            else:
+                self._move(duration)
+            if rest is None and not left_out:
+                self.measure.length = max(self.measure.length, self.position)
         if duration < 0:
             # Some programs write these in broken tuplets; what follows is meant to move back.
             self.counts["negative"] += 1
             duration = -duration
-        staff = self._staff(children)
+        staff = staff_number(element.findtext("staff"))
         if left_out:
-            self._left_out(children, element, onset, duration)
+            self._left_out(children, element, onset, duration, staff)
         elif "rest" in children:
             self._rest(element, onset, duration, staff)
         elif "unpitched" in children:
@@ -460,16 +460,14 @@ class _PartReader:
         elif "pitch" in children:
             self._pitched(element, children, onset, duration, staff)
 
-    def _staff(self, children: dict[str, Any]) -> int:
-        text = (children["staff"].text or "").strip() if "staff" in children else "1"
-        return int(text) if text.isdecimal() and len(text) < 4 else 1
-
     def _rest(self, element: Any, onset: int, duration: int, staff: int) -> None:
         if element.find("notations/fermata") is not None:
             place = Place(self.index, onset)
             self.directions.fermata(place, Place(self.index, onset + duration), staff)
 
-    def _left_out(self, children: dict[str, Any], element: Any, onset: int, duration: int) -> None:
+    def _left_out(
+        self, children: dict[str, Any], element: Any, onset: int, duration: int, staff: int
+    ) -> None:
         """A cue note; a hidden one plays out an ornament."""
         if "pitch" not in children:
             return
@@ -478,9 +476,11 @@ class _PartReader:
             return
         self.counts["hidden"] += 1
         pitch, _ = self._pitch(children["pitch"])
-        marks = frozenset(marks_of(element.findall("notations")))
-        voice, staff = self._voice(children), self._staff(children)
-        self.hidden.append(HiddenNote(onset, duration, pitch, staff, voice, marks))
+        if "chord" not in children:
+            marks = frozenset(marks_of(element.findall("notations")))
+            self.hidden.append(
+                PlacedNote(onset, duration, pitch, staff, str(self._voice(children)), marks, element)
+            )
 
     def _pitched(self, element: Any, children: dict[str, Any], onset: int, duration: int, staff: int) -> None:
         pitch, spelling = self._pitch(children["pitch"])

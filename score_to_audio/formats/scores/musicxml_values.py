@@ -13,7 +13,29 @@ from score_to_audio.formats.scores.written import MAX_BEAT_TYPE, Grace, Mode
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones above C."""
+NOTE_VALUES = {
+    "maxima": 32.0,
+    "long": 16.0,
+    "breve": 8.0,
+    "whole": 4.0,
+    "half": 2.0,
+    "quarter": 1.0,
+    "eighth": 0.5,
+    "16th": 0.25,
+    "32nd": 0.125,
+    "64th": 0.0625,
+    "128th": 0.03125,
+    "256th": 0.015625,
+}
+"""Quarter notes in a note value (MusicXML 4.0, note-type-value)."""
 _ALTERATIONS = {0: "", 1: "#", 2: "##", 3: "###", -1: "b", -2: "bb", -3: "bbb"}
+MOST_ALTERED = 3
+"""Semitones; a triple sharp."""
+ACCIDENTALS = {
+    "sharp": 1, "natural-sharp": 1, "double-sharp": 2, "sharp-sharp": 2, "natural": 0,
+    "flat": -1, "natural-flat": -1, "flat-flat": -2, "double-flat": -2,
+}  # fmt: skip
+"""Semitones of MusicXML's accidentals."""
 _NUMBER = re.compile(r"\s*[+-]?\d{1,12}(?:\.\d{0,9})?\s*")
 LONGEST_ENDING_TEXT = 100
 """Characters of the numbers of an ending that are read."""
@@ -34,19 +56,39 @@ def sounding_pitch(
     step: str, alter: str, octave: str, transposition: tuple[int, int]
 ) -> tuple[int, str] | None:
     """MIDI pitch as it sounds, and its spelling; None where the texts make no pitch."""
-    alteration = number(alter)
-    if (
-        step not in STEPS
-        or not re.fullmatch(r"-?\d{1,2}", octave)
-        or alteration is None
-        or abs(alteration) > 3
-    ):
+    if step not in STEPS or not re.fullmatch(r"-?\d{1,2}", octave) or not is_alteration(alter):
         return None
+    alteration = number(alter) or 0
     semitones = round(alteration)
     pitch = 12 * (int(octave) + 1) + STEPS[step] + semitones
     if transposition != (0, 0):
         return _transposed(step, int(octave), pitch, *transposition)
     return pitch, f"{step}{_ALTERATIONS[semitones]}{int(octave)}"
+
+
+def is_alteration(text: str | None) -> bool:
+    """Whether a note can be altered by as many semitones; an empty text stands for none."""
+    value = number(text or "0")
+    return value is not None and abs(value) <= MOST_ALTERED
+
+
+def key_alteration(fifths: int, step: str) -> int:
+    """Semitones by which a key signature (-7..7 fifths) alters a step."""
+    if fifths >= 0:
+        return int(step in "FCGDAEB"[:fifths])
+    return -int(step in "BEADGCF"[:-fifths])
+
+
+def written_pitch(note: Any) -> int | None:
+    """MIDI pitch of a <note> as written, None where it has none."""
+    texts = [note.findtext(f"pitch/{tag}") or "" for tag in ("step", "alter", "octave")]
+    found = sounding_pitch(texts[0], texts[1] or "0", texts[2], (0, 0))
+    return None if found is None else found[0]
+
+
+def staff_number(text: str | None) -> int:
+    text = (text or "").strip()
+    return int(text) if text.isdecimal() and len(text) < 4 else 1
 
 
 def time_signature(element: Any) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ are not played here, since renderers realise ornaments themselves; what they say
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from score_to_audio.formats.scores.written import WrittenNote
 
@@ -29,22 +29,56 @@ MOST_COMPARISONS = 10**7
 """A measure with more hidden times visible notes is not music, and would take long."""
 SHORTEST_TRILL = 4
 """Notes that alternate at least this long are a trill."""
+WIDEST_STEP = 4
+"""Semitones between a note and the others of its ornament, at most: two steps."""
 
 
-class HiddenNote(NamedTuple):
+class PlacedNote(NamedTuple):
     offset: int
     duration: int
     pitch: int
     staff: int
-    voice: int
+    voice: str
     marks: frozenset[str]
+    element: Any = None
+    """The <note>."""
 
 
-def mark_played_out(hidden: Sequence[HiddenNote], notes: Sequence[WrittenNote]) -> None:
+def plays_out_an_ornament(group: Sequence[PlacedNote], visible: Sequence[PlacedNote]) -> bool:
+    """Whether hidden notes of one voice, one after the other, are a visible note's ornament in playback.
+
+    They are where that note has the sign of an ornament or tremolo, or where they strike its key while it
+    sounds in the figure of an ornament. All other hidden notes are music whose printing would disturb.
+    """
+    held = [
+        note
+        for note in visible
+        if note.staff == group[0].staff and note.offset <= group[0].offset < note.offset + note.duration
+    ]
+    pitches = {note.pitch for note in group}
+    if len(group) < 2:
+        return False
+    trembling = {note.pitch for note in visible if any(mark.startswith("tremolo") for mark in note.marks)}
+    if any(note.pitch in trembling for note in held) and pitches <= trembling:
+        return True
+    adorned = [note for note in held if note.marks & ORNAMENTS]
+    onsets = {note.offset for note in adorned}
+    mains = [note.pitch for note in held if note.offset in onsets]
+    if mains and all(min(abs(pitch - main) for main in mains) <= WIDEST_STEP for pitch in pitches):
+        return True
+    upper_line = list({note.offset: note for note in group}.values())
+    return any(
+        _pattern(upper_line, note.pitch) is not None
+        and any(struck.pitch == note.pitch and struck.offset > note.offset for struck in group)
+        for note in held
+    )
+
+
+def mark_played_out(hidden: Sequence[PlacedNote], notes: Sequence[WrittenNote]) -> None:
     """Adds to the visible notes of a measure the ornaments that its hidden notes carry or play out."""
     if len(hidden) * len(notes) > MOST_COMPARISONS:
         return
-    for group in _groups(hidden):
+    for group in consecutive(hidden):
         adorned = _adorned(group, notes)
         if adorned is None:
             continue
@@ -54,9 +88,9 @@ def mark_played_out(hidden: Sequence[HiddenNote], notes: Sequence[WrittenNote]) 
             adorned.marks.add(ornament)
 
 
-def _groups(hidden: Sequence[HiddenNote]) -> Iterator[list[HiddenNote]]:
+def consecutive(hidden: Sequence[PlacedNote]) -> Iterator[list[PlacedNote]]:
     """Notes of one voice that follow each other without a gap (up to the rounding of their tuplets)."""
-    group: list[HiddenNote] = []
+    group: list[PlacedNote] = []
     for note in sorted(hidden, key=lambda note: (note.staff, note.voice, note.offset)):
         if group:
             last = group[-1]
@@ -69,7 +103,7 @@ def _groups(hidden: Sequence[HiddenNote]) -> Iterator[list[HiddenNote]]:
         yield group
 
 
-def _adorned(group: Sequence[HiddenNote], notes: Sequence[WrittenNote]) -> WrittenNote | None:
+def _adorned(group: Sequence[PlacedNote], notes: Sequence[WrittenNote]) -> WrittenNote | None:
     """The visible note that sounds while the group begins and whose pitch it plays, the lowest of them."""
     first = group[0]
     pitches = {note.pitch for note in group}
@@ -84,7 +118,7 @@ def _adorned(group: Sequence[HiddenNote], notes: Sequence[WrittenNote]) -> Writt
     return min(sounding, key=lambda note: (-note.offset, note.pitch), default=None)
 
 
-def _pattern(group: Sequence[HiddenNote], main: int) -> str | None:
+def _pattern(group: Sequence[PlacedNote], main: int) -> str | None:
     """The ornament on ``main`` that the pitches of the group play."""
     steps = [note.pitch - main for note in group]
     tail = steps[-SHORTEST_TRILL:]

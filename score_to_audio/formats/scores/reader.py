@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from score_to_audio.errors import InputError
-from score_to_audio.formats.scores.files import is_mei, is_midi, open_xml, read_file
+from score_to_audio.formats.midi_events import is_midi
+from score_to_audio.formats.scores.files import is_mei, open_xml, read_file
 from score_to_audio.formats.scores.mei import (
     XML_ID,
     add_marks,
@@ -23,12 +22,13 @@ from score_to_audio.formats.scores.mei import (
 from score_to_audio.formats.scores.midi import read_midi
 from score_to_audio.formats.scores.musicxml import (
     assign_note_ids,
-    part_names,
     partwise,
     read_written,
     unify_divisions,
 )
+from score_to_audio.formats.scores.musicxml_repairs import repair
 from score_to_audio.formats.scores.partitura_bridge import load_musicxml, mei_to_musicxml, unfold_part
+from score_to_audio.formats.scores.parts import choose_parts
 from score_to_audio.formats.scores.unfolding import unfold
 from score_to_audio.formats.scores.written import WrittenScore
 from score_to_audio.plugins import Parameters
@@ -73,9 +73,10 @@ def _read_xml(content: bytes, options: ScoreOptions, name: str) -> WrittenScore:
     document = open_xml(content, name)
     mei = document if is_mei(document) else None
     root = _musicxml(document, name)
+    repairs = repair(root)
     chosen, notices = choose_parts(root, options.parts)
     written = read_written(root, chosen, name)
-    written.notices[:0] = notices
+    written.notices[:0] = [*notices, *repairs]
     if not written.notes:
         raise InputError(f"{name} has no notes to play: {_why_silent(root)}")
     if mei is not None:
@@ -110,7 +111,7 @@ def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: b
     Raises ``InputError``.
     """
     name = str(score.path)
-    root = _partitura_source(score, name)
+    root = notated(score)
     chosen, _ = choose_parts(root, (options or ScoreOptions()).parts)
     listed = {part.id: part for part in load_musicxml(root, name).parts}
     parts = []
@@ -124,15 +125,24 @@ def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: b
 
 
 def load_partitura_score(score: Score) -> Any:
-    """The whole score as a partitura ``Score``: all parts, not unfolded, ids as in ``load_parts``."""
+    """The whole score as a partitura ``Score``: all parts, not unfolded, ids as in ``load_parts``.
+
+    As the file has it, without the repairs of ``musicxml_repairs.py``.
+    """
+    return load_musicxml(notated(score, as_written=True), str(score.path))
+
+
+def notated(score: Score, *, as_written: bool = False) -> Any:
+    """The <score-partwise> (lxml) of a score: notes have ids, each part has one value of <divisions>.
+
+    Repaired as it is played (``musicxml_repairs.py``), unless ``as_written``. Raises ``InputError``.
+    """
     name = str(score.path)
-    return load_musicxml(_partitura_source(score, name), name)
-
-
-def _partitura_source(score: Score, name: str) -> Any:
     if is_midi(score.content):
         raise InputError(f"{name} is a MIDI file, this renderer needs a notated score; export it as MusicXML")
     root = _musicxml(open_xml(score.content, name), name)
+    if not as_written:
+        repair(root)
     unify_divisions(root, name)
     return root
 
@@ -184,77 +194,3 @@ def _why_silent(root: Any) -> str:
     if next(root.iter("unpitched"), None) is not None:
         return "it is for percussion only; give a score with pitched notes"
     return "it holds rests only, or nothing; give a score with notes"
-
-
-# ------------------------------------------------------------------------------------------- the parts
-
-_PIANO = re.compile(
-    r"piano|pno\b|pf\b|pfte|klavier|clavier|keyboard|keyb|cembalo|clavecin|clavicem|clavichord|harpsichord"
-    r"|spinet|virginal|tasteninstrument|fl[üu]gel|celesta",
-    re.IGNORECASE,
-)
-_OTHER = re.compile(
-    r"voice|vocal|vox|voix|voce|canto|gesang|stimme|singer|soprano?|alto?\b|contralto|tenor|bar[iy]ton|\bbass"
-    r"|choir|chor|coro|violin|viola|cello|contrab|flute|fl[öo]te|oboe|clarinet|klarinette|fagott|bassoon|horn"
-    r"|trumpet|trompete|trombone|posaune|tuba|sax|guitar|gitarre|harp\b|harfe|organ\b|orgel|drum|percussion"
-    r"|timpani|string|recorder",
-    re.IGNORECASE,
-)
-PIANO_PROGRAMS = range(1, 9)
-"""General MIDI programs, counted from 1, of the piano family."""
-
-
-def choose_parts(root: Any, wanted: Literal["piano", "all"]) -> tuple[list[int], list[str]]:
-    """Indices of the parts to play, and a notice where some are left out or merged."""
-    names = part_names(root)
-    everything = list(range(len(names)))
-    if len(names) == 1 or wanted == "all":
-        return everything, []
-    pianos = _piano_parts(root, names)
-    if not pianos:
-        return everything, [f"merged all parts ({_listed(names)}), since none is recognisably a piano"]
-    left_out = [names[i] for i in everything if i not in pianos]
-    if not left_out:
-        return pianos, []
-    return pianos, [
-        f"left out {_listed(left_out)} and played {_listed([names[i] for i in pianos])}; "
-        "set the score option parts=all to merge them"
-    ]
-
-
-def _piano_parts(root: Any, names: Sequence[str]) -> list[int]:
-    """Parts named after a keyboard, else those with a piano sound that nothing else speaks against."""
-    described = {part.get("id"): part for part in root.iterfind("part-list/score-part")}
-    elements = root.findall("part")
-    labels = [
-        _labels(described.get(part.get("id")), name) for part, name in zip(elements, names, strict=True)
-    ]
-    by_name = [i for i, label in enumerate(labels) if _PIANO.search(label)]
-    if by_name:
-        return by_name
-    return [
-        i
-        for i, part in enumerate(elements)
-        if _has_piano_sound(described.get(part.get("id")))
-        and not _OTHER.search(labels[i])
-        and part.find("measure/note/lyric") is None
-    ]
-
-
-def _labels(described: Any, name: str) -> str:
-    if described is None:
-        return name
-    tags = ("part-abbreviation", "score-instrument/instrument-name")
-    return " ".join([name, *(described.findtext(tag) or "" for tag in tags)])
-
-
-def _has_piano_sound(described: Any) -> bool:
-    if described is None:
-        return False
-    sound = described.findtext("score-instrument/instrument-sound") or ""
-    program = (described.findtext("midi-instrument/midi-program") or "").strip()
-    return sound.startswith("keyboard.") or (program.isdecimal() and int(program[:4]) in PIANO_PROGRAMS)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

@@ -36,7 +36,7 @@ from score_to_audio.types import (
 T = TypeVar("T")
 
 TIE_GAP_QUARTERS = 4
-"""Longest gap between the two ends of a tie in one voice."""
+"""Longest gap between the two ends of a tie in one voice; between voices it is shorter."""
 MOST_UNISONS = 16
 """Tied notes of one pitch that may end at one place."""
 MAX_PLAYED_QUARTERS = 400_000
@@ -182,12 +182,16 @@ class _OpenTies:
         self._widest_gap = score.ticks * TIE_GAP_QUARTERS
         self._waiting: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self._taken: dict[tuple[int, int], tuple[int, int]] = {}
+        self._struck: dict[tuple[int, int], int] = {}
 
     def add(self, note: WrittenNote, end: int, head: int) -> None:
         heapq.heappush(self._waiting[note.part, note.pitch], (end, head))
 
     def take(self, note: WrittenNote, onset: int) -> int | None:
-        """The group that the note continues: one of its own voice if there is one."""
+        """The group that the note continues: one of its own voice if there is one.
+
+        Over a gap another voice serves where the own one has none (a rolled chord that is held in writing).
+        """
         key = (note.part, note.pitch)
         waiting = self._waiting[key]
         begun: list[tuple[int, int]] = []
@@ -195,8 +199,11 @@ class _OpenTies:
             begun.append(heapq.heappop(waiting))
         due = [(end, head) for end, head in begun if end >= onset - self._tolerance]
         own = [(end, head) for end, head in begun if self._voice(head) == note.voice]
-        held = [(end, head) for end, head in own if end >= onset - self._widest_gap and not note.grace]
-        chosen = next(iter([*(found for found in due if found in own), *due, *held]), None)
+        silent_from = max(onset - self._widest_gap, self._struck.get(key, 0) + self._tolerance)
+        held = [] if note.grace else [found for found in begun if found[0] >= silent_from]
+        nearby = [found for found in held if found[0] > onset - self._widest_gap]
+        in_order = [*_both(due, own), *due, *_both(held, own), *nearby]
+        chosen = in_order[0] if in_order else None
         for candidate in begun:
             if candidate != chosen and candidate[0] >= onset - self._widest_gap:
                 heapq.heappush(waiting, candidate)
@@ -208,13 +215,18 @@ class _OpenTies:
         return None if chosen is None else chosen[1]
 
     def strike(self, note: WrittenNote, onset: int) -> None:
-        """A new note on the same key ends the ties that waited over a gap."""
+        """A new note on the same key ends the ties that wait over a gap."""
+        self._struck[note.part, note.pitch] = onset
         waiting = self._waiting.get((note.part, note.pitch))
         while waiting and waiting[0][0] < onset - self._tolerance:
             heapq.heappop(waiting)
 
     def _voice(self, head: int) -> int:
         return self._notes[self._played[head].written].voice
+
+
+def _both(first: Sequence[T], second: Sequence[T]) -> list[T]:
+    return [element for element in first if element in second]
 
 
 def _sorted_ranks(score: WrittenScore, played: Sequence[_Played]) -> list[int]:

@@ -101,9 +101,11 @@ class WrittenMeasure:
 
     number: str = ""
     length: int = 0
-    """Ticks; while parts are read, as far as something played or a visible rest goes."""
+    """Ticks; while parts are read, as far as its notes go."""
     reach: int = 0
-    """Ticks; as far as anything goes, such as hidden rests and <forward>."""
+    """Ticks; as far as notes, rests and gaps go."""
+    full_rests: int = 0
+    """Ticks; as far as rests go that stand for the whole measure."""
     repeat_start: bool = False
     repeat_end: int = 0
     """How often the passage that ends here is played; 0 where no repeat ends."""

@@ -134,3 +134,9 @@ def read_text(folder: Path, text: str | bytes, name: str = "test.musicxml") -> P
     path = folder / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_score(path).parsed
+
+
+def rows(parsed: ParsedScore) -> list[tuple[str, float, float]]:
+    """(spelling, onset, duration) of the notes."""
+    notes = parsed.notes
+    return list(zip(notes.spelling, notes.onset.tolist(), notes.duration.tolist(), strict=True))
