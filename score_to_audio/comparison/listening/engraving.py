@@ -83,14 +83,15 @@ def engrave(score: Score) -> Engraving:
     known = {given: f"n{number}" for number, given in enumerate(ids.values(), start=1)}
     font = _font("".join(svg for pages in drawn.values() for svg in pages))
     layouts = {
-        layout: tuple(_page(svg, known, str(score.path)) for svg in pages) for layout, pages in drawn.items()
+        layout: tuple(sanitized_page(svg, known, str(score.path)) for svg in pages)
+        for layout, pages in drawn.items()
     }
     return Engraving(layouts, {note_id: known[given] for note_id, given in ids.items()}, font)
 
 
 def _draw(text: str, name: str) -> dict[str, list[str]]:
     """Layout -> SVG pages as verovio draws them."""
-    command = [sys.executable, "-c", _CHILD, json.dumps({"options": OPTIONS, "layouts": LAYOUTS})]
+    command = [sys.executable, "-c", DRAW_SCRIPT, json.dumps({"options": OPTIONS, "layouts": LAYOUTS})]
     try:
         done = subprocess.run(
             command, input=text.encode(), capture_output=True, timeout=TIME_LIMIT, check=False
@@ -103,7 +104,7 @@ def _draw(text: str, name: str) -> dict[str, list[str]]:
     return drawn
 
 
-_CHILD = """
+DRAW_SCRIPT = """
 import json, sys
 import verovio
 verovio.enableLog(verovio.LOG_OFF)
@@ -146,7 +147,7 @@ _CLASSES = frozenset(
 _FONT = re.compile(r"@font-face\s*\{[^}]*?url\(data:[\w/;=+-]*;base64,([A-Za-z0-9+/=]+)\)")
 
 
-def _page(svg: str, known: Mapping[str, str], name: str) -> Page:
+def sanitized_page(svg: str, known: Mapping[str, str], name: str) -> Page:
     """A new page made of the harmless parts of a drawing."""
     from lxml import etree
 

@@ -23,6 +23,8 @@ from score_to_audio.errors import InputError
 from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 
 Json = Any
+
+
 # ------------------------------------------------------------------------------------------ the overview
 
 

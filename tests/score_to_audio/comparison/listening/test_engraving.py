@@ -70,7 +70,7 @@ def test_of_a_drawing_only_what_is_known_is_kept() -> None:
     <g class="note evil" id="a" onclick="x()" style="fill:red"><use href="#E0A4-a" transform="scale(2)"/>
     <use href="http://x.example/y.svg#a" x="1"/><a href="javascript:x()"><path d="M1 1"/></a></g>
     <g class="note" id="unknown"><path d="M0 0" fill="url(http://x.example)"/></g></svg></svg>"""
-    page = engraving._page(drawing, {"a": "n1"}, "x")
+    page = engraving.sanitized_page(drawing, {"a": "n1"}, "x")
     assert page.notes == {"n1"}
     assert (page.width, page.height) == (100, 100)
     for evil in (
@@ -96,10 +96,10 @@ def test_without_verovio_the_reason_and_the_way_out_are_said(monkeypatch: pytest
 
 def test_an_engraver_that_fails_or_hangs_costs_one_score(monkeypatch: pytest.MonkeyPatch) -> None:
     score = read_score(SCORES / "chopin_prelude_op28_no7.musicxml")
-    monkeypatch.setattr(engraving, "_CHILD", "import os; os.abort()")
+    monkeypatch.setattr(engraving, "DRAW_SCRIPT", "import os; os.abort()")
     with pytest.raises(InputError, match="could not engrave"):
         engrave(score)
-    monkeypatch.setattr(engraving, "_CHILD", "import time; time.sleep(60)")
+    monkeypatch.setattr(engraving, "DRAW_SCRIPT", "import time; time.sleep(60)")
     monkeypatch.setattr(engraving, "TIME_LIMIT", 0.5)
     with pytest.raises(InputError, match="took longer"):
         engrave(score)
