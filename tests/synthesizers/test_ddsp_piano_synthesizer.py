@@ -340,5 +340,5 @@ def test_import(table: checkpoints.Published, checkpoint: Checkpoint, tmp_path: 
     assert checkpoints.import_files("ddsp-piano", files) == checkpoints.find("ddsp-piano")
     damaged = tmp_path / DATA
     damaged.write_bytes(bytes(10) + checkpoint.weights.read_bytes()[10:])
-    with pytest.raises(InputError, match="is not the file it was"):
+    with pytest.raises(InputError, match=r"has changed \(sha256"):
         checkpoints.import_files("ddsp-piano", [damaged, files[1]])

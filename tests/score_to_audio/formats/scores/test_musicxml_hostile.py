@@ -421,7 +421,7 @@ def test_memory_stays_bounded_and_no_file_is_left(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from score_to_audio.formats.scores.reader import read_score\n"
-        "from score_to_audio.types import InputError\n"
+        "from score_to_audio.errors import InputError\n"
         "for path in map(Path, sys.argv[1:]):\n"
         "    try: read_score(path).parsed\n"
         "    except InputError as error: print(error)\n"
