@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Samples = NDArray[np.float32]
     ReportShare = Callable[[float], None]
     """Takes the share of a part of the work that is done, 0..1."""
+
+Value = TypeVar("Value")
 
 SAMPLE_RATE = 24_000
 """Hz."""
@@ -373,12 +375,21 @@ def read_statistics(path: Path) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [bins] of ESPnet's ``feats_stats.npz``. Raises ``InputError``."""
     from synthesizers.m2a import espnet
 
+    return _from_arrays(path, espnet.statistics)
+
+
+def statistics_frames(path: Path) -> int:
+    """How many frames ``feats_stats.npz`` was made of. Raises ``InputError``."""
+    return _from_arrays(path, lambda arrays: int(arrays["count"]))
+
+
+def _from_arrays(path: Path, read: Callable[[Any], Value]) -> Value:
     try:
         with ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_CONFIG_SIZE:
                 raise ValueError(f"it unpacks to more than {MAX_CONFIG_SIZE >> 20} MB")
         with np.load(path, allow_pickle=False) as arrays:
-            return espnet.statistics(arrays)
+            return read(arrays)
     except Exception as error:  # damaged archives and headers raise errors of many kinds
         raise InputError(f"{path}: not a readable feats_stats.npz ({reason(error)}); get it again") from error
 

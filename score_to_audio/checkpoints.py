@@ -50,6 +50,7 @@ class Published:
     sha256: Mapping[str, str] = field(default_factory=dict)
     foreign: Sequence[str] = ()
     package: str = ""
+    role: str = "checkpoint"
     ask: str = ""
     commercial_use: bool = True
 

@@ -10,7 +10,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -228,14 +228,20 @@ def shape_differences(expected: Shapes, found: Shapes) -> str | None:
     return "; ".join(differences[:5]) + more if differences else None
 
 
-def count_tensors(content: object) -> tuple[int, int]:
-    """Numbers of (tensors, values) in what ``load_checkpoint`` returns."""
+def tensors_in(content: object) -> Iterator[Tensor]:
+    """The tensors in what ``load_checkpoint`` returns, wherever they are."""
     import torch
 
     if isinstance(content, torch.Tensor):
-        return 1, content.numel()
+        yield content
+        return
     entries = content.values() if isinstance(content, Mapping) else content
-    if not isinstance(entries, Iterable) or isinstance(entries, str | bytes | OpaqueObject):
-        return 0, 0
-    counts = [count_tensors(entry) for entry in entries]
-    return sum(tensors for tensors, _ in counts), sum(values for _, values in counts)
+    if isinstance(entries, Iterable) and not isinstance(entries, str | bytes | OpaqueObject):
+        for entry in entries:
+            yield from tensors_in(entry)
+
+
+def count_tensors(content: object) -> tuple[int, int]:
+    """Numbers of (tensors, values) in what ``load_checkpoint`` returns."""
+    sizes = [tensor.numel() for tensor in tensors_in(content)]
+    return len(sizes), sum(sizes)

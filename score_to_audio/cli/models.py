@@ -165,3 +165,27 @@ def check_file(name: Annotated[str, typer.Argument(help="Name of a checkpoint.")
     content = load_checkpoint(found.weights, foreign=checkpoints.published(name).foreign)
     tensors, values = count_tensors(content)
     print(f"{name}: {tensors} tensors, {values / 1e6:.1f} million values, sha256 {found.sha256}")
+
+
+@app.command("verify")
+def verify(
+    name: Annotated[str, typer.Argument(help="Name of a checkpoint.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="A file to judge in its place, such as weights of your own.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Also write this text file, to be sent to the project.")
+    ] = None,
+) -> None:
+    """Play a phrase with a checkpoint and judge whether it behaves like a trained model (a minute or two)."""
+    from score_to_audio.comparison.verification import verify
+    from score_to_audio.errors import InputError
+
+    if report and report.exists():
+        raise InputError(f"{report}: exists already; choose another name")
+    found = verify(name, file)
+    print("\n".join(found.lines()))
+    if report:
+        report.write_text(found.report(), "utf-8")
+    if not found.ok:
+        raise typer.Exit(EXIT_FAILED)
