@@ -38,6 +38,7 @@ from score_to_audio.formats.scores.mei_values import (
     text_of,
     transposition_of,
     tuplet_ratio,
+    written_duration,
 )
 from score_to_audio.formats.scores.musicxml import LONGEST_ID
 from score_to_audio.formats.scores.written import UniqueNames
@@ -384,8 +385,6 @@ def _title_and_composer(document: Any) -> tuple[str, str]:
 def _tuplet_spans(score: Any, by_id: Mapping[str, Any]) -> dict[Any, Fraction]:
     """Notes, chords, rests and spaces below a <tupletSpan> -> by how much they are shortened."""
     spans = list(score.iter("tupletSpan"))
-    if not spans:
-        return {}
     layers: dict[tuple[str, str], list[Any]] = {}
     places: dict[Any, tuple[list[Any], int]] = {}
     for element in score.iter(*_EVENTS):
@@ -407,7 +406,28 @@ def _tuplet_spans(score: Any, by_id: Mapping[str, Any]) -> dict[Any, Fraction]:
         for element in first[0][first[1] : last[1] + 1]:
             if next(element.iterancestors("tuplet"), None) is None:
                 ratios[element] = ratios.get(element, Fraction(1)) * tuplet_ratio(span)
+    for row in layers.values():
+        _add_tuplet_attributes(row, ratios)
     return ratios
+
+
+def _add_tuplet_attributes(row: Sequence[Any], ratios: dict[Any, Fraction]) -> None:
+    """Tuplets as "i1", "m1", "t1" at their notes, without a number: as many as of the shortest value."""
+    group: list[Any] = []
+    for element in row:
+        mark = (element.get("tuplet") or "")[:1]
+        if mark == "i":
+            group = []
+        if mark in ("i", "m", "t"):
+            group.append(element)
+        if mark != "t":
+            continue
+        values = [value for one in group if (value := written_duration(one)) is not None]
+        is_told = any(one in ratios or next(one.iterancestors("tuplet"), None) is not None for one in group)
+        number = sum(values) / min(values) if values else 0
+        if not is_told and number in (3, 5, 6, 7, 9):
+            ratio = Fraction(8 if number == 9 else 4 if number > 4 else 2) / number
+            ratios.update((one, ratio) for one in group)
 
 
 # -------------------------------------------------------------------------- sections and measures

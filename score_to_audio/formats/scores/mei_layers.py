@@ -166,6 +166,8 @@ class LayerReader:
     last_value: Fraction = Fraction(1)
     last_octave: str = "4"
     depth: int = 0
+    share_of_gap: Fraction | None = None
+    """Quarter notes of a space without a value."""
 
     def read(self, elements: Iterable[Any], ratio: Fraction, grace: str) -> None:
         """``ratio``: that of the tuplets around; ``grace``: as the attribute of the group around."""
@@ -339,9 +341,29 @@ class LayerReader:
         self._advance(value * ratio)
 
     def space(self, element: Any, ratio: Fraction, grace: str) -> None:
-        value = self._value(element, written_duration(element), grace)
+        value = written_duration(element) or sounding_duration(element, self.staff.ticks_per_quarter)
+        if value is None:
+            if self.share_of_gap is None:
+                self.share_of_gap = self._share_of_gap(element)
+            self._advance(self.share_of_gap)
+            return
         if not grace:
             self._advance(value * ratio * self.sources.ratios.get(element, 1))
+
+    def _share_of_gap(self, element: Any) -> Fraction:
+        """Spaces without a value fill what the others of their layer leave of the measure."""
+        layer = next(element.iterancestors("layer", "staff"))
+        total, unknown = Fraction(0), 0
+        for other in layer.iter("chord", "note", "rest", "space"):
+            if other.get("grace") or other.getparent().tag in ("chord", "graceGrp"):
+                continue
+            value = written_duration(other)
+            ratio = self.sources.ratios.get(other, Fraction(1))
+            for tuplet in other.iterancestors("tuplet"):
+                ratio *= tuplet_ratio(tuplet)
+            unknown += value is None and other.tag == "space"
+            total += (value or 0) * ratio
+        return max(Fraction(0), self.staff.measure_length - total) / unknown
 
     def measure_rest(self, element: Any, *_: Any) -> None:
         note = etree.Element("note")
