@@ -132,9 +132,7 @@ def _print_comparison(compared: list[Row]) -> None:
     same = [row for row in compared if not any(row[key] for key in keys)]
     totals = ", ".join(f"{key} {sum(row[key] for row in compared)}" for key in keys)
     notes = sum(row["notes"] for row in compared)
-    print(
-        f"verovio: {len(same)} of {len(compared)} files agree in every note; {notes} notes as played: {totals}"
-    )
+    print(f"verovio: {len(same)} of {len(compared)} files agree; {notes} notes played: {totals}")
     for row in compared:
         if row not in same:
             print(f"  {row['file']}: " + ", ".join(f"{key} {row[key]}" for key in keys if row[key]))
