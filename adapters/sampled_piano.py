@@ -8,8 +8,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
 from score_to_audio.plugins import Checkpoint, Parameters, Prompt, Spec
 from score_to_audio.types import AudioStream, Performance, Waveform
 
@@ -26,10 +24,7 @@ DECLICK = 19
 
 
 class SampledPianoParameters(Parameters):
-    normalize: bool = Field(
-        default=False,
-        description="Bring the loudest peak of each piece to -1.2 dBTP, instead of one gain for all pieces.",
-    )
+    """Options of the synthesizer ``sampled-piano``."""
 
 
 class SampledPiano:
@@ -60,28 +55,17 @@ class SampledPiano:
         """The same samples as ``synthesize``, in blocks of at most a second."""
         from synthesizers.limiter import with_progress
 
-        gain = GAIN * _gain_to_ceiling(performance) if self._parameters.normalize else GAIN
-        return with_progress(played(performance, gain), performance.end)
+        return with_progress(played(performance), performance.end)
 
 
-def played(performance: Performance, gain: float = GAIN) -> AudioStream:
+def played(performance: Performance) -> AudioStream:
     """The performance with its peaks limited, without reports of progress."""
     from synthesizers.limiter import limit_peaks
     from synthesizers.sampled_piano.mixing import play
 
     recordings = bundled_recordings()
-    blocks = play(performance, recordings, gain=gain)
+    blocks = play(performance, recordings, gain=GAIN)
     return limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
-
-
-def _gain_to_ceiling(performance: Performance) -> float:
-    from synthesizers.levels import true_peak
-    from synthesizers.limiter import CEILING
-    from synthesizers.sampled_piano.mixing import play
-
-    blocks = play(performance, bundled_recordings(), gain=GAIN)
-    peak = max(map(true_peak, blocks), default=0.0)
-    return CEILING / peak if peak else 1.0
 
 
 @cache

@@ -63,7 +63,9 @@ def perform(
     audio = synthesize(
         midi, pipeline.synthesizer, store, prompt=pipeline.prompt, name=path.stem, parent=performance.key
     ).artifact
-    encodings = [encode(audio, format, store).artifact for format in pipeline.formats]
+    encodings = [
+        encode(audio, format, store, loudness=pipeline.loudness).artifact for format in pipeline.formats
+    ]
     return PerformedScore(parsed, (midi, *map(store.path, encodings)))
 
 

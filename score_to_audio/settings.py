@@ -34,6 +34,9 @@ AudioFormats = Annotated[
 ]
 
 
+Loudness = Annotated[float, Field(ge=-60, le=-5)] | Literal["none"]
+
+
 class PipelineSettings(Parameters):
     """A renderer, a synthesizer and their options: everything that determines the results of a score.
 
@@ -62,6 +65,11 @@ class PipelineSettings(Parameters):
     )
     seed: int = Field(0, ge=0, description="For models that sample: the same seed gives the same bytes.")
     format: AudioFormats = Field(("wav",), description="One or more audio formats: wav, flac, mp3, ogg.")
+    loudness: Loudness = Field(
+        -18.0,
+        description="LUFS that each sound is brought to by one gain, with peaks below -1 dBTP; none: the "
+        "synthesizer's own level.",
+    )
     device: Device = Field("auto", description="auto, cpu or cuda.")
 
     def resolve(self) -> Pipeline:
@@ -80,6 +88,7 @@ class PipelineSettings(Parameters):
             score_options=read_score_options(self.score_options),
             prompt=find_prompt(self.prompt) if self.prompt else None,
             formats=self.format,
+            loudness=None if self.loudness == "none" else self.loudness,
             settings=self,
         )
 
@@ -126,6 +135,8 @@ class Pipeline:
     score_options: ScoreOptions
     prompt: Prompt | None
     formats: tuple[AudioFormat, ...]
+    loudness: float | None
+    """LUFS; None: the synthesizer's own level."""
     settings: PipelineSettings
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
     from score_to_audio.settings import AudioFormat
 
-FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 2}
+FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 3}
 """Part of every key: raise one when its stage writes other bytes for the same input."""
 SILENCE = 1e-4
 """Full scale (-80 dBFS): below it, a performance with notes counts as not synthesized."""
@@ -180,23 +180,36 @@ def _checked(stream: AudioStream, synthesizer: str, source: str) -> AudioStream:
     return replace(stream, blocks=blocks())
 
 
-def encode(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult:
-    """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
+def encode(
+    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+) -> StageResult:
+    """The WAV of an earlier stage in a format, mastered to a loudness in LUFS if one is given (see
+    ``mastering.mastered``); without one the WAV itself for "wav"."""
     from score_to_audio.formats.audio import stream_audio, write_audio
+    from score_to_audio.mastering import mastered
 
-    if format == "wav":
+    def read() -> AudioStream:
+        return stream_audio(store.path(audio))
+
+    def make(destination: Path) -> None:
+        stream = read() if loudness is None else mastered(read, loudness)
+        write_audio(stream, destination, format=format)
+
+    if format == "wav" and loudness is None:
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format).get_or_make(
-        store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=format)
-    )
+    return _encoding_request(audio, format, loudness).get_or_make(store, make)
 
 
-def find_encoding(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult | None:
+def find_encoding(
+    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+) -> StageResult | None:
     """The result of ``encode`` if the store has it."""
-    return StageResult(audio, True, 0.0) if format == "wav" else _encoding_request(audio, format).find(store)
+    if format == "wav" and loudness is None:
+        return StageResult(audio, True, 0.0)
+    return _encoding_request(audio, format, loudness).find(store)
 
 
-def _encoding_request(audio: Artifact, format: AudioFormat) -> ArtifactRequest:
+def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | None) -> ArtifactRequest:
     provenance = Provenance(
         stage="encode",
         model=format,
@@ -204,7 +217,7 @@ def _encoding_request(audio: Artifact, format: AudioFormat) -> ArtifactRequest:
         checkpoints={},
         input=audio.sha256,
         input_name=Path(audio.path).name,
-        parameters={},
+        parameters={"loudness": loudness},
         seed=0,
         device_class="cpu",
         parent=audio.key,

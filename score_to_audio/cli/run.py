@@ -168,7 +168,8 @@ def synthesize(
     check_output_file(output, [performance], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(performance)):
         result = stages.synthesize(performance, pipeline.synthesizer, store, prompt=pipeline.prompt)
-    stages.deliver(stages.encode(result.artifact, format, store).artifact, output, store)
+    sound = stages.encode(result.artifact, format, store, loudness=pipeline.loudness)
+    stages.deliver(sound.artifact, output, store)
     record_delivery(output, store)
     _print_result(result, output, as_json)
 

@@ -267,7 +267,7 @@ def reconstructed(
 def compressed(audio: TracedFile, store: ArtifactStore) -> TracedFile:
     """The sound as MP3, which every browser plays; an MP3 file as it is."""
     if audio.artifact is not None:
-        return stored_file(encode(audio.artifact, "mp3", store).artifact, audio, store)
+        return stored_file(encode(audio.artifact, "mp3", store, loudness=None).artifact, audio, store)
     if audio.path.suffix.lower() == ".mp3":
         return audio
 
