@@ -58,7 +58,9 @@ def perform(
         job = jobs.Job(path, path.stem)
         jobs.prepare_output([job], Path(output))
         return PerformedScore(parsed, jobs.run(job, pipeline, store, Path(output)).files)
-    performance = render(path, pipeline.renderer, store, score_options=pipeline.score_options).artifact
+    performance = render(
+        path, pipeline.renderer, store, score_options=pipeline.score_options, adjustments=pipeline.adjustments
+    ).artifact
     midi = store.path(performance)
     audio = synthesize(
         midi, pipeline.synthesizer, store, prompt=pipeline.prompt, name=path.stem, parent=performance.key

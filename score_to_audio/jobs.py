@@ -213,7 +213,13 @@ def failed(job: Job, error: BaseException) -> Outcome:
 
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
-    performance = render(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    performance = render(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
     audio = synthesize(
         store.path(performance.artifact),
         pipeline.synthesizer,
@@ -235,7 +241,13 @@ def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Ou
 
 def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
     """The results of both stages and of each format, those that the store has."""
-    performance = find_performance(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    performance = find_performance(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
     if performance is None:
         return {}
     audio = find_audio(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 
 from pydantic import BeforeValidator, Field
 
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.errors import InputError
 from score_to_audio.parameters import Parameters, validated
 
@@ -37,7 +38,7 @@ AudioFormats = Annotated[
 Loudness = Annotated[float, Field(ge=-60, le=-5)] | Literal["none"]
 
 
-class PipelineSettings(Parameters):
+class PipelineSettings(Adjustments):
     """A renderer, a synthesizer and their options: everything that determines the results of a score.
 
     >>> settings = PipelineSettings(renderer="score", renderer_options={"speed": 1.2}, format="ogg")
@@ -88,6 +89,7 @@ class PipelineSettings(Parameters):
             score_options=read_score_options(self.score_options),
             prompt=find_prompt(self.prompt) if self.prompt else None,
             formats=self.format,
+            adjustments=Adjustments(**{name: getattr(self, name) for name in Adjustments.model_fields}),
             loudness=None if self.loudness == "none" else self.loudness,
             settings=self,
         )
@@ -135,6 +137,7 @@ class Pipeline:
     score_options: ScoreOptions
     prompt: Prompt | None
     formats: tuple[AudioFormat, ...]
+    adjustments: Adjustments
     loudness: float | None
     """LUFS; None: the synthesizer's own level."""
     settings: PipelineSettings
