@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from score_to_audio.plugins import Checkpoint, Parameters, Prompt, Spec
 from score_to_audio.types import AudioStream, Performance, Waveform
@@ -26,19 +28,24 @@ DECLICK = 19
 class SampledPianoParameters(Parameters):
     """Options of the synthesizer ``sampled-piano``."""
 
+    room: Literal["off", "small", "hall"] = Field(
+        default="small",
+        description="Room around the piano, with resonance and noise of the pedal; off: dry recordings.",
+    )
+
 
 class SampledPiano:
     """Plays a performance on Salamander Grand Piano V3 (Alexander Holm, CC BY 3.0); 48 kHz, stereo."""
 
     spec: ClassVar[Spec] = Spec(
         name="sampled-piano",
-        version="1",
+        version="2",
         summary="A sampled Yamaha C5 with half-pedalling, bundled: the default",
         parameters=SampledPianoParameters,
         paper="Salamander Grand Piano V3 by Alexander Holm",
         code_licence="Apache-2.0",
         weights_licence="CC BY 3.0",
-        limits="No sympathetic resonance; notes fade out by 10 s",
+        limits="Notes fade out by 10 s",
     )
 
     def __init__(
@@ -55,16 +62,16 @@ class SampledPiano:
         """The same samples as ``synthesize``, in blocks of at most a second."""
         from synthesizers.limiter import with_progress
 
-        return with_progress(played(performance), performance.end)
+        return with_progress(played(performance, self._parameters.room), performance.end)
 
 
-def played(performance: Performance) -> AudioStream:
+def played(performance: Performance, room: str) -> AudioStream:
     """The performance with its peaks limited, without reports of progress."""
     from synthesizers.limiter import limit_peaks
     from synthesizers.sampled_piano.mixing import play
 
     recordings = bundled_recordings()
-    blocks = play(performance, recordings, gain=GAIN)
+    blocks = play(performance, recordings, gain=GAIN, room=room)
     return limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
 
 
