@@ -74,7 +74,7 @@ class Recordings:
         self._lengths = {which: self._length(*which, seconds) for which, seconds in needed.items()}
 
     def note(self, pitch: int, strength: int) -> NDArray[np.int16]:
-        """[2, samples], full scale ``FULL_SCALE``; at least as long as prepared, decoded when first played."""
+        """[2, samples], full scale ``FULL_SCALE``; at least as long as prepared; decoded when first used."""
         length = self._lengths[pitch, strength]
         kept = self._notes.get((pitch, strength))
         if kept is None or kept.shape[1] < length:
