@@ -213,7 +213,13 @@ def failed(job: Job, error: BaseException) -> Outcome:
 
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
-    performance = render(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    performance = render(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
     audio = synthesize(
         store.path(performance.artifact),
         pipeline.synthesizer,
@@ -228,24 +234,33 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
     """The outcome of ``run`` if the store has everything; None where there is work to do."""
     found = find_results(job, pipeline, store)
-    if set(found) != {"mid", "wav", *pipeline.formats}:
+    if set(found) != {"performance", "audio", *pipeline.formats}:
         return None
-    return deliver_results(job, pipeline, found["mid"], found["wav"], store, output)
+    return deliver_results(job, pipeline, found["performance"], found["audio"], store, output)
 
 
 def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
-    """File suffix -> result, for those that the store has."""
-    performance = find_performance(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    """The results of both stages and of each format, those that the store has."""
+    performance = find_performance(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
     if performance is None:
         return {}
     audio = find_audio(
         performance.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=job.name
     )
     if audio is None:
-        return {"mid": performance}
-    encodings = {str(format): find_encoding(audio.artifact, format, store) for format in pipeline.formats}
+        return {"performance": performance}
+    encodings = {
+        str(format): find_encoding(audio.artifact, format, store, loudness=pipeline.loudness)
+        for format in pipeline.formats
+    }
     found = {format: result for format, result in encodings.items() if result}
-    results: dict[str, StageResult] = {"mid": performance, "wav": audio}
+    results: dict[str, StageResult] = {"performance": performance, "audio": audio}
     results.update(found)
     return results
 
@@ -259,7 +274,10 @@ def deliver_results(
     output: Path,
 ) -> Outcome:
     """Copy the results of a job into ``output``, in all requested formats."""
-    encodings = [encode(audio.artifact, format, store).artifact for format in pipeline.formats]
+    encodings = [
+        encode(audio.artifact, format, store, loudness=pipeline.loudness).artifact
+        for format in pipeline.formats
+    ]
     files = result_files(job, pipeline, output)
     for file, artifact in zip(files, [performance.artifact, *encodings], strict=True):
         deliver(artifact, file, store)

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.cli.display import Display
-from score_to_audio.cli.options import EXIT_FAILED, RENDERER, SYNTHESIZER, Device, Json, Seed
+from score_to_audio.cli.options import (
+    EXIT_FAILED,
+    RENDERER,
+    SYNTHESIZER,
+    Device,
+    Expression,
+    Json,
+    Measures,
+    Seed,
+    Tempo,
+    Transpose,
+)
 from score_to_audio.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +61,10 @@ def compare(
     blind: Annotated[str | None, typer.Option(help="A blind test, names hidden: pairs or mushra.")] = None,
     blind_seed: Annotated[int, typer.Option(min=0, help="Of the order in a blind test.")] = 0,
     webmushra: Annotated[bool, typer.Option("--webmushra", help="Also write a test for webMUSHRA.")] = False,
+    tempo: Tempo = None,
+    expression: Expression = 1.0,
+    measures: Measures = None,
+    transpose: Transpose = 0,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -63,9 +79,12 @@ def compare(
     from score_to_audio.comparison.run import run_comparison
     from score_to_audio.store import default_store
 
+    adjustments = {"tempo": tempo, "expression": expression, "measures": measures, "transpose": transpose}
     if blind not in (None, "pairs", "mushra"):
         raise InputError(f"--blind {blind}: write pairs or mushra")
     if len(rows) == 1 and Path(rows[0]).suffix.lower() in YAML_SUFFIXES:
+        if adjustments != Adjustments().model_dump():
+            raise InputError(f"{rows[0]}: write tempo, expression, measures, transpose under `adjustments`")
         plan = _plan_of_file(Path(rows[0]), settings, device)
     else:
         from score_to_audio.comparison.choices import config_from_choices
@@ -80,6 +99,7 @@ def compare(
             codecs=_split(codecs),
             recording=recording,
             seed=seed,
+            adjustments=adjustments,
         )
         plan = make_plan(config, device=device)
     store = default_store()

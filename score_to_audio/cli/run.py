@@ -16,8 +16,8 @@ from score_to_audio.cli.options import (
     EXIT_FAILED,
     Json,
     execution_settings,
+    performance_settings,
     pipeline_settings,
-    renderer_settings,
     synthesizer_settings,
 )
 from score_to_audio.errors import InputError
@@ -128,7 +128,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-@flatten_parameters(settings=renderer_settings)
+@flatten_parameters(settings=performance_settings)
 def render(
     score: Annotated[Path, typer.Argument(help="Score file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="MIDI file to write.")],
@@ -145,7 +145,13 @@ def render(
     pipeline, store = settings.resolve(), default_store()
     check_output_file(output, [score], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(score)):
-        result = stages.render(score, pipeline.renderer, store, score_options=pipeline.score_options)
+        result = stages.render(
+            score,
+            pipeline.renderer,
+            store,
+            score_options=pipeline.score_options,
+            adjustments=pipeline.adjustments,
+        )
     stages.deliver(result.artifact, output, store)
     record_delivery(output, store)
     _print_result(result, output, as_json)
@@ -168,7 +174,8 @@ def synthesize(
     check_output_file(output, [performance], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(performance)):
         result = stages.synthesize(performance, pipeline.synthesizer, store, prompt=pipeline.prompt)
-    stages.deliver(stages.encode(result.artifact, format, store).artifact, output, store)
+    sound = stages.encode(result.artifact, format, store, loudness=pipeline.loudness)
+    stages.deliver(sound.artifact, output, store)
     record_delivery(output, store)
     _print_result(result, output, as_json)
 

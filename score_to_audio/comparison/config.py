@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.settings import PipelineSettings
 
 MetricName = Literal["levels", "distance", "transcription", "expression", "frechet"]
@@ -151,6 +152,9 @@ class ComparisonConfig(_Part):
     seed: int = Field(0, ge=0, description="For models that draw.")
     score_options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the score reader, for all rows."
+    )
+    adjustments: Adjustments = Field(
+        Adjustments(), description="Changes to what every renderer plays: tempo, expression, measures, key."
     )
     measures: tuple[MetricName, ...] | None = Field(
         None, description="Metrics to compute; by default all that the installation has."

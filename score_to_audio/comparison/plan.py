@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from score_to_audio import checkpoints, registry
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.comparison.config import (
     ColumnConfig,
     ComparisonConfig,
@@ -27,6 +28,7 @@ from score_to_audio.plugins import Checkpoint, Prompt, Renderer, Synthesizer
 from score_to_audio.prompts import find_prompt
 from score_to_audio.registry import ResolvedPlugin
 from score_to_audio.settings import read_score_options
+from score_to_audio.stages import AS_RENDERED
 
 if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
@@ -68,6 +70,7 @@ class ResolvedSynthesis:
     renderer: ResolvedPlugin[Renderer] | None
     synthesizer: ResolvedPlugin[Synthesizer]
     prompt: Prompt | FirstSeconds | None = None
+    adjustments: Adjustments = AS_RENDERED
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def _section(
     conditions = []
     for number, column in enumerate(section.columns):
         try:
-            conditions.append(_condition(column, config.seed, device))
+            conditions.append(_condition(column, config, device))
         except InputError as error:
             raise PlanError((*place, "columns", number), str(error)) from error
     keys = unique((one.key for one in conditions), "{}-{}")
@@ -254,15 +257,16 @@ def _segments(row: Segments) -> list[Row]:
 # ------------------------------------------------------------------------------------------ columns
 
 
-def _condition(column: ColumnConfig, seed: int, device: str) -> Condition:
+def _condition(column: ColumnConfig, config: ComparisonConfig, device: str) -> Condition:
     if isinstance(column, Synthesis):
-        return _synthesis(column, seed if column.seed is None else column.seed, device)
+        return _synthesis(column, config, device)
     if isinstance(column, Reconstruction):
         return _reconstruction(column, device)
     return Condition("recording", column.label or "recording", column.description or "The recording itself.")
 
 
-def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
+def _synthesis(column: Synthesis, config: ComparisonConfig, device: str) -> Condition:
+    seed = config.seed if column.seed is None else column.seed
     names = [name for name in (column.renderer, column.synthesizer) if name]
     label = column.label or " + ".join(names)
     # Wrong names and options stop the comparison; a missing checkpoint only fails its column.
@@ -285,7 +289,7 @@ def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
     licences = {
         one.name: one.spec.weights_licence or one.spec.code_licence for one in (renderer, synthesizer) if one
     }
-    method = ResolvedSynthesis(renderer, synthesizer, prompt)
+    method = ResolvedSynthesis(renderer, synthesizer, prompt, config.adjustments)
     return Condition(key, label, column.description, method, licences=licences)
 
 

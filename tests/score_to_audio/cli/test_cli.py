@@ -206,8 +206,8 @@ def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
 
 def test_the_store_is_shown_and_emptied(place: Path, inside: InProcess) -> None:
     cli(place, "render", "good.musicxml", "-o", "x.mid")  # what a living process made would be spared
-    assert json.loads(inside("store", "info", "--json")[1])["count"] == 1
-    assert "deleted 1 artifacts" in inside("store", "prune", "--all")[1]
+    assert json.loads(inside("store", "info", "--json")[1])["count"] == 2  # as rendered, and with a lead-in
+    assert "deleted 2 artifacts" in inside("store", "prune", "--all")[1]
     assert json.loads(inside("store", "info", "--json")[1])["count"] == 0
 
 
