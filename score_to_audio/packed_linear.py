@@ -14,10 +14,10 @@ class PackedLinear:
     """A linear layer: [..., in] -> [..., out], in the precision that it is built with.
 
     On the CPU a float32 weight that float16 holds, as one of a file in bfloat16, is stored in float16 and
-    multiplied in float32: few rows take half the time, which is that of reading the weight. Any other weight is
-    stored in oneDNN's blocked layout. Plain ``linear`` converts it at every call,
-    which takes as long as the product itself for few rows; in float32 it uses a library that has less than
-    half of the speed on AMD processors.
+    multiplied in float32: few rows take half the time, which is that of reading the weight. Any other weight
+    is stored in oneDNN's blocked layout. Plain ``linear`` converts it at every call, which takes as long as
+    the product itself for few rows; in float32 it uses a library that has less than half of the speed on AMD
+    processors.
     """
 
     def __init__(

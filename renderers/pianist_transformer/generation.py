@@ -135,18 +135,23 @@ def choose(logits: Tensor, sampling: Sampling, noise: Callable[[], Tensor]) -> T
     q, as ``torch.multinomial(p, 1)`` draws."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
+    probabilities, order = restricted(logits, sampling)
+    drawn = (probabilities / noise().to(logits.device).gather(-1, order)).argmax(-1, keepdim=True)
+    return order.gather(-1, drawn)[:, 0]
+
+
+def restricted(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """The most probable classes of [B, classes]: their probabilities, falling, and which they are."""
     logits = logits / sampling.temperature
     if sampling.top_k:
         least = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
-        ties = int((logits >= least).sum(-1).max())
-        falling, order = logits.topk(ties)
+        falling, order = logits.topk(int((logits >= least).sum(-1).max()))  # more than k if some are equal
         falling = falling.masked_fill(falling < least, -torch.inf)
     else:
         falling, order = logits.sort(descending=True)
     if sampling.top_p < 1:
-        below = falling.softmax(-1).flip(-1).cumsum(-1).flip(-1)
-        unlikely = below <= 1 - sampling.top_p
+        up_to = falling.softmax(-1).flip(-1).cumsum(-1).flip(-1)
+        unlikely = up_to <= 1 - sampling.top_p
         unlikely[:, 0] = False
         falling = falling.masked_fill(unlikely, -torch.inf)
-    drawn = (falling.softmax(-1) / noise().to(logits.device).gather(-1, order)).argmax(-1, keepdim=True)
-    return order.gather(-1, drawn)[:, 0]
+    return falling.softmax(-1), order

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.pianist_transformer.tokens import Ints, Notes, Pedal
+from renderers.pianist_transformer.tokens import Ints, Notes, Pedal, milliseconds, one_stroke_at_a_time
 from score_to_audio.formats.midi_events import (
     KEY_SIGNATURE,
     META,
@@ -139,3 +139,12 @@ def _tempi(meta: Sequence[Event]) -> tuple[tuple[int, float], ...]:
         elif bpm != tempi[-1][1]:
             tempi.append((event.tick, bpm))
     return tuple(sorted(tempi, key=lambda tempo: tempo[0]))
+
+
+def in_milliseconds(music: MidiMusic) -> tuple[Notes, Pedal]:
+    """The notes, without overlaps of one pitch, and the pedal of the groups, both sorted."""
+    start, end = (milliseconds(music.seconds(tick)) for tick in (music.notes.start, music.notes.end))
+    notes = replace(music.notes, start=start, end=np.maximum(end, start + 1))
+    time = milliseconds(music.seconds(music.pedal.time))
+    order = np.argsort(time, kind="stable")
+    return one_stroke_at_a_time(notes), Pedal(time[order], music.pedal.value[order])
