@@ -1,7 +1,7 @@
 """The network: an encoder over notes and a decoder over tokens, for inference.
 
 T5Gemma's layers (Zhang et al., Encoder-Decoder Gemma, arXiv 2504.06225) on one vector per score note. Linear
-layers have the chosen precision; norms and residual sums are in float32. Attention scores are not capped:
+layers have the chosen precision; norms, sums and attention are in float32. Attention scores are not capped:
 the published weights were trained that way. Tensor names are those of the published file.
 """
 
@@ -172,7 +172,7 @@ class EncoderLayer:
 
 @dataclass
 class Memory:
-    """What the decoder remembers of a window, per layer: tensors [B, key heads, positions, head width]."""
+    """What the decoder remembers of a window, per layer: float32 [B, key heads, head width, positions]."""
 
     cross_keys: list[Tensor]
     cross_values: list[Tensor]
@@ -198,10 +198,10 @@ class Decoder:
         """An empty memory for up to ``positions`` tokens over encoded notes [B, N, width]."""
         config = self._config
         keys, values = zip(*(layer.cross_keys(encoded) for layer in self.layers), strict=True)
-        shape = len(encoded), config.num_key_value_heads, positions, config.head_dim
+        shape = len(encoded), config.num_key_value_heads, config.head_dim, positions
 
         def empty() -> list[Tensor]:
-            return [torch.empty(shape, dtype=keys[0].dtype, device=encoded.device) for _ in self.layers]
+            return [torch.empty(shape, device=encoded.device) for _ in self.layers]
 
         mask = None if visible is None else visible[:, None, None]
         return Memory(list(keys), list(values), empty(), empty(), mask)
@@ -240,13 +240,13 @@ class DecoderLayer:
         start, end = memory.length, memory.length + rows.shape[1]
         query, key, value = self._attention.project(rows, rotary)
         keys, values = memory.keys[index], memory.values[index]
-        keys[:, :, start:end], values[:, :, start:end] = key, value
+        keys[..., start:end], values[..., start:end] = key, value
         rows, query = rows[:, -needed:], query[:, -needed:]
         mask = None
         if needed > 1:
             place = torch.arange(end, device=rows.device)
             mask = place <= place[end - needed :, None]
-        rows = rows + self._attention.attend(query, keys[:, :, :end], values[:, :, :end], mask)
+        rows = rows + self._attention.attend(query, keys[..., :end], values[..., :end], mask)
         rows = rows + self._cross(rows, memory.cross_keys[index], memory.cross_values[index], memory.visible)
         return self._feed_forward(rows)
 
@@ -260,14 +260,14 @@ class _SelfAttention:
         self._config = config
 
     def project(self, rows: Tensor, rotary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [B, T, heads, head width]; keys and values [B, key heads, T, head width]."""
+        """float32 queries [B, T, heads, head width]; keys and values [B, key heads, head width, T]."""
         config = self._config
         projected = self._project(_normed(rows, self._before, config.rms_norm_eps))
-        parts = projected.unflatten(-1, (-1, config.head_dim))
+        parts = projected.float().unflatten(-1, (-1, config.head_dim))
         rotating = config.num_attention_heads + config.num_key_value_heads
         rotated = _rotated(parts[:, :, :rotating], rotary)
         query, key = rotated.split([config.num_attention_heads, config.num_key_value_heads], dim=2)
-        return query, key.transpose(1, 2), parts[:, :, rotating:].transpose(1, 2)
+        return query, key.permute(0, 2, 3, 1), parts[:, :, rotating:].permute(0, 2, 3, 1)
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """What attention adds to the rows [B, T, width]; ``mask`` broadcasts to [B, 1, T, positions]."""
@@ -285,15 +285,15 @@ class _CrossAttention:
         self._config = config
 
     def keys(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, N, width] -> keys and values [B, key heads, N, head width]."""
-        parts = self._keys(encoded).unflatten(-1, (2, -1, self._config.head_dim))
-        keys, values = parts.permute(2, 0, 3, 1, 4).contiguous()
+        """[B, N, width] -> float32 keys and values [B, key heads, head width, N]."""
+        parts = self._keys(encoded).float().unflatten(-1, (2, -1, self._config.head_dim))
+        keys, values = parts.permute(2, 0, 3, 4, 1).contiguous()
         return keys, values
 
     def __call__(self, rows: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         config = self._config
         query = self._query(_normed(rows, self._before, config.rms_norm_eps))
-        query = query.unflatten(-1, (-1, config.head_dim))
+        query = query.float().unflatten(-1, (-1, config.head_dim))
         attended = self._output(_attention(query, keys, values, visible, config))
         return _normed(attended, self._after, config.rms_norm_eps)
 
@@ -317,21 +317,30 @@ class _FeedForward:
 def _attention(
     query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, config: StackConfig
 ) -> Tensor:
-    """Queries [B, T, heads, head width] over keys and values [B, key heads, n, head width] ->
-    [B, T, heads * head width]; 0 where nothing is visible. ``mask`` broadcasts to [B, 1, T, n]."""
-    batch, length = query.shape[:2]
+    """Queries [B, T, heads, head width] over keys and values [B, key heads, head width, n] ->
+    [B, T, heads * head width]; 0 where nothing is visible. ``mask`` broadcasts to [B, 1, T, n].
+
+    Plain products: with positions last they take half the time of the fused kernel for few queries.
+    """
+    length = query.shape[1]
     groups = config.num_attention_heads // config.num_key_value_heads
     # The heads that share a key head are further rows of its queries, so that no key is copied.
     folded = query.unflatten(2, (-1, groups)).permute(0, 2, 3, 1, 4).flatten(2, 3)
-    if mask is not None and mask.shape[-2] > 1:
-        mask = mask.repeat(*(1,) * (mask.ndim - 2), groups, 1)
-    scale = 1 / math.sqrt(config.query_pre_attn_scalar)
-    attended = functional.scaled_dot_product_attention(folded, keys, values, mask, scale=scale)
-    return attended.unflatten(2, (groups, length)).permute(0, 3, 1, 2, 4).reshape(batch, length, -1)
+    scores = (folded * config.query_pre_attn_scalar**-0.5) @ keys
+    if mask is None:
+        weights = scores.softmax(-1)
+    else:
+        hidden = ~mask.unsqueeze(-3)
+        masked = scores.unflatten(2, (groups, length)).masked_fill_(hidden, -torch.inf)
+        weights = masked.softmax(-1).masked_fill_(hidden, 0).flatten(2, 3)
+    attended = weights @ values.mT
+    return attended.unflatten(2, (groups, length)).permute(0, 3, 1, 2, 4).flatten(2)
 
 
 def _normed(rows: Tensor, factor: Tensor, eps: float) -> Tensor:
-    return functional.rms_norm(rows.float(), factor.shape, factor, eps)
+    """RMS norm."""
+    rows = rows.float()
+    return rows * rows.square().mean(-1, keepdim=True).add_(eps).rsqrt_() * factor
 
 
 def _rotary(config: StackConfig, device: str) -> Tensor:
@@ -344,6 +353,6 @@ def _rotary(config: StackConfig, device: str) -> Tensor:
 
 def _rotated(parts: Tensor, rotary: Tensor) -> Tensor:
     """[B, T, heads, head width] with the two halves of each head rotated by [T, 2, 1, head width / 2]."""
-    cosine, sine = rotary.to(parts.dtype).unbind(1)
+    cosine, sine = rotary.unbind(1)
     first, second = parts.chunk(2, dim=-1)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
