@@ -56,6 +56,9 @@ class PianistTransformerParameters(Parameters):
     lead_in: Literal["score", "model"] = Field(
         "score", description="Time before the first note: the score's, or that of a recording."
     )
+    long_rests: Literal["keep", "official"] = Field(
+        "keep", description="Intervals and notes over 5 s: as long as in the score, or cut to 5 s."
+    )
     tempo_scale: float = Field(
         1.0, ge=0.25, le=4, description="Times every tempo of the score that the model reads."
     )
@@ -116,11 +119,13 @@ class PianistTransformer:
         notes, pedal = self._score_notes(score)
         tokens = encode(notes, pedal)
         performed = self._perform(tokens, seed, score)
-        rest, held = cut_off(notes)
-        interval = intervals(performed, tokens) + rest
+        interval, duration = intervals(performed, tokens), np.maximum(durations(performed), 1)
+        if self._parameters.long_rests == "keep":
+            rest, held = cut_off(notes)
+            interval, duration = interval + rest, duration + held
         if self._parameters.lead_in == "score":
             interval[0] = notes.start[0]
-        played, pedal = decode(performed, interval, np.maximum(durations(performed), 1) + held)
+        played, pedal = decode(performed, interval, duration)
         timed = TimedNotes(
             source=notes.source,
             onset=played.start / 1000,
