@@ -20,4 +20,6 @@ def test_float32_products_are_exact_whatever_the_file_holds(
     bias, x = torch.randn(33, generator=generator), torch.randn(2, rows, 48, generator=generator)
     expected = functional.linear(x.double(), weight.double(), bias.double())
     found = PackedLinear(weight, bias, torch.float32, "cpu", relu=relu)(x)
+    columns_first = x.mT.contiguous().mT
+    assert torch.equal(PackedLinear(weight, bias, torch.float32, "cpu", relu=relu)(columns_first), found)
     torch.testing.assert_close(found.double(), expected.relu() if relu else expected, atol=2e-5, rtol=0)
