@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from score_to_audio import manifest, registry
@@ -18,6 +19,7 @@ from score_to_audio.checkpoints import find as find_checkpoint
 from score_to_audio.cli import doctor
 from score_to_audio.cli.main import main
 from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import read_performance
 from score_to_audio.testing import example_score
 
 InProcess = Callable[..., tuple[int, str, str]]
@@ -209,6 +211,17 @@ def test_the_store_is_shown_and_emptied(place: Path, inside: InProcess) -> None:
     assert json.loads(inside("store", "info", "--json")[1])["count"] == 2  # as rendered, and with a lead-in
     assert "deleted 2 artifacts" in inside("store", "prune", "--all")[1]
     assert json.loads(inside("store", "info", "--json")[1])["count"] == 0
+
+
+def test_an_editable_file_has_the_score_s_measures(place: Path, inside: InProcess) -> None:
+    assert inside("render", "good.musicxml", "-o", "x.mid")[0] == 0
+    assert inside("editable", "x.mid", "--score", "good.musicxml", "-o", "y.mid")[0] == 0
+    played, editable = (read_performance(place / name) for name in ("x.mid", "y.mid"))
+    np.testing.assert_allclose(editable.onset, played.onset, rtol=0, atol=2e-3)
+    inside("editable", "y.mid", "--score", "good.musicxml", "-o", "z.mid")
+    code, _, error = inside("editable", "y.mid", "--score", "good.musicxml", "-o", "z.mid")
+    assert (code, "give the score that it was rendered from" in error) == (2, True)
+    assert not (place / "z.mid").exists()
 
 
 def match_file(place: Path) -> Path:
