@@ -30,7 +30,7 @@ class _Part(BaseModel):
 class Material(_Part):
     """A row: a score, a performance or a recording, or several of them of one piece."""
 
-    title: str = Field("", description="As shown; by default the file's name.")
+    title: str = Field("", description="As shown; by default the score's title, or the file's name.")
     score: Path | None = Field(None, description="Score file: renderers render it, and the page shows it.")
     performance: Path | None = Field(
         None, description="Performance: a MIDI file, or a match file, which also names the score's notes."
