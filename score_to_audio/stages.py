@@ -186,9 +186,27 @@ def encode(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageR
 
     if format == "wav":
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format).get_or_make(
-        store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=format)
-    )
+
+    def make(destination: Path) -> None:
+        stream = stream_audio(store.path(audio))
+        write_audio(
+            replace(stream, blocks=_reported(stream, audio, format, store)), destination, format=format
+        )
+
+    return _encoding_request(audio, format).get_or_make(store, make)
+
+
+def _reported(
+    stream: AudioStream, audio: Artifact, format: AudioFormat, store: ArtifactStore
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks, with reports of progress in seconds of sound."""
+    import soundfile
+
+    done, total = 0.0, soundfile.info(store.path(audio)).duration
+    for block in stream.blocks:
+        yield block
+        done += block.shape[-1] / stream.sample_rate
+        progress.report(done, total, f"s of {format}")
 
 
 def find_encoding(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult | None:

@@ -161,6 +161,10 @@ class ComparisonConfig(_Part):
     sections: tuple[SectionConfig, ...] = Field(min_length=1, max_length=100)
 
 
+KEYS = {name for model in (*_Part.__subclasses__(), *_Column.__subclasses__()) for name in model.model_fields}
+"""Of all tables of the file."""
+
+
 def json_schema() -> dict[str, Any]:
     """Of a comparison's file (JSON Schema 2020-12)."""
     schema = ComparisonConfig.model_json_schema()
