@@ -226,11 +226,25 @@ def encode(
 
     def make(destination: Path) -> None:
         stream = read() if loudness is None else mastered(read, loudness)
-        write_audio(stream, destination, format=format)
+        reported = _reported(stream, audio, format, store)
+        write_audio(replace(stream, blocks=reported), destination, format=format)
 
     if format == "wav" and loudness is None:
         return StageResult(audio, True, 0.0)
     return _encoding_request(audio, format, loudness).get_or_make(store, make)
+
+
+def _reported(
+    stream: AudioStream, audio: Artifact, format: AudioFormat, store: ArtifactStore
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks, with reports of progress in seconds of sound."""
+    import soundfile
+
+    done, total = 0.0, soundfile.info(store.path(audio)).duration
+    for block in stream.blocks:
+        yield block
+        done += block.shape[-1] / stream.sample_rate
+        progress.report(done, total, f"s of {format}")
 
 
 def find_encoding(

@@ -44,18 +44,26 @@ def run(
     output: OutputFolder,
     settings: PipelineSettings,
     execution: ExecutionSettings,
+    open_result: Annotated[
+        bool, typer.Option("--open", help="Open the sound, or the folder of several, when it is there.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Scores to performance MIDI and audio.
 
     Run the same command again to resume, and to retry what failed.
     """
+    from score_to_audio import jobs
+
     pipeline = settings.resolve()
     selected = select(scores, pipeline, output, execution)
-    if selected:
-        run_here(selected, pipeline, output, execution, as_json)
-    else:
+    if not selected:
         print_nothing_to_retry(as_json)
+        return
+    run_here(selected, pipeline, output, execution, as_json)
+    if open_result:
+        _, *sounds = jobs.result_files(selected[0], pipeline, output)
+        typer.launch(str((sounds[0] if len(selected) == 1 else output).absolute()))
 
 
 def select(
@@ -112,8 +120,7 @@ def _outcome_line(outcome: Outcome) -> str:
     if outcome.error:
         return f"error: {outcome.error}"
     notices = "".join(f"\n  {notice}" for notice in outcome.notices)
-    seconds = sum(stage.seconds for stage in (outcome.performance, outcome.audio) if stage)
-    took = "from the store" if outcome.cached else f"{seconds:.1f} s"
+    took = "from the store" if outcome.cached else f"{outcome.seconds:.1f} s"
     return f"{'  '.join(str(file) for file in outcome.files)}  ({took}){notices}"
 
 
@@ -169,6 +176,7 @@ def synthesize(
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
+    _refuse_score(performance)
     format = audio_format(output.suffix.removeprefix("."))
     pipeline, store = settings.resolve(), default_store()
     check_output_file(output, [performance], store)
@@ -178,6 +186,16 @@ def synthesize(
     stages.deliver(sound.artifact, output, store)
     record_delivery(output, store)
     _print_result(result, output, as_json)
+
+
+def _refuse_score(performance: Path) -> None:
+    from score_to_audio.formats.scores.reader import SUFFIXES
+
+    suffix = performance.suffix.lower()
+    if suffix in SUFFIXES and suffix not in MIDI_SUFFIXES:
+        raise InputError(
+            f"{performance} is a score; `score-to-audio run {performance} -o FOLDER` makes its sound"
+        )
 
 
 def _print_result(result: StageResult, output: Path, as_json: bool) -> None:

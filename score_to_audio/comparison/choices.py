@@ -49,7 +49,7 @@ def config_from_choices(
     sections = []
     if scores:
         columns = [_column(renderer, *sound, options) for renderer in renderers for sound in sounds]
-        found = [{"score": str(job.score.absolute()), "title": job.name} for job in jobs.plan(scores)]
+        found = [{"score": str(job.score.absolute())} for job in jobs.plan(scores)]
         sections.append({"title": "Scores", "rows": found, "columns": columns})
     if played:
         columns = [{"recording": True}] if recording else []

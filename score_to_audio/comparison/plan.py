@@ -180,7 +180,8 @@ def _section(
         raise PlanError(
             (*place, "reference"), f"no column is called {section.reference!r}; there are: {known}"
         )
-    rows = [row for one in section.rows for row in _rows(one)]
+    options = read_score_options(config.score_options)
+    rows = [row for one in section.rows for row in _rows(one, options)]
     names = unique((row.name for row in rows), "{} ({})")
     return Section(
         title=section.title,
@@ -208,23 +209,35 @@ def unique(names: Iterable[str], form: str) -> list[str]:
 # --------------------------------------------------------------------------------------------- rows
 
 
-def _rows(row: RowConfig) -> list[Row]:
-    return _segments(row) if isinstance(row, Segments) else [_material(row)]
+def _rows(row: RowConfig, options: ScoreOptions) -> list[Row]:
+    return _segments(row) if isinstance(row, Segments) else [_material(row, options)]
 
 
-def _material(row: Material) -> Row:
+def _material(row: Material, options: ScoreOptions) -> Row:
     first = row.score or row.performance or row.recording
     assert first is not None  # validated by the model
+    title = row.title or (_title(row.score, options) if row.score else "")
     return Row(
-        name=row.title or first.stem,
+        name=title or first.stem,
         score=row.score,
         performance=row.performance,
         recording=row.recording,
         references=row.references,
         start=row.start,
         end=None if row.seconds is None else row.start + row.seconds,
+        note=first.name if title else "",
         licence=row.licence,
     )
+
+
+def _title(score: Path, options: ScoreOptions) -> str:
+    """The score's own; "" for one that cannot be read, which fails its row later."""
+    from score_to_audio.comparison.derived import cached_score
+
+    try:
+        return cached_score(score, options).parsed.title
+    except InputError:
+        return ""
 
 
 def _segments(row: Segments) -> list[Row]:
