@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import struct
 import tomllib
@@ -21,14 +22,14 @@ from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
+from score_to_audio.download import MAX_SIZE, cached_by_hugging_face, check_room, download
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing, sha256_of, user_folder
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.wording import reason
 
-MAX_FILE_SIZE = 8 * 2**30
-"""Bytes; the largest published checkpoint, MIDI-VALLE with optimizer state, is far smaller."""
 UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
 """What ``zipfile`` raises for damaged archives."""
 
@@ -44,10 +45,21 @@ class Published:
     licence: str
     citation: str
     url: Mapping[str, str] = field(default_factory=dict)
-    archive: Mapping[str, str] = field(default_factory=dict)
+    archive: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    archive_url: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
     foreign: Sequence[str] = ()
     package: str = ""
+    ask: str = ""
+    commercial_use: bool = True
+
+    @property
+    def can_be_pulled(self) -> bool:
+        """Whether its publisher, or the package that ships it, has all files."""
+        return bool(self.package) or set(self.files) <= {
+            *self.url,
+            *(self.archive if self.archive_url else ()),
+        }
 
     @property
     def folder(self) -> Path:
@@ -111,33 +123,71 @@ def how_to_obtain(name: str) -> str:
     entry = published(name)
     if entry.package:
         return "a complete installation of score-to-audio, which ships it"
-    if set(entry.files) <= set(entry.url):
+    if entry.can_be_pulled:
         return f"`score-to-audio models pull {entry.name}`"
     return f"a download from {entry.page}, then `score-to-audio models import {entry.name} FILE`"
 
 
-def pull(name: str, *, progressbar: bool = False) -> Checkpoint:
-    """Download a checkpoint from its publisher."""
-    import pooch
-
+def by_hand(name: str) -> str:
+    """A sentence: which files come from where, for a machine without a network."""
     entry = published(name)
     if entry.package:
+        return f"{name} is shipped with score-to-audio"
+    if entry.ask:
+        return f"{name}: ask {entry.ask}; then `score-to-audio models import {name} FILE`"
+    files = [f"the archive {entry.archive_url}"] if entry.archive_url else []
+    files += [
+        f"{entry.files[role]} from {url}" for role, url in entry.url.items() if role not in entry.archive
+    ]
+    spare = [f"{entry.files[role]} from {url}" for role, url in entry.url.items() if role in entry.archive]
+    lacking = f" (and what it lacks: {', '.join(spare)})" if spare else ""
+    return f"{name}: get {' and '.join(files)}{lacking}; then `score-to-audio models import {name} FILES`"
+
+
+def pull(name: str) -> Checkpoint:
+    """Download what is missing of a checkpoint, from its publisher or from ``SCORE_TO_AUDIO_MIRROR``.
+
+    A mirror is any address below which ``NAME/FILE`` are the files, such as a copy of the folder of
+    checkpoints on a web server. Raises ``InputError`` and ``OutputError``.
+    """
+    entry = published(name)
+    missing = [] if entry.package else [role for role in entry.files if not _is_intact(entry, role)]
+    if mirror := os.environ.get("SCORE_TO_AUDIO_MIRROR"):
+        for role in missing:
+            _download(entry, role, f"{mirror.rstrip('/')}/{entry.name}/{entry.files[role]}")
         return find(name)
-    if absent := set(entry.files) - set(entry.url):
-        raise InputError(
-            f"no direct download is known for the {', '.join(sorted(absent))} of {name!r}: get it from "
-            f"{entry.page}, then `score-to-audio models import {name} FILE`"
-        )
-    for role, file in entry.files.items():
-        known = _pins(entry).get(role, {}).get("sha256") or entry.sha256.get(role)
-        try:
-            target = folder() / entry.name
-            pooch.retrieve(entry.url[role], known, file, target, progressbar=progressbar)
-        except ValueError as error:  # pooch: the hash of the downloaded file differs
-            raise InputError(f"{entry.url[role]}: not the file that was expected ({error})") from error
-        except OSError as error:
-            raise InputError(f"{entry.url[role]}: download failed ({error}); try again later") from error
+    if missing and not entry.can_be_pulled:
+        raise InputError(f"no direct download is known: {by_hand(name)}")
+    if entry.archive_url and set(missing) & set(entry.archive):
+        unpacked = _pull_archive(entry)
+        missing = [role for role in missing if role not in unpacked]
+    for role in missing:
+        _download(entry, role, entry.url[role])
     return find(name)
+
+
+def _is_intact(entry: Published, role: str) -> bool:
+    path, known = entry.folder / entry.files[role], _known_sha256(entry, role)
+    return path.is_file() and (not known or sha256_of(path) == known)
+
+
+def _download(entry: Published, role: str, url: str) -> None:
+    target = entry.folder / entry.files[role]
+    if cached := cached_by_hugging_face(url):
+        _install(cached, target)
+    else:
+        download(url, target, sha256=_known_sha256(entry, role))
+
+
+def _pull_archive(entry: Published) -> set[str]:
+    """The roles that the archive had; the archive itself is not kept."""
+    archive = entry.folder / Path(urlsplit(entry.archive_url).path).name
+    download(entry.archive_url, archive)
+    members = _members(entry, archive)
+    for role, member in members.items():
+        _install((archive, member), entry.folder / entry.files[role])
+    archive.unlink()
+    return set(members)
 
 
 def import_files(name: str, sources: Sequence[Path]) -> Checkpoint:
@@ -150,15 +200,9 @@ def import_files(name: str, sources: Sequence[Path]) -> Checkpoint:
         raise InputError(
             f"{name!r} is shipped with score-to-audio and cannot be replaced; use your file by its path"
         )
-    target = folder() / entry.name
     for role, source in _assign_roles(entry, sources).items():
-        with (
-            replacing(target / entry.files[role]) as temporary,
-            _opened(source) as stream,
-            temporary.open("wb") as file,
-        ):
-            shutil.copyfileobj(stream, file)
-    (target / "pins.json").unlink(missing_ok=True)  # the user's files are the ones to check from now on
+        _install(source, entry.folder / entry.files[role])
+    (entry.folder / "pins.json").unlink(missing_ok=True)  # the user's files count from now on
     return find(name)
 
 
@@ -177,14 +221,28 @@ def _opened(source: Source) -> Iterator[IO[bytes]]:
             yield stream
 
 
+def _install(source: Source, target: Path) -> None:
+    check_room(target.parent, _size(source))
+    with replacing(target) as temporary, _opened(source) as stream, temporary.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+
+
+def _size(source: Source) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    archive, member = source
+    with _unpacking(archive) as opened:
+        return opened.getinfo(member).file_size
+
+
 def _assign_roles(entry: Published, sources: Sequence[Path]) -> dict[str, Source]:
     roles: dict[str, Source] = {}
     role_of = {file: role for role, file in entry.files.items()}
     for source in sources:
         if not source.is_file():
             raise InputError(f"{source}: no such file")
-        if source.stat().st_size > MAX_FILE_SIZE:
-            raise InputError(f"{source}: larger than {MAX_FILE_SIZE >> 30} GB; is it the checkpoint?")
+        if source.stat().st_size > MAX_SIZE:
+            raise InputError(f"{source}: larger than {MAX_SIZE >> 30} GB; is it the checkpoint?")
         if source.suffix == ".zip" and entry.archive:
             roles |= {role: (source, member) for role, member in _members(entry, source).items()}
         elif source.name in role_of:
@@ -207,16 +265,24 @@ def _unpacking(archive: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _members(entry: Published, archive: Path) -> dict[str, str]:
-    """Role -> member of a published archive, whatever its top folder is."""
+    """Role -> member of a published archive, whatever its top folder is.
+
+    The first path of a role that exactly one member has counts. A role that has an address of its own may be
+    absent. Raises ``InputError``.
+    """
     found = {}
     with _unpacking(archive) as opened:
-        for role, path in entry.archive.items():
-            matches = [info for info in opened.infolist() if f"/{info.filename}".endswith(f"/{path}")]
-            if len(matches) != 1:
-                raise InputError(f"{archive}: has {len(matches)} members called {path}; expected one")
-            if matches[0].file_size > MAX_FILE_SIZE:
-                raise InputError(f"{archive}: member {path} unpacks to more than {MAX_FILE_SIZE >> 30} GB")
-            found[role] = matches[0].filename
+        members = {f"/{info.filename}": info for info in opened.infolist()}
+    for role, paths in entry.archive.items():
+        matches = [[name for name in members if name.endswith(f"/{path}")] for path in paths]
+        only = next((names[0] for names in matches if len(names) == 1), None)
+        if only is None and role not in entry.url:
+            raise InputError(f"{archive}: has {len(matches[0])} members called {paths[0]}; expected one")
+        if only is None:
+            continue
+        if members[only].file_size > MAX_SIZE:
+            raise InputError(f"{archive}: member {only} unpacks to more than {MAX_SIZE >> 30} GB")
+        found[role] = members[only].filename
     return found
 
 
@@ -230,6 +296,11 @@ def _pins(entry: Published) -> dict[str, dict[str, str | int]]:
     except (OSError, ValueError):
         return {}
     return pins if isinstance(pins, dict) else {}
+
+
+def _known_sha256(entry: Published, role: str) -> str | None:
+    pinned = _pins(entry).get(role, {}).get("sha256")
+    return str(pinned) if pinned else entry.sha256.get(role)
 
 
 def _verified_hashes(entry: Published, paths: Mapping[str, Path]) -> dict[str, str]:

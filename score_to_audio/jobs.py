@@ -285,8 +285,7 @@ def deliver_results(
 ) -> Outcome:
     """Copy the results of a job into ``output``, in all requested formats."""
     encodings = [
-        encode(audio.artifact, format, store, loudness=pipeline.loudness)
-        for format in pipeline.formats
+        encode(audio.artifact, format, store, loudness=pipeline.loudness) for format in pipeline.formats
     ]
     files = result_files(job, pipeline, output)
     for file, result in zip(files, [performance, *encodings], strict=True):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from score_to_audio.cli.options import Json
+from score_to_audio.cli.options import EXIT_FAILED, Json
 
 if TYPE_CHECKING:
     from score_to_audio.plugins import Checkpoint, Spec
@@ -92,27 +91,68 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a renderer or 
 
 
 @app.command("pull")
-def pull(name: Annotated[str, typer.Argument(help="Name of a checkpoint.")]) -> None:
-    """Download a checkpoint from its publisher."""
-    from score_to_audio import checkpoints
+def pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of checkpoints.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that have an address.")] = False,
+) -> None:
+    """Download checkpoints from their publishers; a broken download continues where it ended.
 
-    _print_files(checkpoints.pull(name, progressbar=sys.stderr.isatty()))
-    print(f"licence: {checkpoints.published(name).licence}")
+    Proxies come from HTTPS_PROXY, the files of a mirror from SCORE_TO_AUDIO_MIRROR, Hugging Face's token from
+    HF_TOKEN.
+    """
+    from score_to_audio import checkpoints
+    from score_to_audio.cli.display import Display
+    from score_to_audio.errors import InputError, ScoreToAudioError
+
+    table = checkpoints.table()
+    wanted = [name for name, entry in table.items() if entry.can_be_pulled] if every else names or []
+    if not wanted:
+        raise InputError(f"which checkpoint? known: {', '.join(sorted(table))}; or --all")
+    failed = False
+    with Display(total=len(wanted), quiet=False) as display:
+        for name in wanted:
+            try:
+                with display.item(name):
+                    found = checkpoints.pull(name)
+                display.line(_files_line(found))
+                display.line(f"{name}: licence {table[name].licence}")
+            except ScoreToAudioError as error:
+                if len(wanted) == 1:
+                    raise
+                failed = True
+                display.line(f"error: {error}")
+    _say_uses(wanted)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command("import")
 def import_files(
     name: Annotated[str, typer.Argument(help="Name of a checkpoint.")],
-    files: Annotated[list[Path], typer.Argument(help="Its files, or the zip archive as published.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Its files, or the zip archive as published; without: which files from where."),
+    ] = None,
 ) -> None:
-    """Copy a checkpoint from files on this machine."""
+    """Copy a checkpoint from files on this machine, for instance one without a network."""
     from score_to_audio import checkpoints
 
-    _print_files(checkpoints.import_files(name, files))
+    if not files:
+        print(checkpoints.by_hand(name))
+        return
+    print(_files_line(checkpoints.import_files(name, files)))
+    _say_uses([name])
 
 
-def _print_files(found: Checkpoint) -> None:
-    print(f"{found.name}: {', '.join(map(str, found.files.values()))}  sha256 {found.sha256[:12]}")
+def _files_line(found: Checkpoint) -> str:
+    return f"{found.name}: {', '.join(map(str, found.files.values()))}  sha256 {found.sha256[:12]}"
+
+
+def _say_uses(names: list[str]) -> None:
+    from score_to_audio.checkpoints import table
+
+    if restricted := [name for name in names if name in table() and not table()[name].commercial_use]:
+        print(f"not for commercial use: {', '.join(restricted)}")
 
 
 @app.command("check")

@@ -24,6 +24,11 @@ def test_the_table_is_complete() -> None:
         assert entry.citation
         assert entry.page.startswith("https://")
         assert set(entry.url) | set(entry.archive) | set(entry.sha256) <= set(entry.files)
+        assert bool(entry.archive) == bool(entry.archive_url)
+        assert entry.can_be_pulled != bool(entry.ask)
+        assert entry.commercial_use == (
+            "NC" not in entry.licence.split("(")[0] and "none" not in entry.licence
+        )
 
 
 def test_a_missing_checkpoint_names_the_command_that_gets_it() -> None:
@@ -100,6 +105,50 @@ def test_a_damaged_archive_is_refused_and_leaves_no_file(tmp_path: Path, folder:
         with pytest.raises(InputError, match="not a readable archive"):
             checkpoints.import_files("m2m", [archive])
         assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+S2A = "exp/tts_finetune_joint_transformer_hifigan_atepp_raw_proll"
+STATISTICS = "exp/tts_stats_raw_midifbank_proll"
+
+
+def test_of_two_statistics_in_an_archive_those_of_training_are_taken(tmp_path: Path) -> None:
+    archive = tmp_path / "m2a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in (f"{S2A}/train.total_count.best.pth", f"{S2A}/config.yaml"):
+            opened.writestr(name, b"x")
+        opened.writestr(f"{STATISTICS}/valid/feats_stats.npz", b"valid")
+        opened.writestr(f"{STATISTICS}/train/feats_stats.npz", b"train")
+    assert checkpoints.import_files("m2a", [archive]).files["statistics"].read_bytes() == b"train"
+
+
+def test_what_an_archive_lacks_can_be_imported_beside_it(tmp_path: Path) -> None:
+    archive, statistics = tmp_path / "m2a.zip", tmp_path / "feats_stats.npz"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in (f"{S2A}/train.total_count.best.pth", f"{S2A}/config.yaml"):
+            opened.writestr(name, b"x")
+    statistics.write_bytes(b"train")
+    with pytest.raises(
+        InputError, match=r"lacks feats_stats\.npz: it needs `score-to-audio models pull m2a`"
+    ):
+        checkpoints.import_files("m2a", [archive])
+    assert checkpoints.import_files("m2a", [archive, statistics]).files["statistics"].read_bytes() == b"train"
+
+
+def test_a_sentence_says_which_file_comes_from_where() -> None:
+    assert checkpoints.by_hand("virtuosonet") == (
+        "virtuosonet: get checkpoint_best.pt from https://huggingface.co/dasaem/virtuosonet/resolve/main/"
+        "checkpoint_best.pt; then `score-to-audio models import virtuosonet FILES`"
+    )
+    assert "the archive https://zenodo.org/records/15524693/files/m2a.zip" in checkpoints.by_hand("m2a")
+    assert "ask the authors" in checkpoints.by_hand("dexter")
+    for name in checkpoints.table():
+        assert "None" not in checkpoints.by_hand(name)
+
+
+def test_a_file_of_any_name_is_taken_for_dexter(tmp_path: Path) -> None:
+    source = tmp_path / "sent by mail (2).ckpt"
+    source.write_bytes(b"weights")
+    assert checkpoints.import_files("dexter", [source]).weights.read_bytes() == b"weights"
 
 
 def test_several_files_are_recognised_by_their_names(tmp_path: Path) -> None:

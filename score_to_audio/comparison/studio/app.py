@@ -186,10 +186,13 @@ def _result(
     if format in ("mid", *choices.DELIVERED) and delivered.is_file():
         return delivered
     job = Job(library.score(piece), interpretation.id)
-    found = jobs.find_results(job, interpretation.settings.resolve(), store)
+    pipeline = interpretation.settings.resolve()
+    found = jobs.find_results(job, pipeline, store)
     if "wav" not in found:
         raise InputError("the store no longer has this sound; play it again")
-    return store.path(stages.encode(found["wav"].artifact, audio_format(format), store).artifact)
+    return store.path(
+        stages.encode(found["wav"].artifact, audio_format(format), store, loudness=pipeline.loudness).artifact
+    )
 
 
 async def _changes(request: Request, library: Library, queue: Queue, pages: OpenPages) -> AsyncIterator[str]:

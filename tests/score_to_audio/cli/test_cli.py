@@ -103,6 +103,9 @@ def test_the_three_verbs(place: Path) -> None:
         (("votes", "nowhere.json", "--key", "key.json"), "key.json: cannot be read"),
         (("models", "show", "nothing"), "see `score-to-audio models list`"),
         (("models", "check", "midi-valle"), "models pull midi-valle"),
+        (("models", "pull"), "or --all"),
+        (("models", "pull", "dexter"), "ask the authors"),
+        (("models", "import", "m3a"), "did you mean 'm2a'?"),
         (("store", "prune"), "say what to delete"),
         (("store", "prune", "--max-size", "many"), "write 500MB or 20GB"),
     ],
@@ -357,3 +360,22 @@ def test_help_and_listing_import_nothing_heavy(place: Path) -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], cwd=place, check=True)
+
+
+def test_one_checkpoint_that_cannot_be_had_does_not_stop_the_others(
+    place: Path, monkeypatch: pytest.MonkeyPatch, inside: InProcess
+) -> None:
+    monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(place / "checkpoints"))
+    monkeypatch.setenv("SCORE_TO_AUDIO_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr("score_to_audio.download.FIRST_WAIT", 0.0)
+    code, printed, error = inside("models", "pull", "midi-valle", "asap-small")
+    assert code == 1
+    assert "asap_small.safetensors" in printed
+    assert printed.endswith("not for commercial use: midi-valle, asap-small\n")
+    assert error.startswith("error: http://127.0.0.1:9/midi-valle/best-valid-loss.pt: download failed (")
+
+
+def test_without_files_import_says_which_come_from_where(inside: InProcess) -> None:
+    code, printed, _ = inside("models", "import", "m2m")
+    assert code == 0
+    assert printed.startswith("m2m: get the archive https://zenodo.org/records/15524693/files/m2m.zip")
