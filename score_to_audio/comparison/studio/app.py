@@ -188,10 +188,12 @@ def _result(
     job = Job(library.score(piece), interpretation.id)
     pipeline = interpretation.settings.resolve()
     found = jobs.find_results(job, pipeline, store)
-    if "wav" not in found:
+    if "audio" not in found:
         raise InputError("the store no longer has this sound; play it again")
     return store.path(
-        stages.encode(found["wav"].artifact, audio_format(format), store, loudness=pipeline.loudness).artifact
+        stages.encode(
+            found["audio"].artifact, audio_format(format), store, loudness=pipeline.loudness
+        ).artifact
     )
 
 

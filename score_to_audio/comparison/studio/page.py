@@ -43,7 +43,7 @@ def _cell_result(interpretation: Interpretation, row: Row, store: ArtifactStore)
 def _cell(interpretation: Interpretation, row: Row, store: ArtifactStore) -> Cell:
     assert row.score is not None
     found = jobs.find_results(Job(row.score, interpretation.id), interpretation.settings.resolve(), store)
-    if "wav" not in found:
+    if "audio" not in found:
         raise InputError("the store no longer has it; play it again")
-    performance = stored_file(found["mid"].artifact, None, store)
-    return Cell(stored_file(found["wav"].artifact, performance, store), performance)
+    performance = stored_file(found["performance"].artifact, None, store)
+    return Cell(stored_file(found["audio"].artifact, performance, store), performance)

@@ -59,7 +59,7 @@ def test_a_score_is_played_and_downloaded_in_every_format(studio: Studio) -> Non
     address = f"/pieces/{piece}/interpretations/{made['id']}"
     for format in ("wav", "flac", "mp3", "ogg"):
         status, content = studio.call("GET", f"{address}.{format}")
-        assert status == 200
+        assert status == 200, content
         sound = soundfile.info(io.BytesIO(content))
         assert sound.duration > 1, format
     assert studio.call("GET", f"{address}.exe")[0] == 400
