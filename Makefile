@@ -7,7 +7,7 @@ LOCKED := --constraint requirements/constraints.txt
 .PHONY: demo demo-compare test test-all fast coverage lint format lock licences sbom audit clean
 
 demo: .venv/ready
-	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg --set synthesizer.normalize=true
+	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg
 	@echo "Done: audio (WAV, OGG) and performances (MIDI) are in $(CURDIR)/demo"
 
 demo-compare: .venv/ready

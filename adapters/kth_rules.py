@@ -46,7 +46,7 @@ class KthRules:
 
     spec: ClassVar[Spec] = Spec(
         name="kth-rules",
-        version="1",
+        version="2",
         summary="Shapes the score by the KTH rules of performance, tuned on human performances.",
         parameters=KthRulesParameters,
         paper="Friberg, Bresin & Sundberg, Overview of the KTH rule system for musical performance, Advances "

@@ -449,7 +449,7 @@ def default_prompt() -> Prompt:
 
     onset, offset, pitch, velocity = (np.array(column) for column in zip(*PHRASE, strict=True))
     performance = Performance(onset=onset, offset=offset, pitch=pitch, velocity=velocity)
-    sound = collect(played(performance))
+    sound = collect(played(performance, "off"))
     length = round(PROMPT_LENGTH * sound.sample_rate)
     samples = np.pad(sound.samples[:, :length], ((0, 0), (0, max(0, length - sound.samples.shape[1]))))
     return Prompt(Waveform(samples, sound.sample_rate), performance, sha256="default")

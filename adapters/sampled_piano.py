@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,9 +26,11 @@ DECLICK = 19
 
 
 class SampledPianoParameters(Parameters):
-    normalize: bool = Field(
-        default=False,
-        description="Bring the loudest peak of each piece to -1.2 dBTP, instead of one gain for all pieces.",
+    """Options of the synthesizer ``sampled-piano``."""
+
+    room: Literal["off", "small", "hall"] = Field(
+        default="small",
+        description="Room around the piano, with resonance and noise of the pedal; off: dry recordings.",
     )
 
 
@@ -37,13 +39,13 @@ class SampledPiano:
 
     spec: ClassVar[Spec] = Spec(
         name="sampled-piano",
-        version="1",
+        version="2",
         summary="A sampled Yamaha C5 with half-pedalling, bundled: the default",
         parameters=SampledPianoParameters,
         paper="Salamander Grand Piano V3 by Alexander Holm",
         code_licence="Apache-2.0",
         weights_licence="CC BY 3.0",
-        limits="No sympathetic resonance; notes fade out by 10 s",
+        limits="Notes fade out by 10 s",
     )
 
     def __init__(
@@ -60,28 +62,17 @@ class SampledPiano:
         """The same samples as ``synthesize``, in blocks of at most a second."""
         from synthesizers.limiter import with_progress
 
-        gain = GAIN * _gain_to_ceiling(performance) if self._parameters.normalize else GAIN
-        return with_progress(played(performance, gain), performance.end)
+        return with_progress(played(performance, self._parameters.room), performance.end)
 
 
-def played(performance: Performance, gain: float = GAIN) -> AudioStream:
+def played(performance: Performance, room: str) -> AudioStream:
     """The performance with its peaks limited, without reports of progress."""
     from synthesizers.limiter import limit_peaks
     from synthesizers.sampled_piano.mixing import play
 
     recordings = bundled_recordings()
-    blocks = play(performance, recordings, gain=gain)
+    blocks = play(performance, recordings, gain=GAIN, room=room)
     return limit_peaks(AudioStream(recordings.instrument.sample_rate, 2, blocks))
-
-
-def _gain_to_ceiling(performance: Performance) -> float:
-    from synthesizers.levels import true_peak
-    from synthesizers.limiter import CEILING
-    from synthesizers.sampled_piano.mixing import play
-
-    blocks = play(performance, bundled_recordings(), gain=GAIN)
-    peak = max(map(true_peak, blocks), default=0.0)
-    return CEILING / peak if peak else 1.0
 
 
 @cache

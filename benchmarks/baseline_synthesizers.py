@@ -76,7 +76,7 @@ def play(synthesizer: object, performance: Performance) -> tuple[float, float]:
 
 def levels(synthesizer: object, performance: Performance) -> tuple[float, float]:
     """LUFS and dBTP of the first five minutes."""
-    from synthesizers.levels import integrated_loudness, true_peak
+    from score_to_audio.levels import integrated_loudness, true_peak
 
     stream = synthesizer.stream(performance, prompt=None, seed=0)  # type: ignore[attr-defined]
     blocks = [block for block, _ in zip(stream.blocks, range(300), strict=False)]

@@ -64,7 +64,11 @@ def render(job: Job, settings: str, store: str) -> State[StageResult]:
         with progress.listening(ProgressArtifact(f"render {job.name}")):
             return _stage_state(
                 stages.render(
-                    job.score, pipeline.renderer, open_store(store), score_options=pipeline.score_options
+                    job.score,
+                    pipeline.renderer,
+                    open_store(store),
+                    score_options=pipeline.score_options,
+                    adjustments=pipeline.adjustments,
                 )
             )
     except EXPECTED_ERRORS as error:

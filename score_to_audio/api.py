@@ -58,12 +58,16 @@ def perform(
         job = jobs.Job(path, path.stem)
         jobs.prepare_output([job], Path(output))
         return PerformedScore(parsed, jobs.run(job, pipeline, store, Path(output)).files)
-    performance = render(path, pipeline.renderer, store, score_options=pipeline.score_options).artifact
+    performance = render(
+        path, pipeline.renderer, store, score_options=pipeline.score_options, adjustments=pipeline.adjustments
+    ).artifact
     midi = store.path(performance)
     audio = synthesize(
         midi, pipeline.synthesizer, store, prompt=pipeline.prompt, name=path.stem, parent=performance.key
     ).artifact
-    encodings = [encode(audio, format, store).artifact for format in pipeline.formats]
+    encodings = [
+        encode(audio, format, store, loudness=pipeline.loudness).artifact for format in pipeline.formats
+    ]
     return PerformedScore(parsed, (midi, *map(store.path, encodings)))
 
 

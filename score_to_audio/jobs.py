@@ -92,6 +92,8 @@ def _expand(path: Path) -> Iterator[tuple[Path, str]]:
         if not scores:
             raise InputError(f"{path}: no scores in this folder (looked for {' '.join(_suffixes())})")
         yield from ((file, str(file.relative_to(path).with_suffix(""))) for file in scores)
+    elif not path.exists() and not path.suffix and not glob.has_magic(str(path)):
+        raise InputError(f"{path}: there is no such folder; check the path")
     elif path.exists() or not glob.has_magic(str(path)):
         yield path, path.stem
     else:
@@ -193,16 +195,24 @@ class Outcome:
     error: str | None = None
     exit_code: int = 0
     """Of the error; 2 for bad input."""
+    encoding_seconds: float = 0.0
+    """Of the formats that the store did not have."""
 
     @property
     def cached(self) -> bool:
-        """Whether the store had both stages."""
-        return bool(self.performance and self.audio and self.performance.cached and self.audio.cached)
+        """Whether the store had both stages and the formats."""
+        made = self.performance and self.audio and self.performance.cached and self.audio.cached
+        return bool(made) and not self.encoding_seconds
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What the reader decided on its own, a sentence each."""
         return self.performance.artifact.notices if self.performance else ()
+
+    @property
+    def seconds(self) -> float:
+        """Of both stages and the formats."""
+        return self.encoding_seconds + sum(stage.seconds for stage in (self.performance, self.audio) if stage)
 
 
 def failed(job: Job, error: BaseException) -> Outcome:
@@ -213,7 +223,13 @@ def failed(job: Job, error: BaseException) -> Outcome:
 
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
-    performance = render(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    performance = render(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
     audio = synthesize(
         store.path(performance.artifact),
         pipeline.synthesizer,
@@ -228,24 +244,33 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
     """The outcome of ``run`` if the store has everything; None where there is work to do."""
     found = find_results(job, pipeline, store)
-    if set(found) != {"mid", "wav", *pipeline.formats}:
+    if set(found) != {"performance", "audio", *pipeline.formats}:
         return None
-    return deliver_results(job, pipeline, found["mid"], found["wav"], store, output)
+    return deliver_results(job, pipeline, found["performance"], found["audio"], store, output)
 
 
 def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
-    """File suffix -> result, for those that the store has."""
-    performance = find_performance(job.score, pipeline.renderer, store, score_options=pipeline.score_options)
+    """The results of both stages and of each format, those that the store has."""
+    performance = find_performance(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
     if performance is None:
         return {}
     audio = find_audio(
         performance.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=job.name
     )
     if audio is None:
-        return {"mid": performance}
-    encodings = {str(format): find_encoding(audio.artifact, format, store) for format in pipeline.formats}
+        return {"performance": performance}
+    encodings = {
+        str(format): find_encoding(audio.artifact, format, store, loudness=pipeline.loudness)
+        for format in pipeline.formats
+    }
     found = {format: result for format, result in encodings.items() if result}
-    results: dict[str, StageResult] = {"mid": performance, "wav": audio}
+    results: dict[str, StageResult] = {"performance": performance, "audio": audio}
     results.update(found)
     return results
 
@@ -259,11 +284,14 @@ def deliver_results(
     output: Path,
 ) -> Outcome:
     """Copy the results of a job into ``output``, in all requested formats."""
-    encodings = [encode(audio.artifact, format, store).artifact for format in pipeline.formats]
+    encodings = [
+        encode(audio.artifact, format, store, loudness=pipeline.loudness) for format in pipeline.formats
+    ]
     files = result_files(job, pipeline, output)
-    for file, artifact in zip(files, [performance.artifact, *encodings], strict=True):
-        deliver(artifact, file, store)
-    return Outcome(job, performance, audio, tuple(files))
+    for file, result in zip(files, [performance, *encodings], strict=True):
+        deliver(result.artifact, file, store)
+    encoding_seconds = sum(result.seconds for result in encodings if not result.cached)
+    return Outcome(job, performance, audio, tuple(files), encoding_seconds=encoding_seconds)
 
 
 # ----------------------------------------------------------------------------------- output folders
@@ -390,10 +418,9 @@ def _log(outcome: Outcome) -> None:
     if outcome.error:
         log.info("failed", extra=about | {"error": outcome.error})
         return
-    seconds = sum(made.seconds for made in (outcome.performance, outcome.audio) if made)
     log.info(
         "from the store" if outcome.cached else "made",
-        extra=about | {"seconds": round(seconds, 3), "files": [str(file) for file in outcome.files]},
+        extra=about | {"seconds": round(outcome.seconds, 3), "files": [str(file) for file in outcome.files]},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from score_to_audio.errors import InputError
+from score_to_audio.wording import did_you_mean
 
 
 class Parameters(BaseModel):
@@ -52,6 +53,8 @@ def _marked(parameters: type[BaseModel], marker: type) -> tuple[str, ...]:
 
 
 Model = TypeVar("Model", bound=Parameters)
+MOST_NAMES = 30
+"""Options that an error lists; of more, a command does."""
 
 
 def validated(model: type[Model], options: Mapping[str, Any], *, prefix: str = "", owner: str = "") -> Model:
@@ -73,11 +76,18 @@ def _sentence(error: ValidationError, model: type[Parameters], prefix: str, owne
     option = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     full_name = f"{prefix}.{option}" if prefix else option
     if first["type"] == "extra_forbidden":
-        existing = ", ".join(model.model_fields) or "none"
         name = f"{option!r} ({full_name})" if prefix else f"{option!r}"
-        return f"{owner!r} has no option {name}; it has: {existing}"
+        hint = did_you_mean(option, model.model_fields)
+        return f"{owner!r} has no option {name}; {hint + ' ' if hint else ''}{_existing(model, owner)}"
     of_owner = f" of {owner!r}" if owner else ""
     return f"{full_name}{of_owner}: {first['msg']} (got {first['input']!r})"
+
+
+def _existing(model: type[Parameters], owner: str) -> str:
+    names = list(model.model_fields)
+    if len(names) > MOST_NAMES:
+        return f"`score-to-audio models show {owner}` lists its {len(names)} options"
+    return f"it has: {', '.join(names) or 'none'}"
 
 
 def _parsed(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 
 from pydantic import BeforeValidator, Field
 
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.errors import InputError
 from score_to_audio.parameters import Parameters, validated
 
@@ -34,7 +35,10 @@ AudioFormats = Annotated[
 ]
 
 
-class PipelineSettings(Parameters):
+Loudness = Annotated[float, Field(ge=-60, le=-5)] | Literal["none"]
+
+
+class PipelineSettings(Adjustments):
     """A renderer, a synthesizer and their options: everything that determines the results of a score.
 
     >>> settings = PipelineSettings(renderer="score", renderer_options={"speed": 1.2}, format="ogg")
@@ -62,6 +66,11 @@ class PipelineSettings(Parameters):
     )
     seed: int = Field(0, ge=0, description="For models that sample: the same seed gives the same bytes.")
     format: AudioFormats = Field(("wav",), description="One or more audio formats: wav, flac, mp3, ogg.")
+    loudness: Loudness = Field(
+        -18.0,
+        description="LUFS that each sound is brought to by one gain, with peaks below -1 dBTP; none: the "
+        "synthesizer's own level.",
+    )
     device: Device = Field("auto", description="auto, cpu or cuda.")
 
     def resolve(self) -> Pipeline:
@@ -80,6 +89,8 @@ class PipelineSettings(Parameters):
             score_options=read_score_options(self.score_options),
             prompt=find_prompt(self.prompt) if self.prompt else None,
             formats=self.format,
+            adjustments=Adjustments(**{name: getattr(self, name) for name in Adjustments.model_fields}),
+            loudness=None if self.loudness == "none" else self.loudness,
             settings=self,
         )
 
@@ -126,6 +137,9 @@ class Pipeline:
     score_options: ScoreOptions
     prompt: Prompt | None
     formats: tuple[AudioFormat, ...]
+    adjustments: Adjustments
+    loudness: float | None
+    """LUFS; None: the synthesizer's own level."""
     settings: PipelineSettings
 
 

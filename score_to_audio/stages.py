@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_to_audio import progress
+from score_to_audio.adjustments import Adjustments, adjusted
 from score_to_audio.artifacts import ArtifactRequest, StageResult, request
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
 from score_to_audio.files import replacing, sha256_of, writing
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
     from score_to_audio.settings import AudioFormat
 
-FORMAT_VERSIONS = {"render": 1, "synthesize": 1, "encode": 2}
+FORMAT_VERSIONS = {"render": 1, "adjust": 1, "synthesize": 1, "encode": 3}
 """Part of every key: raise one when its stage writes other bytes for the same input."""
+AS_RENDERED = Adjustments()
 SILENCE = 1e-4
 """Full scale (-80 dBFS): below it, a performance with notes counts as not synthesized."""
 MAX_REASON = 500
@@ -46,13 +48,20 @@ _device_locks = {"cpu": Lock(), "cuda": Lock()}
 
 
 def render(
-    path: Path, renderer: ResolvedPlugin[Renderer], store: ArtifactStore, *, score_options: ScoreOptions
+    path: Path,
+    renderer: ResolvedPlugin[Renderer],
+    store: ArtifactStore,
+    *,
+    score_options: ScoreOptions,
+    adjustments: Adjustments = AS_RENDERED,
 ) -> StageResult:
-    """Score file -> performance MIDI in the store.
+    """Score file -> performance MIDI in the store, with a lead-in and the user's adjustments.
+
+    What the renderer plays is kept too, so that other adjustments need not render again.
 
     Raises ``InputError`` for a score that cannot be read or played, ``StageError`` if the model fails.
     """
-    from score_to_audio.formats.midi import performance_to_midi
+    from score_to_audio.formats.midi import performance_to_midi, read_performance, write_performance
 
     score, wanted = _performance_request(path, renderer, score_options)
 
@@ -63,7 +72,17 @@ def render(
         destination.write_bytes(performance_to_midi(performance))
         return score.parsed.notices
 
-    return wanted.get_or_make(store, make)
+    def adjust(destination: Path) -> tuple[str, ...]:
+        try:
+            changed = adjusted(read_performance(store.path(played.artifact)), score.parsed, adjustments)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        write_performance(changed, destination)
+        return played.artifact.notices
+
+    played = wanted.get_or_make(store, make)
+    result = _adjusted_request(wanted.provenance, played.artifact, adjustments).get_or_make(store, adjust)
+    return replace(result, cached=played.cached and result.cached, seconds=played.seconds + result.seconds)
 
 
 def _check_performance(performance: object, renderer: str, path: Path) -> None:
@@ -75,10 +94,24 @@ def _check_performance(performance: object, renderer: str, path: Path) -> None:
 
 
 def find_performance(
-    path: Path, renderer: ResolvedPlugin[Renderer], store: ArtifactStore, *, score_options: ScoreOptions
+    path: Path,
+    renderer: ResolvedPlugin[Renderer],
+    store: ArtifactStore,
+    *,
+    score_options: ScoreOptions,
+    adjustments: Adjustments = AS_RENDERED,
 ) -> StageResult | None:
     """The result of ``render`` if the store has it."""
-    return _performance_request(path, renderer, score_options)[1].find(store)
+    wanted = _performance_request(path, renderer, score_options)[1]
+    played = wanted.find(store)
+    return played and _adjusted_request(wanted.provenance, played.artifact, adjustments).find(store)
+
+
+def _adjusted_request(rendered: Provenance, played: Artifact, adjustments: Adjustments) -> ArtifactRequest:
+    changes = adjustments.model_dump(mode="json", exclude_defaults=True)
+    parameters = {**rendered.parameters, "adjustments": changes} if changes else rendered.parameters
+    provenance = replace(rendered, parameters=parameters)
+    return request(provenance, "performance.mid", rendered=played.sha256, format=FORMAT_VERSIONS["adjust"])
 
 
 def _performance_request(
@@ -180,23 +213,50 @@ def _checked(stream: AudioStream, synthesizer: str, source: str) -> AudioStream:
     return replace(stream, blocks=blocks())
 
 
-def encode(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult:
-    """The WAV of an earlier stage in another format; the WAV itself for "wav"."""
+def encode(
+    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+) -> StageResult:
+    """The WAV of an earlier stage in a format, mastered to a loudness in LUFS if one is given (see
+    ``mastering.mastered``); without one the WAV itself for "wav"."""
     from score_to_audio.formats.audio import stream_audio, write_audio
+    from score_to_audio.mastering import mastered
 
-    if format == "wav":
+    def read() -> AudioStream:
+        return stream_audio(store.path(audio))
+
+    def make(destination: Path) -> None:
+        stream = read() if loudness is None else mastered(read, loudness)
+        reported = _reported(stream, audio, format, store)
+        write_audio(replace(stream, blocks=reported), destination, format=format)
+
+    if format == "wav" and loudness is None:
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format).get_or_make(
-        store, lambda destination: write_audio(stream_audio(store.path(audio)), destination, format=format)
-    )
+    return _encoding_request(audio, format, loudness).get_or_make(store, make)
 
 
-def find_encoding(audio: Artifact, format: AudioFormat, store: ArtifactStore) -> StageResult | None:
+def _reported(
+    stream: AudioStream, audio: Artifact, format: AudioFormat, store: ArtifactStore
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks, with reports of progress in seconds of sound."""
+    import soundfile
+
+    done, total = 0.0, soundfile.info(store.path(audio)).duration
+    for block in stream.blocks:
+        yield block
+        done += block.shape[-1] / stream.sample_rate
+        progress.report(done, total, f"s of {format}")
+
+
+def find_encoding(
+    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+) -> StageResult | None:
     """The result of ``encode`` if the store has it."""
-    return StageResult(audio, True, 0.0) if format == "wav" else _encoding_request(audio, format).find(store)
+    if format == "wav" and loudness is None:
+        return StageResult(audio, True, 0.0)
+    return _encoding_request(audio, format, loudness).find(store)
 
 
-def _encoding_request(audio: Artifact, format: AudioFormat) -> ArtifactRequest:
+def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | None) -> ArtifactRequest:
     provenance = Provenance(
         stage="encode",
         model=format,
@@ -204,7 +264,7 @@ def _encoding_request(audio: Artifact, format: AudioFormat) -> ArtifactRequest:
         checkpoints={},
         input=audio.sha256,
         input_name=Path(audio.path).name,
-        parameters={},
+        parameters={"loudness": loudness},
         seed=0,
         device_class="cpu",
         parent=audio.key,

@@ -64,6 +64,7 @@ def renderer_checks(name: str, options: Mapping[str, Any] | None = None) -> list
             _check_renderer_seed,
             _check_shortest_score,
             _check_global_generators,
+            _check_adjustments,
         ),
     ]
     return _bound(checks, _Subject("renderer", name, options or {}))
@@ -267,6 +268,29 @@ def _check_global_generators(subject: _Subject) -> None:
     renderer = subject.build()
     with _global_generators_unchanged():
         renderer.render(example_score(), seed=1)
+
+
+def _check_adjustments(subject: _Subject) -> None:
+    """Expression 0 is even in tempo and dynamics; the defaults change nothing but the start."""
+    from score_to_audio.adjustments import LARGEST_STRETCH, LEAD_IN, Adjustments, adjusted, played_onsets
+
+    score = example_score().parsed
+    played = subject.build().render(example_score(), seed=0)
+    as_rendered = adjusted(played, score, Adjustments())
+    shift = as_rendered.onset - played.onset
+    np.testing.assert_allclose(shift, max(LEAD_IN - played.onset[0], 0.0), atol=1e-9)
+    for column in ("pitch", "velocity"):
+        np.testing.assert_array_equal(getattr(as_rendered, column), getattr(played, column))
+    if played.score_ids is None:
+        return
+    even = adjusted(played, score, Adjustments(expression=0.0))
+    assert np.ptp(even.velocity) == 0, "expression 0 gives every note one velocity"
+    quarters, seconds = played_onsets(as_rendered, score)
+    if np.ptp(np.log(np.diff(seconds) / np.diff(quarters))) > np.log(LARGEST_STRETCH):
+        return  # as untrained weights play: such tempi are only moved to the bound
+    quarters, seconds = played_onsets(even, score)
+    period = np.diff(seconds) / np.diff(quarters)
+    assert np.ptp(np.log(period)) < 0.1, "expression 0 gives one tempo; score_ids name the notes played"
 
 
 # ------------------------------------------------------------------------------------ synthesizers

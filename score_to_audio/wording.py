@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 def brief(text: object, longest: int = 100) -> str:
     """``text`` on one line of at most ``longest`` characters."""
@@ -12,6 +15,12 @@ def brief(text: object, longest: int = 100) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """ "1 measure", "2 measures"."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "did you mean 'palette'?", or "" where nothing is like it."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def reason(error: BaseException) -> str:

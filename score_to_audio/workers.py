@@ -17,6 +17,7 @@ import pickle
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
@@ -27,7 +28,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
-from score_to_audio import jobs
+from score_to_audio import jobs, progress
 from score_to_audio.errors import EXPECTED_ERRORS, StageError
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.registry import build
@@ -36,6 +37,8 @@ from score_to_audio.store import ArtifactStore, open_store
 
 LOADING_SECONDS = 600.0
 """Added to the first deadline of a worker, for loading the models."""
+REPORT_SECONDS = 0.2
+"""A worker reports its progress at most this often."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -103,7 +106,10 @@ class WorkerPool:
             self._idle.put(worker)
 
     def run(self, job: Job, settings: PipelineSettings, store: str, output: Path) -> Outcome:
-        """``jobs.run`` in a worker. Raises what that raises, and ``StageError`` for a worker that died."""
+        """``jobs.run`` in a worker, whose progress is reported in the calling thread.
+
+        Raises what ``jobs.run`` raises, and ``StageError`` for a worker that died.
+        """
         worker = self._idle.get()
         try:
             return worker.run(job, settings, store, output)
@@ -150,7 +156,8 @@ class _Worker:
         connection = self._connected()
         try:
             connection.send((job, settings, store, output))
-            answer = connection.recv()
+            while isinstance(answer := connection.recv(), tuple):
+                progress.report(*answer)
         except (EOFError, OSError):
             raise StageError(f"{job.score}: {self._cause_of_death()}") from None
         if isinstance(answer, Outcome):
@@ -225,13 +232,26 @@ def _serve(connection: Connection, execution: ExecutionSettings, parent: int) ->
                 resolved = settings.resolve()
                 _load(resolved)
             _set_alarm(execution.deadline)
-            answer = jobs.run(job, resolved, open_store(store), output)
+            with progress.listening(_sending_to(connection)):
+                answer = jobs.run(job, resolved, open_store(store), output)
         except MemoryError as error:
             answer = [_out_of_memory(error, job, execution)]
         except Exception as error:
             answer = _picklable_chain(error)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(answer)
+
+
+def _sending_to(connection: Connection) -> progress.Report:
+    last = -REPORT_SECONDS
+
+    def send(done: float, total: float, unit: str) -> None:
+        nonlocal last
+        if done >= total or time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            connection.send((done, total, unit))
+
+    return send
 
 
 def _set_alarm(deadline: float | None, extra: float = 0.0) -> None:

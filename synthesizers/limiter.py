@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
+from score_to_audio.levels import CEILING, MAX_OVERSHOOT, TRUE_PEAK_TAPS, true_peak_envelope
 from score_to_audio.progress import report
 from score_to_audio.types import AudioStream
-from synthesizers.levels import MAX_OVERSHOOT, TRUE_PEAK_TAPS, true_peak_envelope
 
-CEILING = 10 ** (-1.2 / 20)
-"""Of full scale: 0.2 dB below the promised -1 dBTP, because meters with other filters read slightly more."""
 REPORTED_GAIN = 10 ** (-0.05 / 20)
 """Lowest gain that is not worth a warning, which would read "0.0 dB"."""
 REACH = 0.03

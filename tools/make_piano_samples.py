@@ -23,7 +23,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from score_to_audio.formats.audio import fix_ogg_serial
-from synthesizers.levels import k_weighted
+from score_to_audio.levels import k_weighted
 
 SCOPE = "@audio-samples"
 STRENGTHS = (1, 4, 10, 16)

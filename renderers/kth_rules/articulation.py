@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from renderers.kth_rules.analysis import Floats, ScoreAnalysis, rules_by_name
+from renderers.kth_rules.analysis import SAME, Bools, Floats, ScoreAnalysis, rules_by_name
 
 SHORT = 0.5
 """Seconds; shorter notes are held relatively longer."""
@@ -89,6 +89,13 @@ def busy(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
 def metrical(analysis: ScoreAnalysis, k: float = 1.0) -> Floats:
     """Notes on the beat are held 5 % longer than those between."""
     return k * np.log2(1.05) * (analysis.metrical_level[analysis.slice_of] >= 1)
+
+
+def held_out(analysis: ScoreAnalysis) -> Bools:
+    """[N] notes that no rule cuts short: those under a fermata, and the last chord, unless it is staccato."""
+    fermata = np.array(["fermata" in marks for marks in analysis.notes.marks], bool)
+    last = analysis.note_end >= analysis.slice_end[-1] - SAME
+    return (fermata | last) & (analysis.fraction >= 1)
 
 
 def _pause_share(analysis: ScoreAnalysis) -> Floats:

@@ -84,7 +84,8 @@ def shaped_time(analysis: ScoreAnalysis, quantities: Quantities, generator: np.r
     """The written time with every slice lengthened or shortened; the length of the piece does not change."""
     change = summed(timing.RULES, analysis, group(quantities, "tempo"), len(analysis.slice_onset))
     change = change + noise.clock_noise(analysis, generator, quantities["noise_clock"])
-    change = np.clip(change, -FURTHEST_TEMPO, FURTHEST_TEMPO) + timing.swing(analysis, quantities["swing"])
+    change = timing.ending_limited(analysis, np.clip(change, -FURTHEST_TEMPO, FURTHEST_TEMPO))
+    change = change + timing.swing(analysis, quantities["swing"])
     factor = np.exp(change)
     seconds = analysis.slice_seconds
     factor *= seconds.sum() / (factor * seconds).sum()
@@ -105,6 +106,7 @@ def articulations(analysis: ScoreAnalysis, quantities: Quantities) -> Floats:
     """[N] log2 of the part of its written value that each key is held."""
     rules = group(quantities, "touch")
     total = rules["overall"] + summed(articulation.RULES, analysis, rules, len(analysis.notes))
+    total = np.where(articulation.held_out(analysis), np.maximum(total, 0.0), total)
     return np.clip(total, SHORTEST_ARTICULATION, LONGEST_ARTICULATION)
 
 

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast, get_args
 
 import typer
 
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.cli.display import Display
-from score_to_audio.cli.options import EXIT_FAILED, RENDERER, SYNTHESIZER, Device, Json, Seed
+from score_to_audio.cli.options import (
+    EXIT_FAILED,
+    RENDERER,
+    SYNTHESIZER,
+    Device,
+    Expression,
+    Json,
+    Measures,
+    Seed,
+    Tempo,
+    Transpose,
+)
+from score_to_audio.comparison.config import MetricName
 from score_to_audio.errors import InputError
+from score_to_audio.wording import did_you_mean
 
 if TYPE_CHECKING:
     from score_to_audio.comparison.plan import Plan
@@ -19,11 +34,15 @@ if TYPE_CHECKING:
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
+OF_ROWS = ("renderers", "synthesizers", "prompts", "codecs", "recording", "seed")
+"""Options that a comparison's file has too."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def compare(
+    context: typer.Context,
     rows: Annotated[
         list[str],
         typer.Argument(help="Scores, performances (MIDI, match), recordings; or a comparison's YAML file."),
@@ -45,12 +64,21 @@ def compare(
     codecs: Annotated[
         str, typer.Option(help="Comma-separated: piano-encodec, encodec-32khz; of recordings.")
     ] = "",
+    metrics: Annotated[
+        str,
+        typer.Option(help=f"Comma-separated, of: {', '.join(get_args(MetricName))}; default: all installed."),
+    ] = "",
     recording: Annotated[bool, typer.Option(help="Recordings themselves as a column.")] = True,
     blind: Annotated[str | None, typer.Option(help="A blind test, names hidden: pairs or mushra.")] = None,
     blind_seed: Annotated[int, typer.Option(min=0, help="Of the order in a blind test.")] = 0,
     webmushra: Annotated[bool, typer.Option("--webmushra", help="Also write a test for webMUSHRA.")] = False,
+    tempo: Tempo = None,
+    expression: Expression = 1.0,
+    measures: Measures = None,
+    transpose: Transpose = 0,
     seed: Seed = 0,
     device: Device = "auto",
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page when it is there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Combinations of renderers and synthesizers side by side: a page to listen to, metrics, confidence
@@ -63,10 +91,13 @@ def compare(
     from score_to_audio.comparison.run import run_comparison
     from score_to_audio.store import default_store
 
+    adjustments = {"tempo": tempo, "expression": expression, "measures": measures, "transpose": transpose}
     if blind not in (None, "pairs", "mushra"):
         raise InputError(f"--blind {blind}: write pairs or mushra")
     if len(rows) == 1 and Path(rows[0]).suffix.lower() in YAML_SUFFIXES:
-        plan = _plan_of_file(Path(rows[0]), settings, device)
+        if adjustments != Adjustments().model_dump():
+            raise InputError(f"{rows[0]}: write tempo, expression, measures, transpose under `adjustments`")
+        plan = _plan_of_file(Path(rows[0]), settings, device, context)
     else:
         from score_to_audio.comparison.choices import config_from_choices
         from score_to_audio.comparison.plan import make_plan
@@ -80,8 +111,11 @@ def compare(
             codecs=_split(codecs),
             recording=recording,
             seed=seed,
+            adjustments=adjustments,
         )
         plan = make_plan(config, device=device)
+    if metrics:
+        plan = replace(plan, metrics=_metric_names(metrics))
     store = default_store()
     check_output(output, plan, store)
     steps = 2 * plan.cell_count
@@ -98,16 +132,32 @@ def compare(
             )
     print((output / report.WHOLE).read_text("utf-8") if as_json else outputs.text, end="")
     print(outputs.summary, file=sys.stderr)
+    if open_page:
+        typer.launch(outputs.page.as_uri())
     if result.failures:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _plan_of_file(path: Path, settings: Sequence[str] | None, device: str) -> Plan:
+def _plan_of_file(path: Path, settings: Sequence[str] | None, device: str, context: typer.Context) -> Plan:
     from score_to_audio.comparison.config_file import read_plan
 
     if settings:
         raise InputError(f"--set {settings[0]!r}: write options into {path}")
+    for name in OF_ROWS:
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            raise InputError(f"--{name}: {path} says which rows and columns there are; write it there")
     return read_plan(path, device=device)
+
+
+def _metric_names(text: str) -> tuple[MetricName, ...]:
+    known = get_args(MetricName)
+    names = _split(text)
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise InputError(f"--metrics: unknown metric {name!r}; {hint} known: {', '.join(known)}")
+    return tuple(cast(MetricName, name) for name in names)
 
 
 def _split(text: str) -> list[str]:

@@ -58,7 +58,7 @@ class Display:
         def listen(done: float, total: float, unit: str) -> None:
             self.live.update(self.one, description=name, completed=done, total=total, unit=unit, visible=True)
 
-        self.live.reset(self.one, description=name, visible=False, total=1, unit="")
+        self.live.reset(self.one, description=name, visible=True, total=1, unit="")
         with progress.listening(listen):
             yield
         self.live.advance(self.all)

@@ -12,7 +12,20 @@ from types import FrameType
 import typer
 
 from score_to_audio import logs
-from score_to_audio.cli import batch, codec, compare, doctor, models, plot, prompts, run, store, train
+from score_to_audio.cli import (
+    batch,
+    codec,
+    compare,
+    doctor,
+    editable,
+    models,
+    plot,
+    prompts,
+    run,
+    store,
+    studio,
+    train,
+)
 from score_to_audio.cli.options import EXIT_FAILED, EXIT_INTERRUPTED
 from score_to_audio.errors import ScoreToAudioError, sentence
 
@@ -30,7 +43,8 @@ app = typer.Typer(
 )
 for command in (
     *(run.run, batch.batch, run.render, run.synthesize, plot.plot),
-    *(compare.compare, compare.votes, doctor.doctor),
+    editable.editable,
+    *(compare.compare, compare.votes, studio.studio, doctor.doctor),
 ):
     app.command()(command)
 for name, group in {

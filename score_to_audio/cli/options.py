@@ -35,12 +35,18 @@ Options = Annotated[
     typer.Option("--set", help="renderer.KEY=VALUE, synthesizer.KEY=VALUE or score.KEY=VALUE; repeatable."),
 ]
 Seed = Annotated[int, _pipeline_option("seed", min=0)]
+Tempo = Annotated[str | None, _pipeline_option("tempo")]
+Expression = Annotated[float, _pipeline_option("expression", min=0, max=2)]
+Measures = Annotated[str | None, _pipeline_option("measures")]
+Transpose = Annotated[int, _pipeline_option("transpose")]
+Loudness = Annotated[str, _pipeline_option("loudness", metavar="LUFS")]
 Device = Annotated[str, _pipeline_option("device")]
 Prompt = Annotated[str | None, _pipeline_option("prompt")]
 Formats = Annotated[list[str] | None, _pipeline_option("format", "--format", "-f")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per result.")]
 
 RENDERER: str = PipelineSettings.model_fields["renderer"].default
+LOUDNESS = str(PipelineSettings.model_fields["loudness"].default)
 SYNTHESIZER: str = PipelineSettings.model_fields["synthesizer"].default
 
 
@@ -51,11 +57,18 @@ def pipeline_settings(
     prompt: Prompt = None,
     seed: Seed = 0,
     formats: Formats = None,
+    tempo: Tempo = None,
+    expression: Expression = 1.0,
+    measures: Measures = None,
+    transpose: Transpose = 0,
+    loudness: Loudness = LOUDNESS,
     device: Device = "auto",
 ) -> PipelineSettings:
     """What a command's options ask for. Raises ``InputError``."""
     values: dict[str, Any] = {"renderer": renderer, "synthesizer": synthesizer, "prompt": prompt}
     values |= {"seed": seed, "device": device, "format": formats or ("wav",)}
+    values |= {"tempo": tempo, "expression": expression, "measures": measures, "transpose": transpose}
+    values["loudness"] = loudness
     values |= {f"{stage}_options": chosen for stage, chosen in split_options(options).items()}
     return validated(PipelineSettings, values)
 
@@ -63,8 +76,25 @@ def pipeline_settings(
 def renderer_settings(
     renderer: Renderer = RENDERER, options: Options = None, seed: Seed = 0, device: Device = "auto"
 ) -> PipelineSettings:
-    """As ``pipeline_settings``, for commands of stage 1 alone."""
+    """As ``pipeline_settings``, for pictures of what a renderer plays."""
     return pipeline_settings(renderer=renderer, options=options, seed=seed, device=device)
+
+
+def performance_settings(
+    renderer: Renderer = RENDERER,
+    options: Options = None,
+    seed: Seed = 0,
+    tempo: Tempo = None,
+    expression: Expression = 1.0,
+    measures: Measures = None,
+    transpose: Transpose = 0,
+    device: Device = "auto",
+) -> PipelineSettings:
+    """As ``pipeline_settings``, for commands of stage 1 alone."""
+    adjustments: Any = {"tempo": tempo, "expression": expression, "measures": measures}
+    return pipeline_settings(
+        renderer=renderer, options=options, seed=seed, transpose=transpose, device=device, **adjustments
+    )
 
 
 def synthesizer_settings(
@@ -72,12 +102,12 @@ def synthesizer_settings(
     options: Options = None,
     prompt: Prompt = None,
     seed: Seed = 0,
+    loudness: Loudness = LOUDNESS,
     device: Device = "auto",
 ) -> PipelineSettings:
     """As ``pipeline_settings``, for commands of stage 2 alone."""
-    return pipeline_settings(
-        synthesizer=synthesizer, options=options, prompt=prompt, seed=seed, device=device
-    )
+    values: dict[str, Any] = {"synthesizer": synthesizer, "options": options, "prompt": prompt}
+    return pipeline_settings(**values, seed=seed, loudness=loudness, device=device)
 
 
 def execution_settings(

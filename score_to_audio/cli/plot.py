@@ -67,7 +67,8 @@ def _picture(
         raise InputError(f"{source} is no performance of {score}; give its own score, or omit --score")
     title = (parsed.title if parsed else "") or source.stem
     if not matches:
-        return piano_roll(performance, parsed, title=title)
+        by = f" · {settings.renderer}" if midi is not source else ""
+        return piano_roll(performance, parsed, title=title + by)
     return _beside_humans(source, title, {settings.renderer: performance}, parsed, matches, measures)
 
 

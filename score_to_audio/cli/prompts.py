@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,3 +31,8 @@ def list_names() -> None:
 
     for name in prompts.names():
         print(name)
+    if not prompts.names():
+        print(
+            "no prompts yet; add one with `score-to-audio prompts add NAME AUDIO MIDI`",
+            file=sys.stderr,
+        )

@@ -16,8 +16,8 @@ from score_to_audio.cli.options import (
     EXIT_FAILED,
     Json,
     execution_settings,
+    performance_settings,
     pipeline_settings,
-    renderer_settings,
     synthesizer_settings,
 )
 from score_to_audio.errors import InputError
@@ -44,18 +44,26 @@ def run(
     output: OutputFolder,
     settings: PipelineSettings,
     execution: ExecutionSettings,
+    open_result: Annotated[
+        bool, typer.Option("--open", help="Open the sound, or the folder of several, when it is there.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Scores to performance MIDI and audio.
 
     Run the same command again to resume, and to retry what failed.
     """
+    from score_to_audio import jobs
+
     pipeline = settings.resolve()
     selected = select(scores, pipeline, output, execution)
-    if selected:
-        run_here(selected, pipeline, output, execution, as_json)
-    else:
+    if not selected:
         print_nothing_to_retry(as_json)
+        return
+    run_here(selected, pipeline, output, execution, as_json)
+    if open_result:
+        _, *sounds = jobs.result_files(selected[0], pipeline, output)
+        typer.launch(str((sounds[0] if len(selected) == 1 else output).absolute()))
 
 
 def select(
@@ -112,8 +120,7 @@ def _outcome_line(outcome: Outcome) -> str:
     if outcome.error:
         return f"error: {outcome.error}"
     notices = "".join(f"\n  {notice}" for notice in outcome.notices)
-    seconds = sum(stage.seconds for stage in (outcome.performance, outcome.audio) if stage)
-    took = "from the store" if outcome.cached else f"{seconds:.1f} s"
+    took = "from the store" if outcome.cached else f"{outcome.seconds:.1f} s"
     return f"{'  '.join(str(file) for file in outcome.files)}  ({took}){notices}"
 
 
@@ -128,7 +135,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-@flatten_parameters(settings=renderer_settings)
+@flatten_parameters(settings=performance_settings)
 def render(
     score: Annotated[Path, typer.Argument(help="Score file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="MIDI file to write.")],
@@ -145,7 +152,13 @@ def render(
     pipeline, store = settings.resolve(), default_store()
     check_output_file(output, [score], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(score)):
-        result = stages.render(score, pipeline.renderer, store, score_options=pipeline.score_options)
+        result = stages.render(
+            score,
+            pipeline.renderer,
+            store,
+            score_options=pipeline.score_options,
+            adjustments=pipeline.adjustments,
+        )
     stages.deliver(result.artifact, output, store)
     record_delivery(output, store)
     _print_result(result, output, as_json)
@@ -163,14 +176,26 @@ def synthesize(
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
+    _refuse_score(performance)
     format = audio_format(output.suffix.removeprefix("."))
     pipeline, store = settings.resolve(), default_store()
     check_output_file(output, [performance], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(performance)):
         result = stages.synthesize(performance, pipeline.synthesizer, store, prompt=pipeline.prompt)
-    stages.deliver(stages.encode(result.artifact, format, store).artifact, output, store)
+    sound = stages.encode(result.artifact, format, store, loudness=pipeline.loudness)
+    stages.deliver(sound.artifact, output, store)
     record_delivery(output, store)
     _print_result(result, output, as_json)
+
+
+def _refuse_score(performance: Path) -> None:
+    from score_to_audio.formats.scores.reader import SUFFIXES
+
+    suffix = performance.suffix.lower()
+    if suffix in SUFFIXES and suffix not in MIDI_SUFFIXES:
+        raise InputError(
+            f"{performance} is a score; `score-to-audio run {performance} -o FOLDER` makes its sound"
+        )
 
 
 def _print_result(result: StageResult, output: Path, as_json: bool) -> None:

@@ -79,7 +79,9 @@ def _performance(
             if method.renderer is None
             else "this row has no score to render"
         )
-    made = stages.render(row.score, method.renderer, store, score_options=options)
+    made = stages.render(
+        row.score, method.renderer, store, score_options=options, adjustments=method.adjustments
+    )
     rendered = derived.stored_file(made.artifact, None, store)
     if not row.is_cut or not (own := own_performance(row, options, store)):
         return rendered

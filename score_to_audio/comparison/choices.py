@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ def config_from_choices(
     codecs: Sequence[str] = (),
     recording: bool = False,
     seed: int = 0,
+    adjustments: Mapping[str, Any] | None = None,
 ) -> ComparisonConfig:
     """Scores make one section; performances (MIDI, match) and recordings (with the MIDI file of the same name
     beside, if there is one) make another, in which recordings and ``codecs`` are columns too.
 
     ``settings``: "TARGET.KEY=VALUE"; the target is one of ``KINDS`` or the name of a plug-in in the lists.
-    ``prompts``: names, audio files, "none" or "first-seconds". Raises ``InputError``.
+    ``prompts``: names, audio files, "none" or "first-seconds". ``adjustments``: fields of
+    ``Adjustments``. Raises ``InputError``.
     """
     options = parse_settings(settings, [*renderers, *synthesizers])
     sounds = [(name, prompt) for name in synthesizers for prompt in _prompts(name, prompts)]
@@ -47,7 +49,7 @@ def config_from_choices(
     sections = []
     if scores:
         columns = [_column(renderer, *sound, options) for renderer in renderers for sound in sounds]
-        found = [{"score": str(job.score.absolute()), "title": job.name} for job in jobs.plan(scores)]
+        found = [{"score": str(job.score.absolute())} for job in jobs.plan(scores)]
         sections.append({"title": "Scores", "rows": found, "columns": columns})
     if played:
         columns = [{"recording": True}] if recording else []
@@ -57,7 +59,12 @@ def config_from_choices(
         sections.append({"title": "Performances", "rows": found, "columns": columns})
     if not sections:
         raise InputError("name scores, performances or recordings to compare, or a comparison's YAML file")
-    content = {"seed": seed, "score_options": options["score"], "sections": sections}
+    content = {
+        "seed": seed,
+        "score_options": options["score"],
+        "adjustments": adjustments or {},
+        "sections": sections,
+    }
     return validated(content, "the command line")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.settings import PipelineSettings
 
 MetricName = Literal["levels", "distance", "transcription", "expression", "frechet"]
@@ -30,7 +31,7 @@ class _Part(BaseModel):
 class Material(_Part):
     """A row: a score, a performance or a recording, or several of them of one piece."""
 
-    title: str = Field("", description="As shown; by default the file's name.")
+    title: str = Field("", description="As shown; by default the score's title, or the file's name.")
     score: Path | None = Field(None, description="Score file: renderers render it, and the page shows it.")
     performance: Path | None = Field(
         None, description="Performance: a MIDI file, or a match file, which also names the score's notes."
@@ -152,6 +153,9 @@ class ComparisonConfig(_Part):
     score_options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the score reader, for all rows."
     )
+    adjustments: Adjustments = Field(
+        Adjustments(), description="Changes to what every renderer plays: tempo, expression, measures, key."
+    )
     measures: tuple[MetricName, ...] | None = Field(
         None, description="Metrics to compute; by default all that the installation has."
     )
@@ -159,6 +163,10 @@ class ComparisonConfig(_Part):
         "piano-encodec", description="Codec whose latents the Fréchet audio distance compares."
     )
     sections: tuple[SectionConfig, ...] = Field(min_length=1, max_length=100)
+
+
+KEYS = {name for model in (*_Part.__subclasses__(), *_Column.__subclasses__()) for name in model.model_fields}
+"""Of all tables of the file."""
 
 
 def json_schema() -> dict[str, Any]:

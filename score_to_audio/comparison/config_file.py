@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from score_to_audio.comparison.config import ComparisonConfig
+from score_to_audio.comparison.config import KEYS, ComparisonConfig
 from score_to_audio.comparison.plan import Plan, PlanError, make_plan
 from score_to_audio.errors import InputError
-from score_to_audio.wording import brief
+from score_to_audio.wording import brief, did_you_mean
 
 MAX_FILE_SIZE = 2**20
 """Bytes; a row takes some 100."""
@@ -63,7 +63,7 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
     try:
         return ComparisonConfig.model_validate(content)
     except ValidationError as error:
-        found = [(*_in_content(one["loc"], content), one["msg"]) for one in error.errors()]
+        found = [(*_in_content(one["loc"], content), _in_words(one)) for one in error.errors()]
         first = found[0][0]
         # Where a value may be of several kinds, the error deepest in it says most.
         place, missing, message = max(
@@ -76,6 +76,13 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
         raise InputError(
             f"{name}{line}: {where}: {brief(message.removeprefix('Value error, '), 300)}{rest}"
         ) from error
+
+
+def _in_words(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        hint = did_you_mean(str(error["loc"][-1]), KEYS)
+        return f"no such key here; {hint or 'docs/compare.schema.json lists the keys'}"
+    return "is missing" if error["type"] == "missing" else str(error["msg"])
 
 
 _TAGS = {"material", "segments", "synthesis", "codec", "recording", "FirstSeconds", "str"}
@@ -131,7 +138,7 @@ def parse(text: str, name: str) -> tuple[Any, Lines]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{name}, line {line}: not YAML ({error.problem or error.context})") from error
+        raise InputError(f"{name}, line {line}: {_syntax(str(error.problem or error.context))}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not YAML ({' '.join(str(error).split())})") from error
     except RecursionError as error:
@@ -140,6 +147,23 @@ def parse(text: str, name: str) -> tuple[Any, Lines]:
         raise InputError(f"{name}: is empty; see examples/compare_bundled.yaml")
     lines: Lines = {}
     return _plain(node, (), lines, name), lines
+
+
+_SYNTAX = {
+    "'\\t'": "a tab; indent with spaces",
+    "mapping values are not allowed": "a second colon; quote the text that holds it",
+    "stream end": "the file ends within a list, a table or quotes; close them",
+    "unexpected end of stream": "the file ends within quotes; close them",
+    "expected <block end>": "indented otherwise than the lines above; align it with its neighbours",
+}
+
+
+def _syntax(problem: str) -> str:
+    """What PyYAML found, in words of ours where it is one of the common mistakes."""
+    for part, sentence in _SYNTAX.items():
+        if part in problem:
+            return sentence
+    return f"not YAML ({problem})"
 
 
 def _plain(node: Any, place: Place, lines: Lines, name: str) -> Any:

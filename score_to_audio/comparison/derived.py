@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from score_to_audio.adjustments import cut_notes
 from score_to_audio.artifacts import request
 from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
@@ -21,11 +22,7 @@ from score_to_audio.formats.resampling import resample
 from score_to_audio.stages import encode
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import (
-    SOFT,
-    SOSTENUTO,
-    SUSTAIN,
     Artifact,
-    Controls,
     Performance,
     Provenance,
     Score,
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
 VERSION = "1"
 """Part of every key here; raise it when the same input gives another result."""
 MATCH_SUFFIX = ".match"
-PEDALS = (SUSTAIN, SOSTENUTO, SOFT)
-"""Controllers whose state at the start of a cut is kept."""
 MP3_RATE = 44_100
 """Hz: recordings at rates that MP3 does not have are resampled to this one."""
 
@@ -180,32 +175,6 @@ def cut_performance(performance: TracedFile, start: float, end: float, store: Ar
     return derive(performance, store, make, "performance.mid", "cut", "performance", start=start, end=end)
 
 
-def cut_notes(performance: Performance, start: float, end: float) -> Performance:
-    """The notes struck in [start, end) seconds, released at the end at the latest, and the pedals from
-    ``start`` on. Raises ``InputError`` where no note is struck."""
-    inside = (performance.onset >= start) & (performance.onset < end)
-    if not inside.any():
-        raise InputError(f"no note is struck between {start:.2f} and {end:.2f} s; choose another part")
-    ids = performance.score_ids
-    onset = performance.onset[inside]
-    return Performance(
-        onset=onset - start,
-        offset=np.maximum(np.minimum(performance.offset[inside], end), onset + 1e-3) - start,
-        pitch=performance.pitch[inside],
-        velocity=performance.velocity[inside],
-        controls=_cut_controls(performance.controls, start, end),
-        score_ids=tuple(name for name, kept in zip(ids, inside, strict=True) if kept) if ids else None,
-    )
-
-
-def _cut_controls(controls: Controls, start: float, end: float) -> Controls:
-    before = controls.time < start
-    held = [np.flatnonzero(before & (controls.number == pedal))[-1:] for pedal in PEDALS]
-    inside = np.flatnonzero(~before & (controls.time < end))
-    kept = np.concatenate([*held, inside]).astype(np.int64)
-    return Controls(np.maximum(controls.time[kept] - start, 0.0), controls.number[kept], controls.value[kept])
-
-
 def passage(performance: Performance, score: Score) -> tuple[float, float] | None:
     """First and last score onset (quarter notes) that a performance plays; None where it names no notes."""
     played = _score_onsets(performance, score)
@@ -267,7 +236,7 @@ def reconstructed(
 def compressed(audio: TracedFile, store: ArtifactStore) -> TracedFile:
     """The sound as MP3, which every browser plays; an MP3 file as it is."""
     if audio.artifact is not None:
-        return stored_file(encode(audio.artifact, "mp3", store).artifact, audio, store)
+        return stored_file(encode(audio.artifact, "mp3", store, loudness=None).artifact, audio, store)
     if audio.path.suffix.lower() == ".mp3":
         return audio
 

@@ -120,25 +120,30 @@ def _distance(cell: MetricInputs) -> Mapping[str, float]:
     }
 
 
+_NEAREST_SOUND = "nearest to the reference"
 DISTANCE = Metric(
     name="distance",
     version="1",
     quantities=(
         Quantity(
             "chroma_distance",
-            "chroma distance",
+            "harmony: distance",
             "",
             "lower",
             "Constant-Q chroma against the reference, frame by frame (Tang et al., ICASSP 2025).",
             3,
+            claim=_NEAREST_SOUND,
+            aspect="harmony",
         ),
         Quantity(
             "spectrogram_distance",
-            "spectrogram distance",
+            "timbre: distance",
             "",
             "lower",
             "MIDI-filtered log spectrogram against the reference, relative (Tang et al., ICASSP 2025).",
             3,
+            claim=_NEAREST_SOUND,
+            aspect="timbre",
         ),
     ),
     depends_on=lambda cell: _hashes(cell.reference),
@@ -161,15 +166,37 @@ def _transcription(cell: MetricInputs) -> Mapping[str, float]:
 
 
 _HEARD = "of what transkun (Yan & Duan, ISMIR 2024) hears against what was played; mir_eval."
+_CLEAREST: Any = {"better": "higher", "claim": "clearest to a transcriber"}
 TRANSCRIPTION = Metric(
     name="transcription",
     version="1",
     quantities=(
-        Quantity("onset_f1", "onset F1", "", "higher", f"Pitch and onset within 50 ms, {_HEARD}", 3),
-        Quantity("offset_f1", "offset F1", "", "higher", f"And offset, pedal included, {_HEARD}", 3),
-        Quantity("velocity_f1", "velocity F1", "", "higher", f"Onset and velocity within 0.1, {_HEARD}", 3),
-        Quantity("velocity_correlation", "velocity r", "", "higher", f"Pearson's r of velocity, {_HEARD}", 2),
-        Quantity("pedal_f1", "pedal F1", "", "higher", f"Sustain pedal in frames of 10 ms, {_HEARD}", 3),
+        Quantity(
+            "onset_f1",
+            "notes recognized",
+            description=f"F1 of pitch and onset within 50 ms, {_HEARD}",
+            digits=3,
+            aspect="notes",
+            **_CLEAREST,
+        ),
+        Quantity("offset_f1", "with their ends", "", "higher", f"F1 of notes, pedal included, {_HEARD}", 3),
+        Quantity("velocity_f1", "with their loudness", "", "higher", f"F1, velocity within 0.1, {_HEARD}", 3),
+        Quantity(
+            "velocity_correlation",
+            "dynamics recognized",
+            description=f"Pearson's r of velocity, {_HEARD}",
+            is_correlation=True,
+            aspect="dynamics",
+            **_CLEAREST,
+        ),
+        Quantity(
+            "pedal_f1",
+            "pedal recognized",
+            description=f"F1 of the sustain pedal in frames of 10 ms, {_HEARD}",
+            digits=3,
+            aspect="pedal",
+            **_CLEAREST,
+        ),
         Quantity("onset_error", "onset error", "ms", "lower", f"Median |difference| of onsets, {_HEARD}", 1),
     ),
     depends_on=lambda cell: _hashes(cell.performance),
@@ -181,12 +208,12 @@ TRANSCRIPTION = Metric(
 # ------------------------------------------------------------------------------------------- expression
 
 ATTRIBUTES = {
-    "velocity": "velocity",
-    "local_beat_period": "log beat period",
-    "articulation": "articulation",
-    "pedal_within_beat": "pedal",
+    "local_beat_period": ("tempo", "local log beat period"),
+    "velocity": ("dynamics", "velocity"),
+    "articulation": ("articulation", "articulation"),
+    "pedal_within_beat": ("pedal", "pedal within the beat"),
 }
-"""Those of ``Expression`` that a comparison shows, and their labels."""
+"""Those of ``Expression`` that a comparison shows: in plain words, and as docs/evaluation.md defines them."""
 
 
 def _expression(cell: MetricInputs) -> Mapping[str, float]:
@@ -219,14 +246,24 @@ def _expression_inputs(cell: MetricInputs) -> dict[str, Any] | None:
     return hashes | {"score": cell.score.sha256, "score_options": cell.score.options}
 
 
-def _expression_quantities(name: str, label: str) -> tuple[Quantity, ...]:
-    agreement = f"Pearson's r of {label} with the mean of the humans; see docs/evaluation.md."
-    distance = f"1-Wasserstein distance of the {label} values from the humans', in their standard deviations."
-    within = f"Share of {label} values between the least and the greatest of the humans' at the same place."
+def _expression_quantities(name: str, plain: str, exact: str) -> tuple[Quantity, ...]:
+    shape = (
+        f"Rises and falls as the pianists': Pearson's r of {exact} with their mean; see docs/evaluation.md."
+    )
+    amount = f"1-Wasserstein distance of the {exact} values from the pianists', in their standard deviations."
+    within = f"Share of {exact} values between the least and the greatest of the pianists' at the same place."
     return (
-        Quantity(f"human_{name}_correlation", f"human {label} r", "", "higher", agreement, 2),
-        Quantity(f"human_{name}_distance", f"human {label} distance", "sd", "lower", distance, 2),
-        Quantity(f"human_{name}_within", f"human {label} within", "", "higher", within, 2),
+        Quantity(
+            f"human_{name}_correlation",
+            f"{plain}: shape",
+            better="higher",
+            description=shape,
+            is_correlation=True,
+            claim="nearest to the pianists",
+            aspect=plain,
+        ),
+        Quantity(f"human_{name}_distance", f"{plain}: amount apart", "sd", "lower", amount, 2),
+        Quantity(f"human_{name}_within", f"{plain}: within theirs", "", "higher", within, 2),
     )
 
 
@@ -234,11 +271,11 @@ EXPRESSION = Metric(
     name="expression",
     version="2",
     quantities=tuple(
-        one for name, label in ATTRIBUTES.items() for one in _expression_quantities(name, label)
+        one for name, words in ATTRIBUTES.items() for one in _expression_quantities(name, *words)
     ),
     depends_on=_expression_inputs,
     compute=_expression,
 )
 
-METRICS = (LEVELS, DISTANCE, TRANSCRIPTION, EXPRESSION)
-"""Of single cells; the Fréchet audio distance, of sets of cells, is in ``summary``."""
+METRICS = (EXPRESSION, TRANSCRIPTION, DISTANCE, LEVELS)
+"""Of single cells, the musical ones first; the Fréchet distance, of sets of cells, is in ``summary``."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from score_to_audio import checkpoints, registry
+from score_to_audio.adjustments import Adjustments
 from score_to_audio.comparison.config import (
     ColumnConfig,
     ComparisonConfig,
@@ -27,6 +28,7 @@ from score_to_audio.plugins import Checkpoint, Prompt, Renderer, Synthesizer
 from score_to_audio.prompts import find_prompt
 from score_to_audio.registry import ResolvedPlugin
 from score_to_audio.settings import read_score_options
+from score_to_audio.stages import AS_RENDERED
 
 if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
@@ -68,6 +70,7 @@ class ResolvedSynthesis:
     renderer: ResolvedPlugin[Renderer] | None
     synthesizer: ResolvedPlugin[Synthesizer]
     prompt: Prompt | FirstSeconds | None = None
+    adjustments: Adjustments = AS_RENDERED
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def _section(
     conditions = []
     for number, column in enumerate(section.columns):
         try:
-            conditions.append(_condition(column, config.seed, device))
+            conditions.append(_condition(column, config, device))
         except InputError as error:
             raise PlanError((*place, "columns", number), str(error)) from error
     keys = unique((one.key for one in conditions), "{}-{}")
@@ -177,7 +180,8 @@ def _section(
         raise PlanError(
             (*place, "reference"), f"no column is called {section.reference!r}; there are: {known}"
         )
-    rows = [row for one in section.rows for row in _rows(one)]
+    options = read_score_options(config.score_options)
+    rows = [row for one in section.rows for row in _rows(one, options)]
     names = unique((row.name for row in rows), "{} ({})")
     return Section(
         title=section.title,
@@ -205,23 +209,35 @@ def unique(names: Iterable[str], form: str) -> list[str]:
 # --------------------------------------------------------------------------------------------- rows
 
 
-def _rows(row: RowConfig) -> list[Row]:
-    return _segments(row) if isinstance(row, Segments) else [_material(row)]
+def _rows(row: RowConfig, options: ScoreOptions) -> list[Row]:
+    return _segments(row) if isinstance(row, Segments) else [_material(row, options)]
 
 
-def _material(row: Material) -> Row:
+def _material(row: Material, options: ScoreOptions) -> Row:
     first = row.score or row.performance or row.recording
     assert first is not None  # validated by the model
+    title = row.title or (_title(row.score, options) if row.score else "")
     return Row(
-        name=row.title or first.stem,
+        name=title or first.stem,
         score=row.score,
         performance=row.performance,
         recording=row.recording,
         references=row.references,
         start=row.start,
         end=None if row.seconds is None else row.start + row.seconds,
+        note=first.name if title else "",
         licence=row.licence,
     )
+
+
+def _title(score: Path, options: ScoreOptions) -> str:
+    """The score's own; "" for one that cannot be read, which fails its row later."""
+    from score_to_audio.comparison.derived import cached_score
+
+    try:
+        return cached_score(score, options).parsed.title
+    except InputError:
+        return ""
 
 
 def _segments(row: Segments) -> list[Row]:
@@ -254,15 +270,16 @@ def _segments(row: Segments) -> list[Row]:
 # ------------------------------------------------------------------------------------------ columns
 
 
-def _condition(column: ColumnConfig, seed: int, device: str) -> Condition:
+def _condition(column: ColumnConfig, config: ComparisonConfig, device: str) -> Condition:
     if isinstance(column, Synthesis):
-        return _synthesis(column, seed if column.seed is None else column.seed, device)
+        return _synthesis(column, config, device)
     if isinstance(column, Reconstruction):
         return _reconstruction(column, device)
     return Condition("recording", column.label or "recording", column.description or "The recording itself.")
 
 
-def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
+def _synthesis(column: Synthesis, config: ComparisonConfig, device: str) -> Condition:
+    seed = config.seed if column.seed is None else column.seed
     names = [name for name in (column.renderer, column.synthesizer) if name]
     label = column.label or " + ".join(names)
     # Wrong names and options stop the comparison; a missing checkpoint only fails its column.
@@ -285,7 +302,7 @@ def _synthesis(column: Synthesis, seed: int, device: str) -> Condition:
     licences = {
         one.name: one.spec.weights_licence or one.spec.code_licence for one in (renderer, synthesizer) if one
     }
-    method = ResolvedSynthesis(renderer, synthesizer, prompt)
+    method = ResolvedSynthesis(renderer, synthesizer, prompt, config.adjustments)
     return Condition(key, label, column.description, method, licences=licences)
 
 

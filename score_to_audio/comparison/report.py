@@ -24,7 +24,18 @@ from score_to_audio.tables import write_csv
 CELLS, SUMMARY, WHOLE, TEXT = "cells.csv", "summary.csv", "results.json", "summary.txt"
 REPORT_FILES = (CELLS, SUMMARY, TEXT, WHOLE)
 CELL_COLUMNS = ("section", "row", "condition", "measure", "value", "unit", "failure")
-SUMMARY_COLUMNS = ("section", "condition", "measure", "mean", "low", "high", "rows", "unit", "better")
+SUMMARY_COLUMNS = (
+    "section",
+    "condition",
+    "measure",
+    "mean",
+    "low",
+    "high",
+    "rows",
+    "unit",
+    "better",
+    "standing",
+)
 
 
 def write_report(result: ComparisonResult, folder: Path) -> None:
@@ -59,7 +70,7 @@ def _summary_rows(result: ComparisonResult) -> Iterator[Sequence[Any]]:
             quantity = quantities[one.measure]
             place = (section.section.title, labels[one.condition], one.measure)
             numbers = (_number(value) for value in (one.mean, one.low, one.high))
-            yield (*place, *numbers, one.count, quantity.unit, quantity.better)
+            yield (*place, *numbers, one.count, quantity.unit, quantity.better, one.standing)
 
 
 def _number(value: float) -> str:
@@ -78,6 +89,7 @@ def _json(result: ComparisonResult) -> dict[str, Any]:
 def _section_json(section: SectionResult) -> dict[str, Any]:
     return {
         "title": section.section.title,
+        "verdict": section.verdict,
         "conditions": [
             {"key": condition.key, "label": condition.label, "licences": dict(condition.licences)}
             for condition in section.section.conditions
@@ -103,7 +115,7 @@ def _cell_json(cell: CellResult) -> dict[str, Any]:
 
 def text(result: ComparisonResult) -> str:
     """A table per section: a line per column of the comparison, quantities across, each the mean over the
-    rows and half of its 95 % confidence interval. Then failures and notices, one per line."""
+    rows and its 95 % confidence interval; below, the verdict. Then failures and notices, one per line."""
     tables = "\n\n".join(_table(result.quantities, section) for section in result.sections)
     failures = [f"failed: {one.row.name}: {one.condition.label}: {one.failure}" for one in result.failures]
     return "\n".join([tables, *([""] if failures or result.notices else []), *failures, *result.notices, ""])
@@ -122,13 +134,13 @@ def _table(quantities: Sequence[Quantity], section: SectionResult) -> str:
     padded = (
         " ".join(cell.ljust(width + 1) for cell, width in zip(line, widths, strict=True)) for line in lines
     )
-    return "\n".join([section.section.title, *(line.rstrip() for line in padded)])
+    verdict = [section.verdict] if section.verdict else []
+    return "\n".join([section.section.title, *(line.rstrip() for line in padded), *verdict])
 
 
 def _interval(summary: Summary | None, quantity: Quantity) -> str:
     if summary is None:
         return ""
-    mean = f"{summary.mean:.{quantity.digits}f}"
-    if not np.isfinite(summary.low):
-        return mean
-    return f"{mean} ±{(summary.high - summary.low) / 2:.{quantity.digits}f}"
+    low, mean, high = (f"{value:.{quantity.digits}f}" for value in (summary.low, summary.mean, summary.high))
+    mark = {"best": " *", "tie": " =", "": ""}[summary.standing]
+    return f"{mean}{mark}" + (f" [{low}, {high}]" if np.isfinite(summary.low) else "")

@@ -17,7 +17,7 @@ class Quantity:
 
     key: str
     label: str
-    """As a column's heading: "onset F1"."""
+    """As a column's heading: "notes recognized"."""
     unit: str = ""
     better: Literal["higher", "lower", ""] = ""
     """ "" where neither is."""
@@ -25,6 +25,12 @@ class Quantity:
     """One sentence: definition and paper."""
     digits: int = 2
     """Decimals shown."""
+    is_correlation: bool = False
+    claim: str = ""
+    """What the verdict says of the best column: "nearest to the pianists"; "" for a quantity that it leaves
+    out and tables show on request."""
+    aspect: str = ""
+    """In what, in the verdict: "dynamics"."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Summary:
     """Ends of the 95 % confidence interval; nan where there is none."""
     count: int
     """Number of rows."""
+    standing: Literal["best", "tie", ""] = ""
+    """Best of the columns; "tie" for those between which the rows do not decide."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class SectionResult:
     cells: tuple[CellResult, ...]
     """Row by row, in the order of the columns."""
     summaries: tuple[Summary, ...]
+    verdict: str = ""
+    """One sentence: which column is best, in what."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from score_to_audio.comparison.cells import Cell
 from score_to_audio.comparison.derived import TracedFile, cached_score
 from score_to_audio.comparison.metrics import Metric, MetricInputs
 from score_to_audio.comparison.plan import Condition, Plan, Row, Section
-from score_to_audio.comparison.results import CellResult, ComparisonResult, SectionResult
+from score_to_audio.comparison.results import CellResult, ComparisonResult
 from score_to_audio.comparison.summary import frechet_distances, frechet_quantity, summarize
 from score_to_audio.comparison.work import Each, Failure, attempt, one_by_one
 from score_to_audio.errors import InputError
@@ -85,7 +85,7 @@ def run_comparison(
     return ComparisonResult(
         plan=plan,
         sections=tuple(
-            SectionResult(section, found_cells, summarize(section, found_cells, quantities, of_sets))
+            summarize(section, found_cells, quantities, of_sets)
             for (section, found_cells), of_sets in zip(sections, distances, strict=True)
         ),
         quantities=(*quantities, *([frechet_quantity(plan.embedding)] if any(distances) else ())),
@@ -98,7 +98,7 @@ def _metrics(plan: Plan) -> tuple[list[Metric], list[str]]:
     wanted = [metric for metric in metrics.METRICS if plan.wants(metric.name)]
     missing = [f"left out: {metric.name}: {reason}" for metric in wanted if (reason := metric.missing())]
     computed = [metric for metric in wanted if not metric.missing()]
-    return computed if metrics.LEVELS in computed else [metrics.LEVELS, *computed], missing
+    return computed if metrics.LEVELS in computed else [*computed, metrics.LEVELS], missing
 
 
 def _measure(

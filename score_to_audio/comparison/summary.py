@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from score_to_audio.comparison.derived import TracedFile
 from score_to_audio.comparison.evaluation import statistics
 from score_to_audio.comparison.evaluation.frechet import Moments, frechet_distance, joined, latents, moments
 from score_to_audio.comparison.plan import Plan, Section
-from score_to_audio.comparison.results import CellResult, Quantity, Summary
+from score_to_audio.comparison.results import CellResult, Quantity, SectionResult, Summary
+from score_to_audio.comparison.verdict import standings, verdict
 from score_to_audio.comparison.work import Each, Failure, one_by_one
 from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
@@ -29,21 +31,29 @@ SetDistances = Mapping[str, tuple[float, int]]
 
 def summarize(
     section: Section, results: Sequence[CellResult], quantities: Sequence[Quantity], distances: SetDistances
-) -> tuple[Summary, ...]:
-    """By condition, in the order of the columns."""
-    summaries = []
-    for condition in section.conditions:
-        own = [result for result in results if result.condition is condition]
-        for quantity in quantities:
-            found = statistics.mean([result.values.get(quantity.key, np.nan) for result in own])
+) -> SectionResult:
+    """The cells with their means, by condition in the order of the columns, and the verdict."""
+    of_condition = {
+        condition.key: [result for result in results if result.condition is condition]
+        for condition in section.conditions
+    }
+    summaries: dict[str, list[Summary]] = {key: [] for key in of_condition}
+    for quantity in quantities:
+        values = {
+            key: np.array([result.values.get(quantity.key, np.nan) for result in own], np.float64)
+            for key, own in of_condition.items()
+        }
+        standing = standings(quantity, values)
+        for key, rows in values.items():
+            found = statistics.mean_over_rows(rows.tolist(), correlations=quantity.is_correlation)
             if found.count:
-                summaries.append(
-                    Summary(condition.key, quantity.key, found.value, found.low, found.high, found.count)
-                )
-        if condition.key in distances:
-            value, count = distances[condition.key]
-            summaries.append(Summary(condition.key, FRECHET, value, np.nan, np.nan, count))
-    return tuple(summaries)
+                numbers = (found.value, found.low, found.high, found.count)
+                summaries[key].append(Summary(key, quantity.key, *numbers, standing.get(key, "")))
+    for key, (value, count) in distances.items():
+        summaries[key].append(Summary(key, FRECHET, value, np.nan, np.nan, count))
+    whole = tuple(itertools.chain.from_iterable(summaries.values()))
+    labels = {condition.key: condition.label for condition in section.conditions}
+    return SectionResult(section, tuple(results), whole, verdict(quantities, whole, labels))
 
 
 # ----------------------------------------------------------------------------- Fréchet audio distance

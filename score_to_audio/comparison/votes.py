@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from score_to_audio.comparison.evaluation import statistics
 from score_to_audio.comparison.evaluation.statistics import Estimate
 from score_to_audio.errors import InputError
+from score_to_audio.wording import counted
 
 MAX_FILE_SIZE = 4 * 2**20
 """Bytes; 10,000 votes take about 2 MB."""
@@ -229,7 +230,8 @@ def _ratings(votes: Iterable[Vote], key: BlindKey) -> list[Rating]:
 
 def text(result: BlindTestResult) -> str:
     """For a terminal."""
-    lines = [f"{result.title}: {result.votes} votes of {result.listeners} listeners"]
+    votes = counted(result.votes, "vote")
+    lines = [f"{result.title}: {votes} of {counted(result.listeners, 'listener')}"]
     for one in result.preferences:
         share = one.share
         decided = f"{share.value:.0%} of those decided, 95 % interval {share.low:.0%} to {share.high:.0%}"

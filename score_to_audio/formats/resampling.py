@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from score_to_audio.types import Waveform
+from score_to_audio.types import AudioStream, Waveform
 
 BLOCK = 1 << 20
 """Output positions that ``SincFilter`` convolves at once, to bound the memory of the convolution."""
@@ -65,6 +66,23 @@ def resample(waveform: Waveform, rate: int, *, method: Method = "VHQ") -> Wavefo
     # soxr rounds the length to the nearest whole number.
     padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
     return Waveform(np.ascontiguousarray(padded, dtype=np.float32), rate)
+
+
+def resampled(stream: AudioStream, rate: int) -> AudioStream:
+    """The same sound at ``rate`` Hz, block by block (soxr HQ)."""
+    if rate == stream.sample_rate:
+        return stream
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        import soxr
+
+        resampler = soxr.ResampleStream(stream.sample_rate, rate, stream.channels, dtype="float32")
+        for block in stream.blocks:
+            yield resampler.resample_chunk(np.ascontiguousarray(block.T)).reshape(-1, stream.channels).T
+        rest = np.zeros((0, stream.channels), np.float32)
+        yield resampler.resample_chunk(rest, last=True).reshape(-1, stream.channels).T
+
+    return AudioStream(rate, stream.channels, blocks())
 
 
 def _convolved(waveform: Waveform, rate: int, sinc: SincFilter) -> NDArray[np.float32]:

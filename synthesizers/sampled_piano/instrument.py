@@ -65,20 +65,21 @@ class Recordings:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self._notes: dict[tuple[int, int], NDArray[np.int16]] = {}
+        self._lengths: dict[tuple[int, int], int] = {}
         self._noises: dict[int, NDArray[np.int16]] = {}
 
     def prepare(self, needed: Mapping[tuple[int, int], float]) -> None:
-        """Cache (pitch, strength) -> seconds, and nothing else."""
+        """Announce (pitch, strength) -> seconds; all other recordings leave the cache."""
         self._notes = {which: kept for which, kept in self._notes.items() if which in needed}
-        for (pitch, strength), seconds in needed.items():
-            length = self._length(pitch, strength, seconds)
-            kept = self._notes.get((pitch, strength))
-            if kept is None or kept.shape[1] < length:
-                self._notes[pitch, strength] = self._make(pitch, strength, length)
+        self._lengths = {which: self._length(*which, seconds) for which, seconds in needed.items()}
 
     def note(self, pitch: int, strength: int) -> NDArray[np.int16]:
-        """[2, samples], full scale ``FULL_SCALE``; at least as long as prepared."""
-        return self._notes[pitch, strength]
+        """[2, samples], full scale ``FULL_SCALE``; at least as long as prepared; decoded when first used."""
+        length = self._lengths[pitch, strength]
+        kept = self._notes.get((pitch, strength))
+        if kept is None or kept.shape[1] < length:
+            kept = self._notes[pitch, strength] = self._make(pitch, strength, length)
+        return kept
 
     def noise(self, pitch: int) -> NDArray[np.int16]:
         """[2, samples], full scale ``FULL_SCALE``: the noise of the key's release."""

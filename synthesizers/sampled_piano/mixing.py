@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from score_to_audio.types import Performance
 from synthesizers.sampled_piano.instrument import Recordings
 from synthesizers.sampled_piano.pedals import Damping
+from synthesizers.sampled_piano.resonance import Resonance
+from synthesizers.sampled_piano.room import in_room
 from synthesizers.sampled_piano.voices import RESTRIKE_DAMPING, SIXTY_DB, Noises, Voices, plan
 
 STEP = 48
@@ -20,19 +22,37 @@ BLOCK = 1000 * STEP
 Block = NDArray[np.float32]
 
 
-def play(performance: Performance, recordings: Recordings, *, gain: float) -> Iterator[Block]:
+def play(
+    performance: Performance, recordings: Recordings, *, gain: float, room: str = "off"
+) -> Iterator[Block]:
     """The sound of a performance from time 0 until the last string is silent: [2, samples] per block.
 
-    ``gain`` is applied to everything; the result may exceed [-1, 1]. Memory is bounded by the recordings in
-    use, not by the performance's length.
+    ``gain`` is applied to everything; the result may exceed [-1, 1]. ``room``: one of ``ROOMS``, which also
+    adds the resonance of the strings and the noise of the pedal; or "off" for the recordings alone. Memory is
+    bounded by the recordings in use, not by the performance's length.
     """
     voices, noises, pedal = plan(performance, recordings.instrument)
+    rate = recordings.instrument.sample_rate
+    blocks = _dry(voices, noises, pedal, recordings, gain, None if room == "off" else Resonance(pedal, rate))
+    return blocks if room == "off" else in_room(blocks, room, rate)
+
+
+def _dry(
+    voices: Voices,
+    noises: Noises,
+    pedal: Damping,
+    recordings: Recordings,
+    gain: float,
+    resonance: Resonance | None,
+) -> Iterator[Block]:
     recordings.prepare(_needed(voices, recordings.instrument.sample_rate))
     mixer = _Mixer(recordings, pedal)
     end = int(max(voices.end.max(initial=0), noises.end.max(initial=0)))
     for begin in range(0, end, BLOCK):
         block = mixer.mix(voices, noises, begin)
         block *= np.float32(gain)
+        if resonance:
+            resonance.add(block, begin)
         yield block[:, : end - begin]
 
 

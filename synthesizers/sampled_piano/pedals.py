@@ -43,6 +43,10 @@ class Damping:
         total = self.total[knot] + self.rate[knot] * (finite - self.time[knot])
         return np.where(np.isfinite(time), total, np.inf)
 
+    def rate_at(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Part of the full damping at each time."""
+        return np.asarray(self.rate[np.searchsorted(self.time, time, side="right") - 1])
+
     def reached(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """First time at which the total is reached; infinite where it never is."""
         knot = np.maximum(np.searchsorted(self.total, total, side="left") - 1, 0)

@@ -15,6 +15,7 @@ import torch
 from renderers.dexter.network import Denoiser, DenoiserConfig
 from renderers.m2m.network import M2MNetwork, NetworkConfig
 from score_to_audio.testing import example_score
+from tests import pianist_transformer_checkpoint
 from tests.parity.golden_files import fill
 from tests.synthesizers import midi_valle_checkpoints
 from tests.virtuosonet_checkpoint import write_checkpoint
@@ -22,24 +23,38 @@ from tests.virtuosonet_checkpoint import write_checkpoint
 pytestmark = pytest.mark.slow
 
 
-def write_dexter(path: Path) -> None:
+def write_dexter(path: Path) -> list[Path]:
     network = Denoiser(DenoiserConfig(channels=16, layers=4))
     fill(network, "test")
     settings = {"timesteps": 40, "seg_len": 30}
     torch.save({"state_dict": network.state_dict(), "hyper_parameters": settings}, path)
+    return [path]
 
 
-def write_m2m(path: Path) -> None:
+def write_m2m(path: Path) -> list[Path]:
     network = M2MNetwork(NetworkConfig(hidden=16, layers=1, heads=2, feed_forward=8, words=4, style_width=4))
     fill(network, "test")
     torch.save({"state_dict": {f"net.{k}": v for k, v in network.state_dict().items()}}, path)
+    return [path]
 
 
-RENDERERS: dict[str, Callable[[Path], object]] = {
-    "virtuosonet": write_checkpoint,
+def write_virtuosonet(path: Path) -> list[Path]:
+    write_checkpoint(path)
+    return [path]
+
+
+def write_pianist_transformer(path: Path) -> list[Path]:
+    weights = pianist_transformer_checkpoint.write_checkpoint(path.with_name("model.safetensors"))
+    return [weights, *(path.with_name(name) for name in ("config.json", "generation_config.json"))]
+
+
+RENDERERS: dict[str, Callable[[Path], list[Path]]] = {
+    "virtuosonet": write_virtuosonet,
     "dexter": write_dexter,
     "m2m": write_m2m,
+    "pianist-transformer": write_pianist_transformer,
 }
+"""Name -> what writes the files of a checkpoint."""
 
 
 @pytest.fixture
@@ -67,8 +82,8 @@ def cli(home: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("name", RENDERERS)
 def test_an_imported_checkpoint_renders_and_is_synthesized(name: str, home: Path) -> None:
-    RENDERERS[name](home / "weights.pt")
-    cli(home, "models", "import", name, "weights.pt")
+    files = RENDERERS[name](home / "weights.pt")
+    cli(home, "models", "import", name, *map(str, files))
     assert "tensors" in cli(home, "models", "check", name)
     cli(home, "run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
     provenance = json.loads((home / "out" / "manifest.jsonl").read_text())["performance"]["provenance"]

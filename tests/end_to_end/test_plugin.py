@@ -55,4 +55,4 @@ def test_an_installed_plugin_passes_the_conformance_suite(environment: dict[str,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "16 passed" in done.stdout
+    assert "17 passed" in done.stdout

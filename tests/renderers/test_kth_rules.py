@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,13 +185,49 @@ def test_pieces_grow():
 
 
 def test_the_final_ritard_is_that_of_runners():
-    # At 120 the last 8 beats are 4 s; the tempo falls to 0.6 along the cube root of position.
+    # At 120 the 8 beats before the last onset are 4 s; the tempo falls to 0.6 along the cube root of place.
     analysis = read(melody(["C4"] * 32))
     slower = timing.final_ritard(analysis)
-    np.testing.assert_array_equal(slower[:24], 0.0)
-    x = (np.arange(8) + 0.5) / 8
-    np.testing.assert_allclose(np.exp(-slower[24:]), (1 + (0.6**3 - 1) * x) ** (1 / 3))
+    np.testing.assert_array_equal(slower[:23], 0.0)
+    x = np.r_[(np.arange(8) + 0.5) / 8, 1.0]
+    np.testing.assert_allclose(np.exp(-slower[23:]), (1 + (0.6**3 - 1) * x) ** (1 / 3))
     np.testing.assert_allclose(timing.last_beats(analysis), [*[0.0] * 29, *[0.1] * 3])
+
+
+def test_a_held_last_chord_does_not_swallow_the_ritard():
+    held = read(melody(["C4"] * 33, [*[1.0] * 32, 16.0]))
+    plain = read(melody(["C4"] * 33))
+    np.testing.assert_allclose(timing.final_ritard(held), timing.final_ritard(plain))
+    assert timing.final_ritard(held)[31] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("title", "words", "slowest"),
+    [("", "", 0.6), ("Maple Leaf Rag", "", 0.8), ("", "Tempo di marcia", 0.8), ("Fragments", "", 0.6)],
+)
+def test_an_ending_slows_down_within_bounds(title, words, slowest):
+    tempo_mark = Direction("tempo", 0.0, 0.0, words, 120.0)
+    score = replace(melody(["C4"] * 32), title=title, directions=(tempo_mark,))
+    analysis = read(score)
+    change = timing.ending_limited(analysis, np.full(32, 0.9))
+    np.testing.assert_allclose(change[:24], 0.9)
+    np.testing.assert_allclose(np.exp(-change[24:]), slowest)
+
+
+def test_what_the_score_slows_down_itself_is_not_slowed_further():
+    rit = Direction("tempo-change", 28.0, 32.0, "molto rit.")
+    analysis = read(melody(["C4"] * 32, directions=[rit]))
+    change = timing.ending_limited(analysis, np.full(32, 0.9))
+    written = analysis.slice_seconds / np.median(analysis.slice_seconds)
+    assert (np.exp(-change[24:]) / written[24:]).min() >= min(0.6, (1 / written).min()) - 1e-9
+    assert change[-1] < change[24]
+
+
+def test_fermatas_and_the_last_chord_are_not_cut_short():
+    notes = [N("C4", 0.0), N("D4", 1.0, marks="fermata"), N("E4", 2.0), N("F4", 3.0), N("A3", 3.0, voice=2)]
+    assert articulation.held_out(read(parsed(notes))).tolist() == [False, True, False, True, True]
+    short = [N("C4", 0.0), N("D4", 1.0, marks="staccato")]
+    assert articulation.held_out(read(parsed(short))).tolist() == [False, False]
 
 
 def test_duration_contrast_shortens_notes_of_200_ms_most():

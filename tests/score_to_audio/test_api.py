@@ -36,8 +36,8 @@ def test_output_takes_copies_and_the_store_answers_again(tmp_path: Path) -> None
 
 
 def test_bad_input_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'perform' has no option 'tempo'; it has: renderer, "):
-        perform(SCORE, tempo=80)
+    with pytest.raises(InputError, match=r"no option 'speed'; did you mean 'seed'\? it has: .*renderer, "):
+        perform(SCORE, speed=2)
     with pytest.raises(InputError, match="unknown renderer 'rachmaninov'"):
         perform(SCORE, renderer="rachmaninov")
     with pytest.raises(InputError, match=r"missing\.mxl"):

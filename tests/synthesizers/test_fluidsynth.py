@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from adapters.fluidsynth import FluidSynth, FluidSynthParameters, bundled_soundfont
 from score_to_audio.errors import InputError
+from score_to_audio.levels import integrated_loudness, true_peak
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.registry import build, resolve
 from score_to_audio.testing import example_performance
 from score_to_audio.types import SOFT, Controls, Performance
 from synthesizers.fluidsynth import CONTROL, NOTE_OFF, NOTE_ON, events_of
-from synthesizers.levels import integrated_loudness, true_peak
 from tests.synthesizers.performances import RATE, decibels, notes, pedal
 
 needs_library = pytest.mark.skipif(

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from score_to_audio.levels import MAX_OVERSHOOT, integrated_loudness, true_peak, true_peak_envelope
 from score_to_audio.types import AudioStream
-from synthesizers.levels import MAX_OVERSHOOT, integrated_loudness, true_peak, true_peak_envelope
 from synthesizers.limiter import CEILING, limit_peaks
 
 RATE = 48000

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from adapters.sampled_piano import SampledPiano, SampledPianoParameters, bundled_recordings
+from score_to_audio.levels import integrated_loudness, k_weighted, true_peak
 from score_to_audio.testing import example_performance, no_performance
 from score_to_audio.types import SOFT, SOSTENUTO, Performance, Waveform
-from synthesizers.levels import integrated_loudness, k_weighted, true_peak
 from synthesizers.sampled_piano.dynamics import level, register_balance
 from synthesizers.sampled_piano.instrument import pitch_ratio
 from synthesizers.sampled_piano.mixing import BLOCK, play
@@ -116,13 +116,6 @@ def test_a_fist_on_all_keys_is_limited_and_said(caplog: pytest.LogCaptureFixture
     waveform = synthesize(notes(*((0.0, 1.0, pitch, 127) for pitch in range(21, 109))))
     assert true_peak(waveform.samples) <= PROMISED
     assert "the limiter lowered" in caplog.text
-
-
-def test_normalized_on_request() -> None:
-    quiet = notes((0, 1, 60, 10))
-    assert true_peak(synthesize(quiet).samples) < 0.1
-    assert true_peak(synthesize(quiet, normalize=True).samples) == pytest.approx(10 ** (-1.2 / 20), rel=1e-3)
-    assert synthesize(no_performance(), normalize=True).samples.shape == (2, 0)
 
 
 def test_no_direct_current() -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from score_to_audio.levels import integrated_loudness, true_peak
 from score_to_audio.types import Waveform
-from synthesizers.levels import integrated_loudness, true_peak
 
 SILENT = 1e-3
 """Full scale (-60 dBFS): silence stays below."""

@@ -12,6 +12,10 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 DRAWS = 2000
+FEWEST_ROWS = 5
+"""Rows that an interval over rows needs at least; with fewer there is none (nan)."""
+LARGEST_CORRELATION = 0.9999
+"""Where Fisher's z ends: it is infinite at 1."""
 FEWEST_BLOCKS = 4
 """Blocks that resampling needs at least; with fewer there is no interval (nan)."""
 
@@ -53,6 +57,34 @@ def share(successes: int, trials: int) -> Estimate:
     low = float(betaincinv(successes, failures + 1, tail)) if successes else 0.0
     high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
     return Estimate(successes / trials, low, high, trials)
+
+
+def mean_over_rows(values: Sequence[float], *, correlations: bool = False) -> Estimate:
+    """The mean of the values that are finite. The interval is a bootstrap's (percentiles; Efron, Annals of
+    Statistics 7(1), 1979), seeded; that of ``correlations`` is Student's t of Fisher's z (Metron 1, 1921).
+    Neither leaves the range of the values; nan for fewer than ``FEWEST_ROWS``."""
+    finite = np.array([value for value in values if np.isfinite(value)], np.float64)
+    if not len(finite):
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    centre = float(finite.mean())
+    if len(finite) < FEWEST_ROWS:
+        return Estimate(centre, np.nan, np.nan, len(finite))
+    if correlations:
+        of_z = mean(fisher_z(finite).tolist())
+        return Estimate(centre, float(np.tanh(of_z.low)), float(np.tanh(of_z.high)), len(finite))
+    chosen = np.random.default_rng(0).integers(len(finite), size=(DRAWS, len(finite)))
+    return Estimate(centre, *interval(finite[chosen].mean(axis=1)), len(finite))
+
+
+def fisher_z(correlations: Floats) -> Floats:
+    limited = np.clip(correlations, -LARGEST_CORRELATION, LARGEST_CORRELATION)
+    return np.asarray(np.arctanh(limited))
+
+
+def can_be_equal(one: Floats, other: Floats) -> bool:
+    """Whether Student's t interval of the mean difference of paired values holds 0."""
+    difference = mean((one - other).tolist())
+    return difference.low <= 0 <= difference.high
 
 
 # ------------------------------------------------------------------------------------------ resampling

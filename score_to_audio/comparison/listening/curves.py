@@ -30,6 +30,8 @@ WIDTH, HEIGHT, MARGIN, RIGHT, TOP, GAP, BOTTOM = 1400, 190, 64, 16, 58, 34, 40
 INK, FAINT, PAPER, HUMAN = "#20242c", "#d9dde4", "#ffffff", "#7d8796"
 COLOURS = ("#b3402e", "#2b6cb0", "#3d8a4f", "#8a4fa3", "#b07d2b")
 """One per performance, repeated from the sixth on."""
+FONTS = "Helvetica, Arial, DejaVu Sans, Liberation Sans, Noto Sans, sans-serif"
+"""By name: resvg, which draws PNG files, looks for Arial alone where only "sans-serif" is given."""
 MOST_LABELS = 24
 """At most so many measure numbers along the score."""
 
@@ -100,7 +102,7 @@ def expression_curves(
     height = bottom + BOTTOM
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" font-family="system-ui, sans-serif" font-size="12">'
+        f'height="{height}" font-family="{FONTS}" font-size="12">'
         f'<rect width="100%" height="100%" fill="{PAPER}"/>'
         f'<clipPath id="plot"><rect x="{MARGIN}" y="{TOP}" width="{WIDTH - MARGIN - RIGHT}" '
         f'height="{bottom - TOP}"/></clipPath>' + "".join(parts) + "</svg>\n"
@@ -240,13 +242,18 @@ def _frame(panel: _ScorePanel, barlines: Sequence[float], *, logarithmic: bool) 
 def _ticks(panel: _ScorePanel, *, logarithmic: bool) -> list[tuple[float, str]]:
     """Heights and texts of about five round values."""
     low, high = (2.0**panel.low, 2.0**panel.high) if logarithmic else (panel.low, panel.high)
-    rough = (high - low) / 5
-    power = 10 ** np.floor(np.log10(rough))
-    step = power * min((1, 2, 5, 10), key=lambda factor: abs(factor * power - rough))
-    values = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    values = round_values(low, high)
     heights = panel.y(np.log2(values) if logarithmic else values)
     # + 0.0 turns -0.0 into 0.0.
     return [(y, f"{value + 0.0:g}") for y, value in zip(heights.tolist(), values.tolist(), strict=True)]
+
+
+def round_values(low: float, high: float, count: int = 5) -> Floats:
+    """About ``count`` values from ``low`` to ``high``: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / count
+    power = 10 ** np.floor(np.log10(rough))
+    step = power * min((1, 2, 5, 10), key=lambda factor: abs(factor * power - rough))
+    return np.asarray(np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step)
 
 
 def _measure_numbers(shown: Sequence[Measure], start: float, end: float, top: float) -> str:

@@ -37,6 +37,7 @@ OPTIONS = {
     "pageMarginRight": MARGIN,
     "adjustPageHeight": True,
     "breaks": "auto",
+    "mdivAll": True,
     "header": "none",
     "footer": "none",
     "smuflTextFont": "embedded",

@@ -41,6 +41,7 @@ def section_overview(section: SectionResult, rows: Sequence[Json]) -> Json:
     return {
         "title": section.section.title,
         "description": section.section.description,
+        "verdict": section.verdict,
         "conditions": [
             {"key": one.key, "label": one.label, "description": one.description}
             for one in section.section.conditions

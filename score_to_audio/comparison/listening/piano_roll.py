@@ -8,13 +8,17 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from renderers.expression import grid, performed_onsets
+from score_to_audio.comparison.listening.curves import FONTS, round_values
 from score_to_audio.types import SUSTAIN, ParsedScore, Performance
 
 Floats = NDArray[np.float64]
 
 WIDTH, MARGIN, RIGHT = 960, 62, 14
 ROLL, CURVE, GAP, TOP, BOTTOM = 300, 96, 26, 34, 30
-"""Pixels: height of the roll and of each curve, space between them, above and below."""
+"""Pixels: height of the roll with the pedal and of each curve, space between them, above and below."""
+PEDAL = 12
+"""Pixels at the foot of the roll for the pedal, below the lowest note."""
 INK, FAINT, PAPER = "#20242c", "#d9dde4", "#ffffff"
 TEMPO_COLOUR, PEDAL_COLOUR = "#b3402e", "#8fb4a6"
 DYNAMICS_WINDOW = 1.0
@@ -55,7 +59,7 @@ def piano_roll(performance: Performance, score: ParsedScore | None = None, *, ti
     parts.append(_seconds(duration, height - BOTTOM, roll))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" font-family="sans-serif" font-size="12" fill="{INK}">'
+        f'height="{height}" font-family="{FONTS}" font-size="12" fill="{INK}">'
         f"<title>{escape(title or 'performance')}</title>"
         f'<rect width="{WIDTH}" height="{height}" fill="{PAPER}"/>'
         f'<text x="{MARGIN}" y="20" font-size="14" font-weight="600">{escape(title)}</text>'
@@ -65,19 +69,11 @@ def piano_roll(performance: Performance, score: ParsedScore | None = None, *, ti
 
 
 def tempo_curve(performance: Performance, score: ParsedScore) -> tuple[Floats, Floats]:
-    """(seconds, quarter notes per minute) at each played beat of the score, from the mean onset of the notes
-    at a score position."""
-    onset_of = dict(zip(score.notes.id, score.notes.onset, strict=True))
-    known = [
-        (onset_of[name], seconds)
-        for name, seconds in zip(performance.score_ids or (), performance.onset, strict=True)
-        if name in onset_of
-    ]
-    if not known:
+    """(seconds, quarter notes per minute) at each played beat of the score. Grace notes and ornaments do not
+    count, as in ``renderers.expression``."""
+    positions, times = performed_onsets(grid(score), performance)
+    if len(positions) < 2:
         return np.zeros(0), np.zeros(0)
-    quarters, seconds = np.array(known).T
-    positions, index = np.unique(quarters, return_inverse=True)
-    times = np.maximum.accumulate(np.bincount(index, seconds) / np.bincount(index))
     beats = np.arange(np.ceil(positions[0]), positions[-1] + 1e-9)
     at_beats = np.interp(beats, positions, times)
     periods = np.diff(at_beats)
@@ -88,7 +84,7 @@ def tempo_curve(performance: Performance, score: ParsedScore) -> tuple[Floats, F
 def _roll_panel(performance: Performance, duration: float) -> _TimePanel:
     low = int(performance.pitch.min(initial=60)) - 2
     high = int(performance.pitch.max(initial=72)) + 2
-    return _TimePanel(TOP, ROLL, low, high, duration)
+    return _TimePanel(TOP, ROLL - PEDAL - 4, low, high, duration)
 
 
 def _roll(performance: Performance, panel: _TimePanel) -> str:
@@ -124,14 +120,16 @@ def _colour(velocity: float) -> str:
 
 
 def _pedal(performance: Performance, panel: _TimePanel) -> str:
-    """The sustain pedal along the lower edge of the roll: the lower it is pressed, the higher the strip."""
+    """The sustain pedal below the notes: the lower it is pressed, the higher the strip."""
     sustain = performance.controls.number == SUSTAIN
     times, values = performance.controls.time[sustain], performance.controls.value[sustain]
     ends = np.append(times, panel.duration)[1:]
-    base = panel.top + panel.height
-    return "\n".join(
-        f'<rect x="{panel.x(start)}" y="{base - 12 * value / 127:.2f}" '
-        f'width="{panel.x(end) - panel.x(start):.2f}" height="{12 * value / 127:.2f}" fill="{PEDAL_COLOUR}"/>'
+    base = panel.top + ROLL
+    label = f'<text x="{MARGIN - 8}" y="{base}" text-anchor="end">pedal</text>'
+    return label + "\n".join(
+        f'<rect x="{panel.x(start)}" y="{base - PEDAL * value / 127:.2f}" '
+        f'width="{panel.x(end) - panel.x(start):.2f}" height="{PEDAL * value / 127:.2f}" '
+        f'fill="{PEDAL_COLOUR}"/>'
         for start, end, value in zip(times, ends, values, strict=True)
         if value > 0 and end > start
     )
@@ -152,14 +150,13 @@ def _dynamics(performance: Performance, panel: _TimePanel) -> str:
         f'<circle cx="{panel.x(time)}" cy="{panel.y(value)}" r="1.6" fill="{_colour(value)}"/>'
         for time, value in zip(onset, velocity, strict=True)
     )
-    return "\n".join([_frame(panel, "velocity", (32, 64, 96)), dots, _line(grid[filled], mean, panel, INK)])
+    return "\n".join([_frame(panel, "velocity", (40, 80, 120)), dots, _line(grid[filled], mean, panel, INK)])
 
 
 def _tempo(seconds: Floats, tempo: Floats, top: float, duration: float) -> str:
     panel = _TimePanel(top, CURVE, 0.9 * float(tempo.min()), 1.1 * float(tempo.max()), duration)
-    marks = tuple(int(mark) for mark in range(0, 600, 20) if panel.low < mark < panel.high)
-    step = max(1, len(marks) // 4)
-    frame = _frame(panel, "quarter notes per minute", marks[::step])
+    marks = tuple(round(mark) for mark in round_values(panel.low, panel.high, 4).tolist())
+    frame = _frame(panel, "quarter notes per minute", marks)
     return "\n".join([frame, _line(seconds, tempo, panel, TEMPO_COLOUR)])
 
 

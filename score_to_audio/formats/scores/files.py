@@ -26,6 +26,7 @@ MAX_MEMBERS = 1000
 """Most files inside a compressed score."""
 MAX_CONTAINER_BYTES = 2**20
 """Largest META-INF/container.xml."""
+MEI_NAMESPACE = "{http://www.music-encoding.org/ns/mei}"
 
 _SUPERSETS = {"shift_jis": "cp932", "gb2312": "gb18030", "euc_kr": "cp949"}
 """What Windows programs write under the name of a smaller encoding."""
@@ -83,15 +84,15 @@ def open_xml(content: bytes, name: str) -> Any:
         content = _unpack(content, name)
     root = parse_xml(_text(content, name), name)
     if not is_mei(root):
-        _strip_namespaces(root)
+        strip_namespaces(root)
     return root
 
 
 def is_mei(root: Any) -> bool:
-    return str(root.tag).rpartition("}")[2] == "mei"
+    return root.tag in ("mei", "meiCorpus") or str(root.tag).startswith(MEI_NAMESPACE)
 
 
-def _strip_namespaces(root: Any) -> None:
+def strip_namespaces(root: Any) -> None:
     if not root.tag.startswith("{"):
         return
     for element in root.iter("{*}*"):

@@ -1,15 +1,13 @@
-"""partitura, kept offline and quiet: its view of a score for the adapters that need it, and MEI."""
+"""partitura, kept offline and quiet: its view of a score for the adapters that need it, and spelling."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +18,14 @@ _IMPORTING = threading.Lock()
 
 
 def import_partitura() -> Any:
-    """The module ``partitura``, imported so that it fetches nothing and works alike on every machine.
+    """The module ``partitura``, imported so that it fetches nothing.
 
-    On import partitura 1.9 downloads a SoundFont when it finds pyfluidsynth (utils/fluidsynth.py), and it
-    reads MEI through verovio, with other results, when it finds that (io/importmei.py). Both are hidden from
-    it for that moment.
+    On import partitura 1.9 downloads a SoundFont when it finds pyfluidsynth (utils/fluidsynth.py), which is
+    hidden from it for that moment.
     """
     with _IMPORTING:
         if "partitura" not in sys.modules:
-            with _hidden("fluidsynth"), _hidden("verovio"), _quiet():
+            with _hidden("fluidsynth"), _quiet():
                 import partitura
         import partitura
 
@@ -64,18 +61,6 @@ def unfold_part(part: Any, name: str) -> Any:
     partitura = import_partitura()
     with _quiet(), _failing_clearly(name):
         return partitura.score.unfold_part_maximal(part, update_ids=True, ignore_leaps=False)
-
-
-def mei_to_musicxml(root: Any, name: str) -> bytes:
-    """A MEI document, whose notes have ids, as MusicXML. Raises ``InputError``."""
-    from lxml import etree
-
-    partitura = import_partitura()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "score.mei"
-        path.write_bytes(etree.tostring(root, encoding="utf-8"))
-        with _quiet(), _failing_clearly(name):
-            return bytes(partitura.save_musicxml(partitura.load_mei(path)))
 
 
 def spell(onsets: Sequence[int], durations: Sequence[int], pitches: Sequence[int], ticks: int) -> list[str]:

@@ -11,14 +11,7 @@ from pydantic import Field
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi_events import is_midi
 from score_to_audio.formats.scores.files import is_mei, open_xml, read_file
-from score_to_audio.formats.scores.mei import (
-    XML_ID,
-    add_marks,
-    merge_staves,
-    prepare,
-    staff_labels,
-    title_and_composer,
-)
+from score_to_audio.formats.scores.mei import musicxml_of_mei, name_notes
 from score_to_audio.formats.scores.midi import read_midi
 from score_to_audio.formats.scores.musicxml import (
     assign_note_ids,
@@ -27,7 +20,7 @@ from score_to_audio.formats.scores.musicxml import (
     unify_divisions,
 )
 from score_to_audio.formats.scores.musicxml_repairs import repair
-from score_to_audio.formats.scores.partitura_bridge import load_musicxml, mei_to_musicxml, unfold_part
+from score_to_audio.formats.scores.partitura_bridge import load_musicxml, unfold_part
 from score_to_audio.formats.scores.parts import choose_parts
 from score_to_audio.formats.scores.unfolding import unfold
 from score_to_audio.formats.scores.written import WrittenScore
@@ -70,35 +63,25 @@ def parse_score(score: Score, options: ScoreOptions) -> ParsedScore:
 
 
 def _read_xml(content: bytes, options: ScoreOptions, name: str) -> WrittenScore:
-    document = open_xml(content, name)
-    mei = document if is_mei(document) else None
-    root = _musicxml(document, name)
+    root = _musicxml(open_xml(content, name), name)
     repairs = repair(root)
     chosen, notices = choose_parts(root, options.parts)
     written = read_written(root, chosen, name)
     written.notices[:0] = [*notices, *repairs]
     if not written.notes:
         raise InputError(f"{name} has no notes to play: {_why_silent(root)}")
-    if mei is not None:
-        written.title, written.composer = title_and_composer(mei)
-        merge_staves(written)
-        add_marks(mei, written)
     return written
 
 
 def _musicxml(document: Any, name: str) -> Any:
     """The <score-partwise> of a MusicXML or MEI document, every note with an id. Raises ``InputError``."""
-    labels: list[str] = []
     if is_mei(document):
-        prepare(document)
-        labels = staff_labels(document)
-        document = open_xml(mei_to_musicxml(document, name), name)
+        name_notes(document)
+        document = musicxml_of_mei(document, name)
     root = partwise(document, name)
     if root.find("part/measure") is None:
         raise InputError(f"{name} has no measures; export the score again")
     assign_note_ids(root)
-    for part, label in zip(root.iterfind("part-list/score-part/part-name"), labels, strict=False):
-        part.text = label
     return root
 
 
@@ -160,8 +143,7 @@ def notation(score: Score) -> tuple[str, dict[str, str]]:
         raise InputError(f"{name} is a MIDI file, which has no notation; give MusicXML or MEI")
     document = open_xml(score.content, name)
     if is_mei(document):
-        prepare(document)
-        ids = [note.get(XML_ID) for note in document.iter("{*}note")]
+        ids = name_notes(document)
         return etree.tostring(document, encoding="unicode"), {note_id: note_id for note_id in ids}
     root = _musicxml(document, name)
     new_ids = {}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from score_to_audio import manifest, registry
@@ -18,6 +19,7 @@ from score_to_audio.checkpoints import find as find_checkpoint
 from score_to_audio.cli import doctor
 from score_to_audio.cli.main import main
 from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import read_performance
 from score_to_audio.testing import example_score
 
 InProcess = Callable[..., tuple[int, str, str]]
@@ -90,7 +92,8 @@ def test_the_three_verbs(place: Path) -> None:
         ),
         (("run", "good.musicxml", "-o", "out", "--prompt", "hall"), "sampled-piano takes no prompt"),
         (("run", "good.musicxml", "-o", "bad.musicxml/out"), "is not a folder that you may write to"),
-        (("synthesize", "bad.musicxml", "-o", "x.wav"), "not a readable MIDI file"),
+        (("synthesize", "bad.musicxml", "-o", "x.wav"), "is a score; `score-to-audio run"),
+        (("run", "nofolder/", "-o", "out"), "nofolder: there is no such folder"),
         (("synthesize", "nowhere.mid", "-o", "x.wav"), "no such MIDI file"),
         (("compare", "nowhere.yaml", "-o", "out"), "nowhere.yaml: cannot be read"),
         (("compare", "good.musicxml", "-o", "out", "--blind", "abx"), "write pairs or mushra"),
@@ -209,9 +212,20 @@ def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
 
 def test_the_store_is_shown_and_emptied(place: Path, inside: InProcess) -> None:
     cli(place, "render", "good.musicxml", "-o", "x.mid")  # what a living process made would be spared
-    assert json.loads(inside("store", "info", "--json")[1])["count"] == 1
-    assert "deleted 1 artifacts" in inside("store", "prune", "--all")[1]
+    assert json.loads(inside("store", "info", "--json")[1])["count"] == 2  # as rendered, and with a lead-in
+    assert "deleted 2 artifacts" in inside("store", "prune", "--all")[1]
     assert json.loads(inside("store", "info", "--json")[1])["count"] == 0
+
+
+def test_an_editable_file_has_the_score_s_measures(place: Path, inside: InProcess) -> None:
+    assert inside("render", "good.musicxml", "-o", "x.mid")[0] == 0
+    assert inside("editable", "x.mid", "--score", "good.musicxml", "-o", "y.mid")[0] == 0
+    played, editable = (read_performance(place / name) for name in ("x.mid", "y.mid"))
+    np.testing.assert_allclose(editable.onset, played.onset, rtol=0, atol=2e-3)
+    inside("editable", "y.mid", "--score", "good.musicxml", "-o", "z.mid")
+    code, _, error = inside("editable", "y.mid", "--score", "good.musicxml", "-o", "z.mid")
+    assert (code, "give the score that it was rendered from" in error) == (2, True)
+    assert not (place / "z.mid").exists()
 
 
 def match_file(place: Path) -> Path:

@@ -67,3 +67,19 @@ def test_settings_reach_the_plug_ins(tmp_path: Path) -> None:
     assert conditions == [f"trial {log} + trial {log}", f"score + trial {log}"]
     assert "rendered score-000.musicxml" in log.read_text()
     assert log.read_text().count("synthesized") == 2
+
+
+def test_options_that_the_file_decides_are_refused_and_measures_chosen(tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(COLUMNS.replace("[levels]", "[expression]"))
+    done = compare(tmp_path, "two.yaml", "--renderers", "score")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --renderers: two.yaml says which rows")
+    done = compare(tmp_path, "two.yaml", "--seed", "3")
+    assert done.returncode == 2
+    done = compare(tmp_path, "two.yaml", "--metrics", "level")
+    assert done.returncode == 2
+    assert "did you mean 'levels'?" in done.stderr
+    done = compare(tmp_path, "two.yaml", "--metrics", "levels")
+    assert done.returncode == 1
+    assert "loudness" in done.stdout
+    assert not (tmp_path / "out" / "blind-key.json").exists()

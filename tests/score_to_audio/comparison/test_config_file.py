@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import dedent
 
@@ -54,12 +55,16 @@ def test_rows_and_columns_are_told_apart_by_their_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("score: a.musicxml", "skore: a.musicxml", "line 5: sections.0.rows.0.skore: Extra inputs"),
+        (
+            "score: a.musicxml",
+            "skore: a.musicxml",
+            "line 5: sections.0.rows.0.skore: no such key here; did you mean 'score'?",
+        ),
         ("score: a.musicxml", "title: nothing", "line 5: sections.0.rows.0: a row needs a score"),
         ("renderer: score", "renderer: [score]", "line 9: sections.0.columns.0.renderer: Input should be"),
         ("{first_seconds: 2}", "{first_seconds: -2}", "line 10: sections.0.columns.0.prompt.first_seconds"),
         ("recording: true", "recording: maybe", "line 12: sections.0.columns.2.recording: Input should"),
-        ("folder: data", "count: 3", "line 6: sections.0.rows.1.folder: Field required"),
+        ("folder: data", "count: 3", "line 6: sections.0.rows.1.folder: is missing"),
         ("title: Two ways", "measures: [chroma]", "line 1: measures.0: Input should be 'levels'"),
         ("title: One", "title: One\n    title: Two", "line 4: 'title' stands twice"),
         ("score: a.musicxml", "score: {a", "line 6: not YAML"),
@@ -67,7 +72,7 @@ def test_rows_and_columns_are_told_apart_by_their_keys(tmp_path: Path) -> None:
         ("title: One", "title: !!python/name:os.system", "line 3: '' is not understood"),
         ("title: One", "title: !!timestamp soon", "line 3: 'soon' is not understood"),
         ("title: One", "title: !!bool perhaps", "line 3: 'perhaps' is not understood"),
-        ("score: a.musicxml", 20 * "skore" + ": x", f"sections.0.rows.0.{11 * 'skore'}skor…: Extra inputs"),
+        ("score: a.musicxml", 20 * "skore" + ": x", f"sections.0.rows.0.{11 * 'skore'}skor…: no such key"),
     ],
 )
 def test_errors_name_the_line(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -122,3 +127,20 @@ def test_what_is_no_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(config_file, "MAX_FILE_SIZE", 10)
     with pytest.raises(InputError, match="larger than"):
         read_config(written(tmp_path, GOOD))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("title: x\n\tsections: 3\n", "line 2: a tab; indent with spaces"),
+        ("title: [x\n", "the file ends within a list"),
+        ("title: x\nsectons: []\n", "line 2: sectons: no such key here; did you mean 'sections'?"),
+        ("title: a: b\n", "line 1: a second colon"),
+        ("title: x\n", "sections: is missing"),
+    ],
+)
+def test_mistakes_are_named_in_plain_words(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=re.escape(says)):
+        read_config(file)

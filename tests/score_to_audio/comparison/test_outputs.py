@@ -29,7 +29,8 @@ def test_numbers_page_and_listening_tests(place: Path, store: Store) -> None:
         ("trial + trial", "3"),
         ("trial + sampled-piano", "3"),
     ]
-    assert float(rows[0]["low"]) < float(rows[0]["mean"]) < float(rows[0]["high"]) < 0
+    assert float(rows[0]["mean"]) < 0
+    assert rows[0]["low"] == rows[0]["high"] == ""  # of three rows there is no interval
     whole = json.loads((place / "out" / "results.json").read_text())
     stages = [step["stage"] for step in whole["sections"][0]["cells"][0]["provenance"]]
     assert stages == ["render", "synthesize"]

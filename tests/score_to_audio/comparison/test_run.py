@@ -76,7 +76,7 @@ def test_metrics_that_are_not_installed_are_left_out_and_named(
     result = run(store, scores(place)[:1], [TRIAL], measures=None)
     assert not result.failures
     assert [notice.split(";")[0] for notice in result.notices] == [
-        "left out: distance: needs librosa",
         "left out: transcription: needs transkun and mir_eval",
+        "left out: distance: needs librosa",
     ]
     assert "pip install 'score-to-audio[evaluation]'" in text(result)

@@ -88,8 +88,7 @@
       const { section, row } = entry;
       const used = shown.measures.filter((measure) => row.cells.some((cell) => measure.key in cell.measures));
       const head = element("tr", {}, element("th", { scope: "col" }, element("span", { class: "visually-hidden" }, "Column")),
-        ...used.map((measure) => element("th", { scope: "col", class: "number", title: measure.description },
-          `${measure.label}${ARROWS[measure.better]}`, measure.unit ? element("span", { class: "unit" }, ` ${measure.unit}`) : null)),
+        ...used.map((measure) => heading(measure, used)),
         element("th", { scope: "col" }, element("span", { class: "visually-hidden" }, "Details")));
       const lines = section.conditions.map((condition, index) => {
         const cell = row.cells[index];
@@ -105,7 +104,8 @@
           element("span", { class: "label" }, condition.label),
           cell.audio ? null : element("span", { class: "failure" }, cell.failure));
         return element("tr", { class: cell.audio ? "" : "failed" }, element("th", { scope: "row" }, name),
-          ...used.map((measure) => element("td", { class: "number" }, number(cell.measures[measure.key], measure.digits))),
+          ...used.map((measure) => element("td", { class: shownClass(measure, used) },
+            ...marked(number(cell.measures[measure.key], measure.digits), standingIn(row.cells, index, measure)))),
           element("td", { class: "details" }, element("button", {
             type: "button", class: "plain", "aria-label": `Details of ${condition.label}`, title: "Provenance and licences (d)",
             click: () => details(entry, index),
@@ -115,6 +115,7 @@
         element("table", { class: "columns" },
           element("caption", { class: "visually-hidden" }, `Columns of ${row.name} and their measures`),
           element("thead", {}, head), element("tbody", {}, ...lines))),
+        moreButton(used),
         used.some((measure) => measure.description) ? element("details", { class: "meanings" },
           element("summary", {}, "What the numbers mean"),
           element("dl", {}, ...used.flatMap((measure) => [element("dt", {}, measure.label), element("dd", {}, measure.description)]))) : null);
@@ -138,7 +139,8 @@
     const main = element("main", {});
     for (const section of page.sections) {
       const part = element("section", {}, element("h2", {}, section.title),
-        section.description ? element("p", {}, section.description) : null, summary(page, section));
+        section.description ? element("p", {}, section.description) : null,
+        section.verdict ? element("p", { class: "verdict" }, section.verdict) : null, summary(page, section));
       for (const row of section.rows) {
         const entry = { section, row, number: rows.length };
         rows.push(entry);
@@ -189,39 +191,87 @@
     return element("span", { class: "row-count" }, columns, failed ? element("span", { class: "failure" }, `, ${failed} failed`) : null);
   }
 
+  // Measures that a verdict rests on are always shown; the others on request. Where there are none, all are.
+  const isMain = (measure, used) => Boolean(measure.claim) || !used.some((one) => one.claim);
+  const shownClass = (measure, used) => (isMain(measure, used) ? "number" : "number more");
+
+  function heading(measure, used) {
+    return element("th", { scope: "col", class: shownClass(measure, used), title: measure.description },
+      `${measure.label}${ARROWS[measure.better]}`, measure.unit ? element("span", { class: "unit" }, ` ${measure.unit}`) : null);
+  }
+
+  // Best, or a tie, among the columns of one row: by the numbers as they are shown.
+  function standingIn(cells, index, measure) {
+    const values = cells.map((cell) => cell.measures[measure.key]).map((value) => (value === undefined ? NaN : Number(value.toFixed(measure.digits))));
+    const known = values.filter((value) => !Number.isNaN(value));
+    if (!measure.better || known.length < 2) return "";
+    const best = measure.better === "higher" ? Math.max(...known) : Math.min(...known);
+    const level = known.filter((value) => value === best).length;
+    if (values[index] !== best || level === known.length) return "";
+    return level > 1 ? "tie" : "best";
+  }
+
+  function marked(text, standing) {
+    if (!standing) return [text];
+    const meaning = standing === "best" ? "best" : "tied with the best";
+    return [element("span", { class: `standing-${standing}` }, text),
+      element("span", { class: "standing", title: meaning, "aria-hidden": "true" }, standing === "best" ? "★" : "="),
+      element("span", { class: "visually-hidden" }, ` ${meaning}`)];
+  }
+
+  function moreButton(used) {
+    if (used.every((measure) => isMain(measure, used))) return null;
+    const button = element("button", {
+      type: "button", class: "plain", "aria-pressed": "false",
+      click: () => {
+        const all = button.getAttribute("aria-pressed") !== "true";
+        button.setAttribute("aria-pressed", String(all));
+        button.textContent = all ? "Fewer measures" : "All measures";
+        button.parentNode.parentNode.querySelector("table").classList.toggle("all", all);
+      },
+    }, "All measures");
+    return element("p", { class: "table-options" }, button);
+  }
+
   function summary(page, section) {
     const used = page.measures.filter((measure) => section.summaries.some((one) => one.measure === measure.key));
-    if (!used.length) return null;
+    if (!used.length || section.rows.length < 2) return null;
     const cellOf = (condition, measure) => {
       const one = section.summaries.find((it) => it.condition === condition.key && it.measure === measure.key);
-      if (!one) return element("td", { class: "number" }, "–");
+      if (!one) return element("td", { class: shownClass(measure, used) }, "–");
       const interval = one.low === null || one.high === null ? null
         : element("span", { class: "interval" }, ` [${number(one.low, measure.digits)}, ${number(one.high, measure.digits)}]`);
-      return element("td", { class: "number", title: `over ${one.count} rows` }, number(one.mean, measure.digits), interval);
+      return element("td", { class: shownClass(measure, used), title: `over ${one.count} rows` },
+        ...marked(number(one.mean, measure.digits), one.standing), interval);
     };
-    return element("details", { class: "summary" },
-      element("summary", {}, "All rows together: mean and 95 % confidence interval"),
+    const few = section.summaries.every((one) => one.low === null);
+    return element("details", { class: "summary", open: used.some((measure) => measure.claim) },
+      element("summary", {}, few ? "All rows together: mean" : "All rows together: mean and 95 % confidence interval"),
       element("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "Summary" }, element("table", {},
         element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Column"),
-          ...used.map((measure) => element("th", { scope: "col", class: "number", title: measure.description }, `${measure.label}${ARROWS[measure.better]}`)))),
+          ...used.map((measure) => heading(measure, used)))),
         element("tbody", {}, ...section.conditions.map((condition) => element("tr", {},
-          element("th", { scope: "row" }, condition.label), ...used.map((measure) => cellOf(condition, measure))))))));
+          element("th", { scope: "row" }, condition.label), ...used.map((measure) => cellOf(condition, measure))))))),
+      moreButton(used));
   }
 
   // A stage's record: what it was, then every fact; objects within it as lines of their own.
   function provenance(stage) {
     const { stage: name, ...facts } = stage;
     return element("div", {}, name ? element("h3", {}, String(name)) : null,
-      element("dl", { class: "facts" }, ...Object.entries(facts)
-        .filter(([, value]) => value !== null && value !== "" && !(typeof value === "object" && !Object.keys(value).length))
-        .flatMap(([key, value]) => [element("dt", {}, key.replaceAll("_", " ")), element("dd", {}, fact(value))])));
+      element("dl", { class: "facts" }, ...entries(facts)));
   }
 
+  // Options that are not set say nothing.
+  const says = (value) => value !== null && value !== "" && !(typeof value === "object" && !Object.values(value).some(says));
+
+  const entries = (facts) => Object.entries(facts).filter(([, value]) => says(value))
+    .flatMap(([key, value]) => [element("dt", {}, key.replaceAll("_", " ")), element("dd", {}, fact(value))]);
+
   function fact(value) {
-    if (value === null || typeof value !== "object") return String(value);
+    if (typeof value !== "object") return String(value);
     if (Array.isArray(value)) return value.map(String).join(", ");
-    return element("dl", { class: "facts" },
-      ...Object.entries(value).flatMap(([key, inner]) => [element("dt", {}, key), element("dd", {}, fact(inner))]));
+    return element("dl", { class: "facts" }, ...entries(value));
   }
 
   Object.assign(listening, { showComparison });

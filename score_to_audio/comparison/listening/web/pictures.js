@@ -140,7 +140,7 @@
   function ticks(low, high) {
     const rough = (high - low) / 4;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.75) || rough;
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= Math.max(rough * 0.75, 1)) || rough;
     const found = [];
     for (let value = Math.ceil(low / step) * step; value <= high; value += step) found.push(value);
     return found;

@@ -21,6 +21,49 @@ def test_student_intervals() -> None:
     assert statistics.mean([]).count == 0
 
 
+def test_few_rows_have_no_interval() -> None:
+    for count in range(1, statistics.FEWEST_ROWS + 1):
+        for correlations in (False, True):
+            values = np.linspace(0.1, 0.6, count)
+            found = statistics.mean_over_rows([*values, np.nan], correlations=correlations)
+            assert (found.value, found.count) == (pytest.approx(values.mean()), count)
+            assert np.isfinite([found.low, found.high]).all() == (count >= statistics.FEWEST_ROWS)
+    assert statistics.mean_over_rows([np.nan]).count == 0
+
+
+@given(st.lists(st.floats(-1, 1), min_size=5, max_size=40), st.booleans())
+def test_intervals_over_rows_hold_the_mean_and_stay_in_range(values: list[float], correlations: bool) -> None:
+    found = statistics.mean_over_rows(values, correlations=correlations)
+    tolerance = 2e-4  # Fisher's z is cut off near 1
+    assert -1 <= found.low <= found.high <= 1
+    assert found.low - tolerance <= found.value <= found.high + tolerance
+    if not correlations:
+        assert min(values) - 1e-12 <= found.low
+        assert found.high <= max(values) + 1e-12
+    assert found == statistics.mean_over_rows(values, correlations=correlations)
+
+
+def test_intervals_over_rows_hold_the_truth_as_often_as_they_say() -> None:
+    random = np.random.default_rng(5)
+    inside = {False: 0, True: 0}
+    for _ in range(300):
+        z = random.normal(0.5, 0.3, size=12)
+        for correlations in inside:
+            values = np.tanh(z) if correlations else z
+            found = statistics.mean_over_rows(values.tolist(), correlations=correlations)
+            truth = np.tanh(0.5) if correlations else 0.5
+            inside[correlations] += found.low <= truth <= found.high
+    assert 275 <= inside[True] <= 295  # 95 % of 300 is 285
+    assert 260 <= inside[False] <= 290  # percentiles of twelve rows hold it a little less often
+
+
+def test_paired_differences_decide() -> None:
+    random = np.random.default_rng(1)
+    piece = random.normal(size=20)
+    assert statistics.can_be_equal(piece, piece + 0.01 * random.normal(size=20))
+    assert not statistics.can_be_equal(piece, piece + 0.1 + 0.01 * random.normal(size=20))
+
+
 def test_binomial_intervals() -> None:
     found = statistics.share(202, 260)  # the votes of MIDI-VALLE's listening test
     assert found.value == pytest.approx(0.7769, abs=1e-4)

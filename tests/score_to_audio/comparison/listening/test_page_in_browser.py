@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from score_to_audio.comparison.listening.page import write_page
+from score_to_audio.comparison.metrics import EXPRESSION
 from score_to_audio.comparison.plan import Condition, Row
 from score_to_audio.comparison.results import CellResult, ComparisonResult
+from score_to_audio.comparison.summary import summarize
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.browser import complaints, press, requested, until, visit
@@ -216,6 +218,72 @@ def test_a_phone_in_light_and_dark(driver: Any, page: Path, dark: bool, tmp_path
     brightness = np.mean([int(part) for part in background[4:-1].split(",")])
     assert (brightness < 60) if dark else (brightness > 200)
     assert driver.get_screenshot_as_file(str(tmp_path / "phone.png"))
+
+
+BAR = """
+const box = document.querySelector('.bar').getBoundingClientRect();
+return box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth;
+"""
+OPEN_ALL = """
+document.querySelectorAll('details').forEach((one) => { one.open = true; });
+document.querySelectorAll('.table-options button').forEach((one) => one.click());
+"""
+
+
+@pytest.fixture(scope="module")
+def measured_page(
+    finished: ComparisonResult, page_store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A page with all expression measures, where kth-rules is best."""
+    section = finished.sections[0]
+    value = {"score": 0.25, "kth": 0.75, "gone": np.nan}
+    cells = [
+        replace(
+            cell,
+            values={
+                **cell.values,
+                **{one.key: value[cell.condition.key] for one in EXPRESSION.quantities},
+            },
+        )
+        for cell in section.cells
+    ]
+    quantities = (*EXPRESSION.quantities, *finished.quantities)
+    summed = summarize(section.section, cells, quantities, {})
+    whole = replace(finished, sections=(summed,), quantities=quantities)
+    return write_page(whole, tmp_path_factory.mktemp("measured") / "page", page_store)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1400])
+@pytest.mark.parametrize("kind", ["page", "measured_page"])
+def test_nothing_scrolls_sideways_and_the_player_is_in_reach(
+    driver: Any, request: pytest.FixtureRequest, kind: str, width: int
+) -> None:
+    visit(driver, request.getfixturevalue(kind), width=width)
+    until(lambda: driver.execute_script(DRAWN) > 10, "the score")
+    widths = "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth - clientWidth"
+    for _ in range(2):
+        assert driver.execute_script(widths) <= 0
+        assert driver.execute_script(BAR)
+        driver.execute_script(OPEN_ALL)
+    assert complaints(driver) == []
+
+
+def test_which_column_is_better_is_seen(driver: Any, measured_page: Path) -> None:
+    visit(driver, measured_page)
+    verdict = driver.execute_script("return document.querySelector('.verdict').innerText")
+    assert verdict.startswith("Of 2 rows, too few to be sure: kth-rules + sampled-piano is nearest")
+    table = "return document.querySelector('table.columns thead').innerText"
+    assert driver.execute_script(table).index("tempo: shape") >= 0
+    assert "amount apart" not in driver.execute_script(table)
+    stars = "return [...document.querySelectorAll('.row table.columns tr')].map((line) => line.querySelectorAll('.standing-best').length)"  # noqa: E501
+    heads, literal, rules, _ = driver.execute_script(stars)
+    assert (heads, rules) == (
+        0,
+        4 + 4,
+    )  # of the four shapes and the four shares within, of which four are hidden
+    assert literal == 4 + 1  # hidden: the four distances; and the f1 of the page's own
+    driver.execute_script("document.querySelector('.columns-side .table-options button').click()")
+    assert "amount apart" in driver.execute_script(table)
 
 
 def test_everything_that_can_be_used_has_a_name(driver: Any, page: Path) -> None:

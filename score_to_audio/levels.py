@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from score_to_audio.formats.resampling import resample
-from score_to_audio.types import Waveform
+from score_to_audio.formats.audio import stream_of
+from score_to_audio.formats.resampling import resampled
+from score_to_audio.types import AudioStream, Waveform
 
+CEILING = 10 ** (-1.2 / 20)
+"""Of full scale: 0.2 dB below the promised -1 dBTP, because meters with other filters read slightly more."""
 MEASURING_RATE = 48000
 """Hz: the rate for which BS.1770-4 tabulates its filters; sounds at other rates are resampled."""
 
@@ -75,22 +80,41 @@ def k_weighted(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float:
     """LUFS of mono or stereo [channels, n]; minus infinity for silence and for less than 0.4 s."""
-    if sample_rate != MEASURING_RATE:
-        samples = resample(Waveform(samples, sample_rate), MEASURING_RATE, method="HQ").samples
-    step = int(GATE_STEP * MEASURING_RATE)
+    return gated_loudness(step_powers(stream_of(Waveform(samples, sample_rate))))
+
+
+def gated_loudness(powers: NDArray[np.float64]) -> float:
+    """LUFS of the ``step_powers`` of a sound; minus infinity where no block passes the gates."""
     steps_per_block = round(GATE_BLOCK / GATE_STEP)
-    power = (k_weighted(samples) ** 2).sum(axis=0)
-    whole = len(power) // step
-    if whole < steps_per_block:
+    if len(powers) < steps_per_block:
         return -np.inf
-    per_step = power[: whole * step].reshape(whole, step).mean(axis=1)
-    block = np.convolve(per_step, np.full(steps_per_block, 1 / steps_per_block), mode="valid")
-    gated = block[_loudness(block) > ABSOLUTE_GATE]
+    block = np.convolve(powers, np.full(steps_per_block, 1 / steps_per_block), mode="valid")
+    gated = block[loudness(block) > ABSOLUTE_GATE]
     if not len(gated):
         return -np.inf
-    gated = gated[_loudness(gated) > _loudness(gated.mean()) + RELATIVE_GATE]
-    return float(_loudness(gated.mean()))
+    gated = gated[loudness(gated) > loudness(gated.mean()) + RELATIVE_GATE]
+    return float(loudness(gated.mean()))
 
 
-def _loudness(power: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+def step_powers(stream: AudioStream) -> NDArray[np.float64]:
+    """[steps] K-weighted power of each whole 0.1 s, summed over the channels."""
+    return np.array(list(_step_powers(stream)))
+
+
+def _step_powers(stream: AudioStream) -> Iterator[float]:
+    step = round(GATE_STEP * MEASURING_RATE)
+    filters = [(*one, np.zeros((stream.channels, 2))) for one in (HIGH_SHELF, HIGH_PASS)]
+    pending = np.zeros(0)
+    for block in resampled(stream, MEASURING_RATE).blocks:
+        samples = block.astype(np.float64)
+        for numerator, denominator, state in filters:
+            samples, state[:] = lfilter(numerator, denominator, samples, axis=-1, zi=state)
+        pending = np.concatenate([pending, (samples**2).sum(axis=0)])
+        whole = len(pending) // step * step
+        yield from pending[:whole].reshape(-1, step).mean(axis=1).tolist()
+        pending = pending[whole:]
+
+
+def loudness(power: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    """LUFS of a K-weighted power, not gated."""
     return LOUDNESS_OFFSET + 10 * np.log10(np.maximum(power, 1e-20))

@@ -1,0 +1,1 @@
+"""The studio: a local web page on which scores are played and interpretations compared."""
