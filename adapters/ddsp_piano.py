@@ -39,7 +39,7 @@ class DdspPianoParameters(Parameters):
 
     checkpoint: CheckpointName = Field("ddsp-piano", description="Weights: a name of the table, or a file.")
     piano: Annotated[Year, BeforeValidator(str)] = Field(
-        "2018", description="Piano and room: the year of the MAESTRO recordings that they are learnt from."
+        "2017", description="Piano and room: the year of the MAESTRO recordings that they are learnt from."
     )
     background: Literal["muted", "learnt"] = Field(
         "muted",
