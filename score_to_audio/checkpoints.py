@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -28,7 +27,7 @@ from score_to_audio.download import MAX_SIZE, cached_by_hugging_face, check_room
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing, sha256_of, user_folder
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.wording import reason
+from score_to_audio.wording import did_you_mean, reason
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
 """What ``zipfile`` raises for damaged archives."""
@@ -80,8 +79,7 @@ def table() -> dict[str, Published]:
 def published(name: str) -> Published:
     """The entry ``name``. Raises ``InputError``, which lists the known names."""
     if name not in table():
-        close = get_close_matches(name, table(), n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, table())
         raise InputError(f"unknown checkpoint {name!r}; {hint}known: {', '.join(sorted(table()))}")
     return table()[name]
 

@@ -78,7 +78,7 @@ def _sentence(error: ValidationError, model: type[Parameters], prefix: str, owne
     if first["type"] == "extra_forbidden":
         name = f"{option!r} ({full_name})" if prefix else f"{option!r}"
         hint = did_you_mean(option, model.model_fields)
-        return f"{owner!r} has no option {name}; {hint + ' ' if hint else ''}{_existing(model, owner)}"
+        return f"{owner!r} has no option {name}; {hint}{_existing(model, owner)}"
     of_owner = f" of {owner!r}" if owner else ""
     return f"{full_name}{of_owner}: {first['msg']} (got {first['input']!r})"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
@@ -14,6 +13,7 @@ from score_to_audio import checkpoints
 from score_to_audio.errors import InputError
 from score_to_audio.parameters import Parameters, checkpoint_roles, validated
 from score_to_audio.plugins import Checkpoint, Renderer, Spec, Synthesizer
+from score_to_audio.wording import did_you_mean
 
 Kind = Literal["renderer", "synthesizer"]
 Options = Mapping[str, Any] | None
@@ -44,9 +44,7 @@ def plugin(kind: Kind, name: str) -> type[Any]:
     """The class behind a name. Raises ``InputError`` that lists the known names."""
     known = entries(kind)
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise InputError(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
+        raise InputError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     try:
         loaded: type[Any] = known[name].load()
     except (ImportError, AttributeError) as error:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import BeforeValidator, Field
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 Device = Literal["auto", "cpu", "cuda"]
+Result = TypeVar("Result")
 
 
 def _as_list(value: Any) -> Any:
@@ -158,18 +159,20 @@ def audio_format(name: str) -> AudioFormat:
     raise InputError(f"unknown audio format {name!r}; known: {', '.join(AUDIO_FORMATS)}")
 
 
-def flatten_parameters(**groups: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def flatten_parameters(
+    **groups: Callable[..., Any],
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Decorator: replace each keyword parameter GROUP of a function by the parameters of ``groups[GROUP]``.
 
     A group is a parameter model or a function that builds one. Typer and Prefect read options and forms from
     a function's signature; so each list of parameters is written once, where its model is.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         names = {group: list(inspect.signature(make).parameters) for group, make in groups.items()}
 
         @wraps(function)
-        def flat(*args: Any, **values: Any) -> Any:
+        def flat(*args: Any, **values: Any) -> Result:
             built = {
                 group: groups[group](**{name: values.pop(name) for name in names[group] if name in values})
                 for group in groups

@@ -18,9 +18,9 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "did you mean 'palette'?", or "" where nothing is like it."""
+    """ "did you mean 'palette'? ", to be followed by what there is; "" where nothing is like it."""
     close = get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def reason(error: BaseException) -> str:

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 
 from renderers.pianist_transformer.tokens import Ints, Notes, Pedal, milliseconds, one_stroke_at_a_time
 from score_to_audio.formats.midi_events import (
+    CONTROL_CHANGE,
+    DEFAULT_TEMPO,
     KEY_SIGNATURE,
     META,
+    NOTE_OFF,
+    NOTE_ON,
+    PERCUSSION_CHANNEL,
+    PROGRAM_CHANGE,
     TEMPO,
     TIME_SIGNATURE,
     Event,
     read_midi_file,
 )
 from score_to_audio.types import SUSTAIN
-
-DRUMS = 9
-"""Channel of the percussion, counted from 0."""
-DEFAULT_BPM = 120.0
-NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _read_track(track: Sequence[Event]) -> tuple[list[_Group], list[PedalEvents]
     programs: dict[int, int] = defaultdict(int)
     for tick, status, data in track:
         kind, channel = status & 0xF0, status & 0x0F
-        if status == META or channel == DRUMS:
+        if status == META or channel == PERCUSSION_CHANNEL:
             continue
         group = programs[channel], channel
         if kind == PROGRAM_CHANGE:
@@ -129,7 +130,7 @@ def _read_track(track: Sequence[Event]) -> tuple[list[_Group], list[PedalEvents]
 
 
 def _tempi(meta: Sequence[Event]) -> tuple[tuple[int, float], ...]:
-    tempi = [(0, DEFAULT_BPM)]
+    tempi = [(0, DEFAULT_TEMPO)]
     for event in meta:
         if event.data[0] != TEMPO:
             continue

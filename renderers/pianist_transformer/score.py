@@ -13,14 +13,13 @@ from renderers.keyboard import TimedNotes
 from renderers.pianist_transformer.midi import MidiMusic
 from renderers.pianist_transformer.tokens import Ints, Notes, Pedal, milliseconds, one_stroke_at_a_time
 from renderers.tempo import TimeMap, time_map
+from score_to_audio.formats.midi_events import DEFAULT_TEMPO
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, ParsedScore
 
 VELOCITIES = (16, 33, 49, 64, 80, 96, 112, 126)
 """Of ppp to fff."""
 TICKS_PER_QUARTER = 480
 """Notes end one tick before their written end."""
-DEFAULT_TEMPO = 120.0
-"""Quarter notes per minute where none is written."""
 
 
 def score_notes(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
 
@@ -17,15 +17,13 @@ from score_to_audio.cli.options import (
     RENDERER,
     SYNTHESIZER,
     Device,
-    Expression,
     Json,
-    Measures,
     Seed,
-    Tempo,
-    Transpose,
+    adjustments,
 )
 from score_to_audio.comparison.config import MetricName
 from score_to_audio.errors import InputError
+from score_to_audio.settings import flatten_parameters
 from score_to_audio.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@flatten_parameters(adjusted=adjustments)
 def compare(
     context: typer.Context,
     rows: Annotated[
@@ -72,10 +71,8 @@ def compare(
     blind: Annotated[str | None, typer.Option(help="A blind test, names hidden: pairs or mushra.")] = None,
     blind_seed: Annotated[int, typer.Option(min=0, help="Of the order in a blind test.")] = 0,
     webmushra: Annotated[bool, typer.Option("--webmushra", help="Also write a test for webMUSHRA.")] = False,
-    tempo: Tempo = None,
-    expression: Expression = 1.0,
-    measures: Measures = None,
-    transpose: Transpose = 0,
+    *,
+    adjusted: dict[str, Any],
     seed: Seed = 0,
     device: Device = "auto",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page when it is there.")] = False,
@@ -91,11 +88,10 @@ def compare(
     from score_to_audio.comparison.run import run_comparison
     from score_to_audio.store import default_store
 
-    adjustments = {"tempo": tempo, "expression": expression, "measures": measures, "transpose": transpose}
     if blind not in (None, "pairs", "mushra"):
         raise InputError(f"--blind {blind}: write pairs or mushra")
     if len(rows) == 1 and Path(rows[0]).suffix.lower() in YAML_SUFFIXES:
-        if adjustments != Adjustments().model_dump():
+        if adjusted != Adjustments().model_dump():
             raise InputError(f"{rows[0]}: write tempo, expression, measures, transpose under `adjustments`")
         plan = _plan_of_file(Path(rows[0]), settings, device, context)
     else:
@@ -111,7 +107,7 @@ def compare(
             codecs=_split(codecs),
             recording=recording,
             seed=seed,
-            adjustments=adjustments,
+            adjustments=adjusted,
         )
         plan = make_plan(config, device=device)
     if metrics:
@@ -156,7 +152,7 @@ def _metric_names(text: str) -> tuple[MetricName, ...]:
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise InputError(f"--metrics: unknown metric {name!r}; {hint} known: {', '.join(known)}")
+            raise InputError(f"--metrics: unknown metric {name!r}; {hint}known: {', '.join(known)}")
     return tuple(cast(MetricName, name) for name in names)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from score_to_audio.errors import InputError
 from score_to_audio.parameters import Parameters, validated
-from score_to_audio.settings import ExecutionSettings, PipelineSettings
+from score_to_audio.settings import ExecutionSettings, PipelineSettings, flatten_parameters
 
 EXIT_FAILED = 1
 """Some scores failed."""
@@ -50,6 +50,17 @@ LOUDNESS = str(PipelineSettings.model_fields["loudness"].default)
 SYNTHESIZER: str = PipelineSettings.model_fields["synthesizer"].default
 
 
+def adjustments(
+    tempo: Tempo = None,
+    expression: Expression = 1.0,
+    measures: Measures = None,
+    transpose: Transpose = 0,
+) -> dict[str, Any]:
+    """What a command's options change in any performance: fields of ``Adjustments``, not checked yet."""
+    return {"tempo": tempo, "expression": expression, "measures": measures, "transpose": transpose}
+
+
+@flatten_parameters(adjusted=adjustments)
 def pipeline_settings(
     renderer: Renderer = RENDERER,
     synthesizer: Synthesizer = SYNTHESIZER,
@@ -57,18 +68,15 @@ def pipeline_settings(
     prompt: Prompt = None,
     seed: Seed = 0,
     formats: Formats = None,
-    tempo: Tempo = None,
-    expression: Expression = 1.0,
-    measures: Measures = None,
-    transpose: Transpose = 0,
+    *,
+    adjusted: dict[str, Any],
     loudness: Loudness = LOUDNESS,
     device: Device = "auto",
 ) -> PipelineSettings:
     """What a command's options ask for. Raises ``InputError``."""
     values: dict[str, Any] = {"renderer": renderer, "synthesizer": synthesizer, "prompt": prompt}
     values |= {"seed": seed, "device": device, "format": formats or ("wav",)}
-    values |= {"tempo": tempo, "expression": expression, "measures": measures, "transpose": transpose}
-    values["loudness"] = loudness
+    values |= {"loudness": loudness, **adjusted}
     values |= {f"{stage}_options": chosen for stage, chosen in split_options(options).items()}
     return validated(PipelineSettings, values)
 
@@ -80,21 +88,17 @@ def renderer_settings(
     return pipeline_settings(renderer=renderer, options=options, seed=seed, device=device)
 
 
+@flatten_parameters(adjusted=adjustments)
 def performance_settings(
     renderer: Renderer = RENDERER,
     options: Options = None,
     seed: Seed = 0,
-    tempo: Tempo = None,
-    expression: Expression = 1.0,
-    measures: Measures = None,
-    transpose: Transpose = 0,
+    *,
+    adjusted: dict[str, Any],
     device: Device = "auto",
 ) -> PipelineSettings:
     """As ``pipeline_settings``, for commands of stage 1 alone."""
-    adjustments: Any = {"tempo": tempo, "expression": expression, "measures": measures}
-    return pipeline_settings(
-        renderer=renderer, options=options, seed=seed, transpose=transpose, device=device, **adjustments
-    )
+    return pipeline_settings(renderer=renderer, options=options, seed=seed, device=device, **adjusted)
 
 
 def synthesizer_settings(

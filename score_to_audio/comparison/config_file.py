@@ -81,7 +81,7 @@ def validated(content: Any, name: str, lines: Mapping[Place, int] | None = None)
 def _in_words(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         hint = did_you_mean(str(error["loc"][-1]), KEYS)
-        return f"no such key here; {hint or 'docs/compare.schema.json lists the keys'}"
+        return f"no such key here; {hint.rstrip() or 'docs/compare.schema.json lists the keys'}"
     return "is missing" if error["type"] == "missing" else str(error["msg"])
 
 

@@ -239,7 +239,7 @@ def _rendering(performance: Performance) -> Iterator[Figure]:
 
 @cache
 def _excerpt() -> Performance:
-    from score_to_audio.comparison.derived import cut_notes
+    from score_to_audio.adjustments import cut_notes
 
     return cut_notes(_rules(), 0, SECONDS)
 

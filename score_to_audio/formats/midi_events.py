@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
+"""Status of channel messages; the lower four bits are the channel."""
 META = 0xFF
 END_OF_TRACK, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE, TRACK_NAME = 0x2F, 0x51, 0x58, 0x59, 0x03
+PERCUSSION_CHANNEL = 9
+"""Of General MIDI, counted from 0."""
+DEFAULT_TEMPO = 120.0
+"""Quarter notes per minute where a file gives none (Standard MIDI Files 1.0)."""
 LONGEST_BEAT_EXPONENT = 7
 """Shortest beat of a time signature that is believed, as a power of 1/2 of a whole note."""
 _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}

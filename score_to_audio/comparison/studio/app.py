@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from score_to_audio import jobs, stages
 from score_to_audio.comparison.studio import choices
 from score_to_audio.comparison.studio.library import Interpretation, Library, Piece
-from score_to_audio.comparison.studio.page import PAGE, write_piece_page
+from score_to_audio.comparison.studio.page import PAGE, stored_results, write_piece_page
 from score_to_audio.comparison.studio.queue import Queue
 from score_to_audio.comparison.studio.security import CONTENT_POLICY
 from score_to_audio.errors import InputError, ScoreToAudioError, sentence
@@ -28,11 +28,14 @@ from score_to_audio.jobs import Job
 from score_to_audio.settings import audio_format
 from score_to_audio.store import ArtifactStore
 
+STUDIO, LISTENING = "score_to_audio.comparison.studio", "score_to_audio.comparison.listening"
 WEB = {
-    "index.html": "text/html",
-    "studio.css": "text/css",
-    "studio.js": "text/javascript",
+    "index.html": (STUDIO, "text/html"),
+    "studio.css": (STUDIO, "text/css"),
+    "studio.js": (STUDIO, "text/javascript"),
+    "parts.js": (LISTENING, "text/javascript"),
 }
+"""File -> package whose folder ``web`` has it, and media type."""
 POLL_SECONDS = 0.2
 """Between looks for changes that are sent to open pages."""
 CLOSED_SECONDS = 60.0
@@ -159,8 +162,9 @@ def make_app(
     def web(name: str = "index.html") -> Response:
         if name not in WEB:
             raise HTTPException(404)
-        content = (files("score_to_audio.comparison.studio") / "web" / name).read_bytes()
-        return Response(content, media_type=WEB[name], headers={"Cache-Control": "no-cache"})
+        package, media_type = WEB[name]
+        content = (files(package) / "web" / name).read_bytes()
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
     return app
 
@@ -185,16 +189,10 @@ def _result(
     delivered = library.folder_of(piece) / "files" / f"{interpretation.id}.{format}"
     if format in ("mid", *choices.DELIVERED) and delivered.is_file():
         return delivered
-    job = Job(library.score(piece), interpretation.id)
     pipeline = interpretation.settings.resolve()
-    found = jobs.find_results(job, pipeline, store)
-    if "audio" not in found:
-        raise InputError("the store no longer has this sound; play it again")
-    return store.path(
-        stages.encode(
-            found["audio"].artifact, audio_format(format), store, loudness=pipeline.loudness
-        ).artifact
-    )
+    audio = stored_results(library.score(piece), interpretation, pipeline, store)["audio"].artifact
+    made = stages.encode(audio, audio_format(format), store, loudness=pipeline.loudness)
+    return store.path(made.artifact)
 
 
 async def _changes(request: Request, library: Library, queue: Queue, pages: OpenPages) -> AsyncIterator[str]:

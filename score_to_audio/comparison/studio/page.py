@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from score_to_audio import jobs
+from score_to_audio.artifacts import StageResult
 from score_to_audio.comparison import metrics
 from score_to_audio.comparison.cells import Cell
 from score_to_audio.comparison.derived import stored_file
@@ -13,7 +16,7 @@ from score_to_audio.comparison.results import CellResult, ComparisonResult, Sect
 from score_to_audio.comparison.studio.library import Interpretation, Library, Piece
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, sentence
 from score_to_audio.jobs import Job
-from score_to_audio.settings import read_score_options
+from score_to_audio.settings import Pipeline, read_score_options
 from score_to_audio.store import ArtifactStore
 
 PAGE = "page"
@@ -30,6 +33,16 @@ def write_piece_page(piece: Piece, library: Library, store: ArtifactStore) -> No
     write_page(result, library.folder_of(piece) / PAGE, store)
 
 
+def stored_results(
+    score: Path, interpretation: Interpretation, pipeline: Pipeline, store: ArtifactStore
+) -> dict[str, StageResult]:
+    """As ``jobs.find_results``, with both stages. Raises ``InputError`` where the store lost them."""
+    found = jobs.find_results(Job(score, interpretation.id), pipeline, store)
+    if "audio" not in found:
+        raise InputError("the store no longer has this sound; play it again")
+    return found
+
+
 def _cell_result(interpretation: Interpretation, row: Row, store: ArtifactStore) -> CellResult:
     condition = Condition(interpretation.id, interpretation.label)
     try:
@@ -42,8 +55,6 @@ def _cell_result(interpretation: Interpretation, row: Row, store: ArtifactStore)
 
 def _cell(interpretation: Interpretation, row: Row, store: ArtifactStore) -> Cell:
     assert row.score is not None
-    found = jobs.find_results(Job(row.score, interpretation.id), interpretation.settings.resolve(), store)
-    if "audio" not in found:
-        raise InputError("the store no longer has it; play it again")
+    found = stored_results(row.score, interpretation, interpretation.settings.resolve(), store)
     performance = stored_file(found["performance"].artifact, None, store)
     return Cell(stored_file(found["audio"].artifact, performance, store), performance)

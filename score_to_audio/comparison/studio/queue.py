@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 
 from score_to_audio import progress
-from score_to_audio.comparison.studio.library import UNFINISHED, Interpretation, Library, Piece, now
+from score_to_audio.comparison.studio.library import (
+    STOPPED,
+    UNFINISHED,
+    Interpretation,
+    Library,
+    Piece,
+    State,
+    now,
+)
 from score_to_audio.comparison.studio.page import write_piece_page
-from score_to_audio.errors import EXPECTED_ERRORS, sentence
+from score_to_audio.errors import EXPECTED_ERRORS, InputError, sentence
 from score_to_audio.jobs import Job
 from score_to_audio.parameters import validated
 from score_to_audio.settings import ExecutionSettings
@@ -41,7 +49,6 @@ class Queue:
         self._waiting: SimpleQueue[tuple[Piece, Interpretation] | None] = SimpleQueue()
         self._pool = WorkerPool(ONE_WORKER)
         self._lock = Lock()
-        self._cancelled = Event()
         self._thread = Thread(target=self._serve, name="studio queue", daemon=True)
         self._thread.start()
 
@@ -51,12 +58,10 @@ class Queue:
     def cancel(self, piece: Piece, interpretation: Interpretation, reason: str = CANCELLED) -> None:
         """Kills the process that works on it; does nothing for a finished interpretation."""
         with self._lock:
-            state = self._library.piece(piece.id).interpretation(interpretation.id).state
-            if state not in UNFINISHED:
+            if self._state(piece, interpretation) not in UNFINISHED:
                 return
             self._library.update(piece, interpretation.id, state="cancelled", error=reason)
             if self.progress and self.progress.interpretation == interpretation.id:
-                self._cancelled.set()
                 self._pool.close()
                 self._pool = WorkerPool(ONE_WORKER)
 
@@ -68,7 +73,7 @@ class Queue:
     def close(self) -> None:
         """Cancel everything and end the thread."""
         self._waiting.put(None)
-        self.cancel_all("the studio was stopped; play it again")
+        self.cancel_all(STOPPED)
         self._thread.join(timeout=5)
         self._pool.close()
 
@@ -78,9 +83,8 @@ class Queue:
 
     def _make(self, piece: Piece, interpretation: Interpretation) -> None:
         with self._lock:
-            if not self._is_waiting(piece, interpretation):
+            if self._state(piece, interpretation) != "waiting":
                 return
-            self._cancelled.clear()
             self.progress = Progress(interpretation.id)
             self._library.update(piece, interpretation.id, state="working", error="")
             pool = self._pool
@@ -102,16 +106,16 @@ class Queue:
             with self._lock:
                 self.progress = None
 
-    def _is_waiting(self, piece: Piece, interpretation: Interpretation) -> bool:
-        known = {one.id: one for one in self._library.pieces()}
-        if piece.id not in known:
-            return False
-        found = [one for one in known[piece.id].interpretations if one.id == interpretation.id]
-        return bool(found) and found[0].state == "waiting"
+    def _state(self, piece: Piece, interpretation: Interpretation) -> State | None:
+        """None where it was removed."""
+        try:
+            return self._library.piece(piece.id).interpretation(interpretation.id).state
+        except InputError:
+            return None
 
     def _finish(self, piece: Piece, interpretation: Interpretation, **changes: str) -> None:
         with self._lock:
-            if not self._cancelled.is_set():
+            if self._state(piece, interpretation) in ("working", "done"):  # not cancelled meanwhile
                 self._library.update(piece, interpretation.id, **changes)
 
     def _report(self, done: float, total: float, unit: str) -> None:

@@ -18,8 +18,14 @@ from typing import Literal
 
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi_events import (
+    CONTROL_CHANGE,
+    DEFAULT_TEMPO,
     KEY_SIGNATURE,
     META,
+    NOTE_OFF,
+    NOTE_ON,
+    PERCUSSION_CHANNEL,
+    PROGRAM_CHANGE,
     TEMPO,
     TIME_SIGNATURE,
     TRACK_NAME,
@@ -53,11 +59,7 @@ EARLY_RELEASE_SHARE = 0.12
 """How much of a note programs cut off at most before releasing the key."""
 PIANO_PROGRAMS = range(0, 8)
 """General MIDI programs of the piano family, counted from 0."""
-PERCUSSION_CHANNEL = 9
 MIDDLE_C = 60
-DEFAULT_TEMPO = 120.0
-"""Quarter notes per minute where a file gives none (Standard MIDI Files 1.0)."""
-_NOTE_OFF, _NOTE_ON, _CONTROL_CHANGE, _PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ def _read_timeline(file: MidiFile, name: str) -> _Timeline:
     for event in chain(*file.tracks):
         if event.tick > MAX_QUARTERS * file.division:
             raise InputError(f"{name} is longer than {MAX_QUARTERS:,} quarter notes; split it")
-        if event.status & 0xF0 == _PROGRAM_CHANGE:
+        if event.status & 0xF0 == PROGRAM_CHANGE:
             timeline.programs[event.status & 0x0F].append((event.tick, event.data[0]))
         elif event.status == META:
             kind, content = event.data[0], event.data[1:]
@@ -155,7 +157,7 @@ def _read_timeline(file: MidiFile, name: str) -> _Timeline:
 
 
 def _is_percussion(event: Event) -> bool:
-    return event.status == _NOTE_ON | PERCUSSION_CHANNEL
+    return event.status == NOTE_ON | PERCUSSION_CHANNEL
 
 
 def _read_voices(track: Sequence[Event], timeline: _Timeline) -> list[_Voice]:
@@ -174,11 +176,11 @@ def _read_voices(track: Sequence[Event], timeline: _Timeline) -> list[_Voice]:
         message, channel = status & 0xF0, status & 0x0F
         if status == META or channel == PERCUSSION_CHANNEL:
             continue
-        if message == _NOTE_ON and data[1]:
+        if message == NOTE_ON and data[1]:
             sounding[channel, data[0]].append(tick)
-        elif message in (_NOTE_ON, _NOTE_OFF) and sounding[channel, data[0]]:
+        elif message in (NOTE_ON, NOTE_OFF) and sounding[channel, data[0]]:
             end(channel, data[0], tick)
-        elif message == _CONTROL_CHANGE and data[0] == SUSTAIN:
+        elif message == CONTROL_CHANGE and data[0] == SUSTAIN:
             pedals[channel].append((tick, data[1] >= 64))
     for channel, pitch in list(sounding):
         while sounding[channel, pitch]:

@@ -1,24 +1,14 @@
 "use strict";
-// The studio's page. Texts from scores and files only ever become text nodes.
+// The studio's page, built with parts.js of the listening page. Texts from scores and files only ever become text nodes.
 
 (() => {
+  const { element } = listening;
   const find = (selector) => document.querySelector(selector);
   const form = find("#settings");
   const FILE_NAMES = [".musicxml", ".xml", ".mxl", ".mei", ".mid", ".midi"];
   let choices = null;
   let state = { pieces: [], progress: null };
   let shownPage = "";
-
-  function element(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (typeof value === "function") made.addEventListener(name, value);
-      else if (value === true) made.setAttribute(name, "");
-      else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
-    }
-    made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
-    return made;
-  }
 
   function say(text, bad = false) {
     const line = find("#spoken");
