@@ -95,8 +95,8 @@ Draw = Callable[[Tensor, int, tuple[int, int]], Tensor]
 def _make(decoder: Decoder, memory: Memory, score: Tensor, begun: Tensor, draw: Draw) -> Tensor:
     """The decoder's input [B, 1 + T]: BOS, the tokens that are ``begun``, and the others as drawn.
 
-    The decoder hears a guess of the pedal and the next pitch at once with the token before them: the tokens are
-    drawn from the same distributions, and the guess only saves passes where it is right.
+    The decoder hears a guess of the pedal and the next pitch at once with the token before them: the tokens
+    are drawn from the same distributions, and the guess only saves passes where it is right.
     """
     batch, length = score.shape
     made = score.new_full((batch, 1 + length), BOS)
@@ -123,8 +123,8 @@ def _make(decoder: Decoder, memory: Memory, score: Tensor, begun: Tensor, draw: 
 def _guess(made: Tensor, score: Tensor, place: int) -> int:
     """Writes a guess of the tokens from ``place`` on into ``made``; how many of them a pass can use.
 
-    From a pedal's place on the pedal keeps its value and the next pitch follows. There is no guess where no two
-    successive ones of the last four pedals agree, as with untrained weights.
+    From a pedal's place on the pedal keeps its value and the next pitch follows. There is no guess where no
+    two successive ones of the last four pedals agree, as with untrained weights.
     """
     number = place % NOTE_TOKENS
     if number < FIRST_PEDAL or place < NOTE_TOKENS:
