@@ -113,7 +113,7 @@ def import_symupe() -> Any:
 
 @contextmanager
 def global_generators_kept() -> Iterator[None]:
-    """``symupe`` seeds the generators that all code shares; afterwards they are as before."""
+    """Afterwards the generators that all code shares, which ``symupe`` may seed, are as before."""
     import torch
 
     states = random.getstate(), np.random.get_state()  # noqa: NPY002

@@ -18,7 +18,7 @@ from score_to_audio.testing import example_score, renderer_checks
 
 
 class StubGenerator:
-    """Plays the file's notes with noise from the global generator, as the package does."""
+    """Plays the file's notes, each a little late, with noise from the global generator."""
 
     def perform_score(self, score: Path, **options: Any) -> list[Any]:
         np.random.seed(options["seed"])  # noqa: NPY002
