@@ -24,7 +24,8 @@ class PerformedScore:
 
     score: Score
     files: tuple[Path, ...]
-    """Performance MIDI, then audio in each requested format; in the store unless ``output`` was given."""
+    """Performance MIDI, then audio in each requested format; without ``output`` those of the store, which has
+    FLAC for WAV."""
 
     @cached_property
     def performance(self) -> Performance:

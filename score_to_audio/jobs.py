@@ -26,6 +26,7 @@ from score_to_audio.stages import (
     find_audio,
     find_encoding,
     find_performance,
+    is_copy,
     render,
     synthesize,
 )
@@ -223,30 +224,32 @@ def failed(job: Job, error: BaseException) -> Outcome:
 
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
-    performance = render(
-        job.score,
-        pipeline.renderer,
-        store,
-        score_options=pipeline.score_options,
-        adjustments=pipeline.adjustments,
-    )
-    audio = synthesize(
-        store.path(performance.artifact),
-        pipeline.synthesizer,
-        store,
-        prompt=pipeline.prompt,
-        name=job.name,
-        parent=performance.artifact.key,
-    )
-    return deliver_results(job, pipeline, performance, audio, store, output)
+    with store.releasing():
+        performance = render(
+            job.score,
+            pipeline.renderer,
+            store,
+            score_options=pipeline.score_options,
+            adjustments=pipeline.adjustments,
+        )
+        audio = synthesize(
+            store.path(performance.artifact),
+            pipeline.synthesizer,
+            store,
+            prompt=pipeline.prompt,
+            name=job.name,
+            parent=performance.artifact.key,
+        )
+        return deliver_results(job, pipeline, performance, audio, store, output)
 
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
     """The outcome of ``run`` if the store has everything; None where there is work to do."""
-    found = find_results(job, pipeline, store)
-    if set(found) != {"performance", "audio", *pipeline.formats}:
-        return None
-    return deliver_results(job, pipeline, found["performance"], found["audio"], store, output)
+    with store.releasing():
+        found = find_results(job, pipeline, store)
+        if set(found) != {"performance", "audio", *pipeline.formats}:
+            return None
+        return deliver_results(job, pipeline, found["performance"], found["audio"], store, output)
 
 
 def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
@@ -319,7 +322,7 @@ def select(
     listed = {output / name for name in _results_in(output)} if job_of else set()
 
     def is_ours(file: Path) -> bool:
-        return file in listed or sha256_of(file) in _known_hashes(job_of[file], pipeline, store)
+        return file in listed or _is_result(file, job_of[file], pipeline, store)
 
     check_output_files(job_of, [job.score for job in jobs], is_ours)
     return jobs
@@ -330,13 +333,13 @@ def result_files(job: Job, pipeline: Pipeline, output: Path) -> list[Path]:
     return [output / f"{job.name}.{suffix}" for suffix in ("mid", *pipeline.formats)]
 
 
-def _known_hashes(job: Job, pipeline: Pipeline, store: ArtifactStore) -> set[str]:
-    """Of the results of a job that the store has: a killed run delivers files that no manifest lists yet."""
+def _is_result(file: Path, job: Job, pipeline: Pipeline, store: ArtifactStore) -> bool:
+    """Whether the file is a result that the store has: a killed run delivers some that no manifest lists."""
     try:
         found = find_results(job, pipeline, store)
+        return any(is_copy(file, result.artifact, store) for result in found.values())
     except EXPECTED_ERRORS:
-        return set()
-    return {result.artifact.sha256 for result in found.values()}
+        return False
 
 
 def failed_names(output: Path) -> set[str]:

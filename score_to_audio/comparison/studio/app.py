@@ -192,7 +192,8 @@ def _result(
     pipeline = interpretation.settings.resolve()
     audio = stored_results(library.score(piece), interpretation, pipeline, store)["audio"].artifact
     made = stages.encode(audio, audio_format(format), store, loudness=pipeline.loudness)
-    return store.path(made.artifact)
+    stages.deliver(made.artifact, delivered, store)
+    return delivered
 
 
 async def _changes(request: Request, library: Library, queue: Queue, pages: OpenPages) -> AsyncIterator[str]:
