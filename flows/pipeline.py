@@ -102,6 +102,7 @@ def _outcome(
     if not synthesis_state.is_completed():
         return Outcome(job, rendered, error=reason(synthesis_state))
     try:
-        return jobs.deliver_results(job, pipeline, rendered, synthesis_state.result(), store, output)
+        results = jobs.finish(job, pipeline, rendered, synthesis_state.result(), store)
+        return jobs.deliver_results(job, results, store, output)
     except EXPECTED_ERRORS as error:
         return jobs.failed(job, error)

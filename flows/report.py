@@ -86,8 +86,8 @@ def shown_file(file: Path, output: Path, text: str, address: str | None) -> str:
 
 
 def _row(entry: Mapping[str, Any], output: Path, address: str | None) -> dict[str, str]:
-    files = [output / file for file in entry["files"]]
-    links = " ".join(shown_file(file, output, file.suffix[1:], address) for file in files)
+    stem = len(entry["name"]) + 1
+    links = " ".join(shown_file(output / file, output, file[stem:], address) for file in entry["files"])
     seconds = entry["sound_seconds"]
     return {
         "score": entry["score"],

@@ -87,6 +87,18 @@ class PipelineSettings(Adjustments):
         "synthesizer's own level.",
     )
     device: Device = Field("auto", description="auto, cpu or cuda.")
+    midi_tempo: Literal["constant", "score"] = Field(
+        "constant",
+        description="Of the MIDI file: constant (120), or score: measures and beats of the score, with a "
+        "tempo map that follows the performance, for sequencers and notation programs.",
+    )
+    alignment: bool = Field(
+        False,
+        description="Also write a match file of score and performance, and a table of the seconds of beats.",
+    )
+    stems: Literal["none", "hands"] = Field(
+        "none", description="hands: also write the sound of the right and of the left hand alone."
+    )
 
     def resolve(self) -> Pipeline:
         """The plug-ins with checked options and checkpoints. Raises ``InputError``."""

@@ -143,14 +143,18 @@ def render(
     as_json: Json = False,
 ) -> None:
     """Score to performance MIDI: stage 1."""
-    from score_to_audio import stages
+    from score_to_audio import exports, stages
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
     if output.suffix.lower() not in MIDI_SUFFIXES:
         raise InputError(f"{output}: `render` writes MIDI; name a .mid file, or use `run` for audio")
     pipeline, store = settings.resolve(), default_store()
-    check_output_file(output, [score], store)
+    files = {"mid": output} | {
+        suffix: output.with_suffix(f".{suffix}") for suffix in exports.suffixes(settings)
+    }
+    for file in files.values():
+        check_output_file(file, [score], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(score)):
         result = stages.render(
             score,
@@ -159,8 +163,10 @@ def render(
             score_options=pipeline.score_options,
             adjustments=pipeline.adjustments,
         )
-    stages.deliver(result.artifact, output, store)
-    record_delivery(output, store)
+        made = {"mid": result} | exports.make_exports(score, score.stem, pipeline, result, store)
+    for suffix, file in files.items():
+        stages.deliver(made[suffix].artifact, file, store)
+        record_delivery(file, store)
     _print_result(result, output, as_json)
 
 

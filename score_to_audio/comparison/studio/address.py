@@ -23,7 +23,7 @@ def studio_folder() -> Path:
 
 @contextmanager
 def announced(folder: Path, address: str, outputs: Sequence[Path]) -> Iterator[None]:
-    """While the block lasts, ``address_of`` finds the studio of ``folder`` at ``address``, with final slash."""
+    """While the block lasts, ``address_of`` finds the studio that serves ``outputs`` at ``address``."""
     record = folder / RECORD
     with replacing(record) as temporary:
         temporary.write_text(json.dumps({"address": address, "outputs": [str(path) for path in outputs]}))
