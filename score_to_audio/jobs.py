@@ -18,10 +18,13 @@ from score_to_audio.artifacts import StageResult
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, ScoreToAudioError, StoreError, sentence
 from score_to_audio.exports import find_exports, make_exports, suffixes
 from score_to_audio.files import check_output_folder, sha256_of, sweep
+from score_to_audio.formats.audio import TAGGED, Tags
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.manifest import MANIFEST, read_manifest
 from score_to_audio.outputs import check_output_files
 from score_to_audio.settings import Pipeline
 from score_to_audio.stages import (
+    NO_TAGS,
     deliver,
     encode,
     find_audio,
@@ -32,6 +35,7 @@ from score_to_audio.stages import (
 )
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import Artifact
+from score_to_audio.wording import brief
 
 log = logging.getLogger(__name__)
 
@@ -256,11 +260,24 @@ def finish(
     job: Job, pipeline: Pipeline, performance: StageResult, audio: StageResult, store: ArtifactStore
 ) -> Results:
     """The results of a job whose stages have run."""
-    files = {"mid": performance}
+    files, shown = {"mid": performance}, tags(job.score, pipeline)
     for format in pipeline.formats:
-        files[format] = encode(audio.artifact, format, store, loudness=pipeline.loudness)
+        files[format] = encode(audio.artifact, format, store, loudness=pipeline.loudness, tags=shown)
     files |= make_exports(job.score, job.name, pipeline, performance, store)
     return Results(performance, audio, files)
+
+
+def tags(score: Path, pipeline: Pipeline) -> Tags:
+    """What players show; nothing where no format takes tags, since the score need not be parsed then."""
+    if not set(pipeline.formats) & set(TAGGED):
+        return NO_TAGS
+    parsed = read_score(score, pipeline.score_options).parsed
+    settings = pipeline.settings
+    return Tags(
+        title=brief(parsed.title),
+        artist=brief(parsed.composer),
+        comment=f"rendered by {settings.renderer}, synthesized by {settings.synthesizer} (score-to-audio)",
+    )
 
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
@@ -290,9 +307,11 @@ def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str
     if pipeline.settings.midi_tempo == "constant":
         found["mid"] = performance
     if audio:
-        found["audio"] = audio
+        found["audio"], shown = audio, tags(job.score, pipeline)
         for format in pipeline.formats:
-            found[format] = find_encoding(audio.artifact, format, store, loudness=pipeline.loudness)
+            found[format] = find_encoding(
+                audio.artifact, format, store, loudness=pipeline.loudness, tags=shown
+            )
     found |= find_exports(job.score, job.name, pipeline, performance, store)
     return {name: result for name, result in found.items() if result}
 

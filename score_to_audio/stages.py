@@ -21,6 +21,7 @@ from score_to_audio.adjustments import Adjustments, adjusted
 from score_to_audio.artifacts import ArtifactRequest, StageResult, request
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
 from score_to_audio.files import replacing, sha256_of, writing
+from score_to_audio.formats.audio import TAGGED, Tags
 from score_to_audio.parameters import input_files
 from score_to_audio.plugins import Prompt, Renderer, Synthesizer
 from score_to_audio.registry import ResolvedPlugin, build
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FORMAT_VERSIONS = {"render": 1, "adjust": 1, "synthesize": 1, "encode": 3}
 """Part of every key: raise one when its stage writes other bytes for the same input."""
 AS_RENDERED = Adjustments()
+NO_TAGS = Tags()
 SILENCE = 1e-4
 """Full scale (-80 dBFS): below it, a performance with notes counts as not synthesized."""
 MAX_REASON = 500
@@ -214,7 +216,12 @@ def _checked(stream: AudioStream, synthesizer: str, source: str) -> AudioStream:
 
 
 def encode(
-    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+    audio: Artifact,
+    format: AudioFormat,
+    store: ArtifactStore,
+    *,
+    loudness: float | None,
+    tags: Tags = NO_TAGS,
 ) -> StageResult:
     """The WAV of an earlier stage in a format, mastered to a loudness in LUFS if one is given (see
     ``mastering.mastered``); without one the WAV itself for "wav"."""
@@ -227,11 +234,11 @@ def encode(
     def make(destination: Path) -> None:
         stream = read() if loudness is None else mastered(read, loudness)
         reported = _reported(stream, audio, format, store)
-        write_audio(replace(stream, blocks=reported), destination, format=format)
+        write_audio(replace(stream, blocks=reported), destination, format=format, tags=tags)
 
     if format == "wav" and loudness is None:
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format, loudness).get_or_make(store, make)
+    return _encoding_request(audio, format, loudness, tags).get_or_make(store, make)
 
 
 def _reported(
@@ -248,15 +255,23 @@ def _reported(
 
 
 def find_encoding(
-    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+    audio: Artifact,
+    format: AudioFormat,
+    store: ArtifactStore,
+    *,
+    loudness: float | None,
+    tags: Tags = NO_TAGS,
 ) -> StageResult | None:
     """The result of ``encode`` if the store has it."""
     if format == "wav" and loudness is None:
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format, loudness).find(store)
+    return _encoding_request(audio, format, loudness, tags).find(store)
 
 
-def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | None) -> ArtifactRequest:
+def _encoding_request(
+    audio: Artifact, format: AudioFormat, loudness: float | None, tags: Tags
+) -> ArtifactRequest:
+    shown = {"tags": tags._asdict()} if format in TAGGED and any(tags) else {}
     provenance = Provenance(
         stage="encode",
         model=format,
@@ -264,7 +279,7 @@ def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | No
         checkpoints={},
         input=audio.sha256,
         input_name=Path(audio.path).name,
-        parameters={"loudness": loudness},
+        parameters={"loudness": loudness, **shown},
         seed=0,
         device_class="cpu",
         parent=audio.key,

@@ -31,7 +31,7 @@ def test_readme_and_guide_offer_the_same_lines() -> None:
     assert documented_lines("README.md") == documented_lines("docs/guide/prefect.md")
 
 
-def test_pasted_lines_make_sound(tmp_path: Path) -> None:
+def test_pasted_lines_make_sound_and_say_what_failed(tmp_path: Path) -> None:
     """Bash reads the lines one by one, as from a terminal; only the port differs, since 4200 may be taken."""
     port = free_port()
     text = documented_lines("README.md").replace(ADDRESS, ADDRESS.replace("4200", str(port)))
@@ -40,6 +40,7 @@ def test_pasted_lines_make_sound(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(PROJECT / name)
     (tmp_path / "examples/scores").mkdir(parents=True)
     shutil.copy(EXAMPLE_SCORES / "chopin_prelude_op28_no7.musicxml", tmp_path / "examples/scores")
+    (tmp_path / "examples/scores/broken.musicxml").write_text("<score")
     environment = os.environ | variables(tmp_path, port) | {"PREFECT_SERVER_API_PORT": str(port)}
     environment |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     environment |= {"PYTHONPATH": os.pathsep.join([str(PROJECT), environment["PYTHONPATH"]])}
@@ -61,5 +62,8 @@ def test_pasted_lines_make_sound(tmp_path: Path) -> None:
             os.killpg(shell.pid, signal.SIGTERM)  # the worker
             stop = ["prefect", "server", "stop"]
             subprocess.run(stop, env=environment, cwd=tmp_path, stdout=output, check=False)
-    assert shell.returncode == 0, log.read_text()[-3000:]
-    assert (tmp_path / "output" / "chopin_prelude_op28_no7.wav").is_file()
+    shown = log.read_text()
+    assert (tmp_path / "output" / "chopin_prelude_op28_no7.wav").is_file(), shown[-5000:]
+    assert shell.returncode == 1, shown[-5000:]
+    watched = [line for line in shown.splitlines() if line.startswith("▪")]
+    assert any("1 made, 0 from the store, 1 failed (broken: " in line for line in watched), shown[-5000:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -191,7 +192,9 @@ def _result(
         return delivered
     pipeline = interpretation.settings.resolve()
     audio = stored_results(library.score(piece), interpretation, pipeline, store)["audio"].artifact
-    made = stages.encode(audio, audio_format(format), store, loudness=pipeline.loudness)
+    wanted = audio_format(format)
+    tags = jobs.tags(library.score(piece), replace(pipeline, formats=(wanted,)))
+    made = stages.encode(audio, wanted, store, loudness=pipeline.loudness, tags=tags)
     return store.path(made.artifact)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from score_to_audio import manifest, registry
 from score_to_audio.checkpoints import find as find_checkpoint
@@ -239,6 +240,8 @@ def test_run_delivers_the_hands_apart(place: Path, inside: InProcess) -> None:
     assert visible(place / "out") == sorted([f"good.{end}" for end in ends] + ["manifest.jsonl"])
     code, shown, _ = inside(*arguments)
     assert (code, "from the store" in shown) == (0, True)
+    tags = soundfile.SoundFile(place / "out/good.flac").copy_metadata()
+    assert "rendered by kth-rules, synthesized by sampled-piano" in tags["comment"]
     assert (place / "out/good.left.flac").read_bytes() != (place / "out/good.right.flac").read_bytes()
 
 
