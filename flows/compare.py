@@ -53,6 +53,7 @@ def compare(
     output: Path = Path("comparison"),
     blind: Literal["pairs", "mushra"] | None = None,
     blind_seed: Annotated[int, Field(ge=0)] = 0,
+    blind_listen: Annotated[float, Field(ge=0)] = 0.0,
     webmushra: bool = False,
     device: Device = "auto",
 ) -> State[None]:
@@ -66,6 +67,7 @@ def compare(
         output: Folder for the page (page/index.html), cells.csv, summary.csv and results.json.
         blind: Hide the names on the page and collect votes: pairs or mushra.
         blind_seed: Of the order in a blind test.
+        blind_listen: Seconds of each sound to be heard before a vote.
         webmushra: Also write a configuration and stimuli for webMUSHRA.
         device: auto, cpu or cuda.
     """
@@ -81,7 +83,15 @@ def compare(
         return Failed(message=str(error), data=error)
     result = run_comparison(plan, store, each=_as_tasks, device=device)
     try:
-        outputs = write_outputs(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
+        outputs = write_outputs(
+            result,
+            output,
+            store,
+            blind=blind,
+            seed=blind_seed,
+            listen=blind_listen,
+            webmushra=webmushra,
+        )
     except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
     with ignore_server_outage():

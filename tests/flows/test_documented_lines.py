@@ -41,7 +41,9 @@ def test_pasted_lines_make_sound_and_say_what_failed(tmp_path: Path) -> None:
     (tmp_path / "examples/scores").mkdir(parents=True)
     shutil.copy(EXAMPLE_SCORES / "chopin_prelude_op28_no7.musicxml", tmp_path / "examples/scores")
     (tmp_path / "examples/scores/broken.musicxml").write_text("<score")
-    environment = os.environ | variables(tmp_path, port) | {"PREFECT_SERVER_API_PORT": str(port)}
+    environment = (
+        os.environ | variables(tmp_path, port) | {"PREFECT_SERVER_API_PORT": str(port), "COLUMNS": "400"}
+    )
     environment |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     environment |= {"PYTHONPATH": os.pathsep.join([str(PROJECT), environment["PYTHONPATH"]])}
     del environment["PREFECT_API_URL"]

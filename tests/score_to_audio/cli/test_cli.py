@@ -265,13 +265,16 @@ def test_a_picture_beside_humans(place: Path, inside: InProcess) -> None:
     picture = (place / "x.svg").read_text()
     assert "mean of 1 human performances" in picture
     assert "kth-rules" in picture
+    assert inside("plot", "good.musicxml", "-o", "y.svg", "--measures", "2")[0] == 0
+    assert "kth-rules · measures 2" in (place / "y.svg").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--humans", "human.match", "--measures", "4-2"), "write the first and the last measure"),
-        (("--humans", "human.match", "--measures", "90"), "there is no such measure"),
+        (("--humans", "human.match", "--measures", "4-2"), "measures 4-2: the score numbers them 1 to "),
+        (("--humans", "human.match", "--measures", "90"), "measures 90: the score numbers them 1 to "),
+        (("--measures", "first"), "measures"),
         (("--humans", "store"), "store: no .match files in this folder"),
         (("--humans", "good.musicxml"), "no match file"),
     ],
