@@ -107,8 +107,8 @@ class Site:
     def wait_for_stages(self, count: int, driver: subprocess.Popen[bytes]) -> None:
         """Until so many stages are done, or the driver is over.
 
-        Workers that end meanwhile start again, as a supervisor starts them: a worker that finds no server when
-        it starts, ends.
+        Workers that end meanwhile start again, as under a supervisor: one that finds no server when it
+        starts, ends.
         """
         last_done, last_change = -1, time.monotonic()
         while (done := self.stages_done()) < count and driver.poll() is None:
