@@ -19,6 +19,7 @@ from score_to_audio.types import Controls, Performance, Score
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from renderers.m2m.network import M2MNetwork
     from renderers.m2m.tokens import TickNotes
 
 log = logging.getLogger(__name__)
@@ -95,35 +96,7 @@ class M2M:
         with torch.inference_mode():
             if self._parameters.compatibility == "official":
                 return self._render_officially(score, seed)
-            return self._render(score, seed)
-
-    def _render(self, score: Score, seed: int) -> Performance:
-        from renderers.keyboard import to_performance
-        from renderers.m2m import performance, sampling
-        from renderers.m2m.tokens import encode
-        from renderers.m2m.windows import probabilities
-
-        options = self._parameters
-        source, notes = performance.score_notes(score.parsed)
-        if not len(notes):
-            raise InputError(f"{score.path}: has no notes that a piano can play")
-        distributions = probabilities(
-            self._network,
-            encode(notes),
-            self._style,
-            temperature=options.temperature,
-            report=lambda done: report(done, len(notes), "notes"),
-        )
-        velocity, ioi, duration = (
-            sampling.draw(
-                sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p),
-                _noise(distribution.shape, seed, head),
-            ).numpy()
-            for head, distribution in enumerate(distributions)
-        )
-        timed = performance.timed_notes(source, notes.pitch, velocity, ioi, duration)
-        pedal = Controls.none() if options.pedal == "none" else performance.pedal(score.parsed, timed)
-        return to_performance(timed, score.parsed.notes.id, pedal)
+            return perform(self._network, self._style, score, self._parameters, seed)
 
     def _render_officially(self, score: Score, seed: int) -> Performance:
         import torch
@@ -161,6 +134,36 @@ class M2M:
             velocity=notes.velocity.astype(np.float64),
         )
         return to_performance(timed, ("",), Controls.none())
+
+
+def perform(network: M2MNetwork, style: int, score: Score, options: M2MParameters, seed: int) -> Performance:
+    """A performance by a network in the manner of the pianist ``style``. Raises ``InputError`` for a score
+    without playable notes."""
+    from renderers.keyboard import to_performance
+    from renderers.m2m import performance, sampling
+    from renderers.m2m.tokens import encode
+    from renderers.m2m.windows import probabilities
+
+    source, notes = performance.score_notes(score.parsed)
+    if not len(notes):
+        raise InputError(f"{score.path}: has no notes that a piano can play")
+    distributions = probabilities(
+        network,
+        encode(notes),
+        style,
+        temperature=options.temperature,
+        report=lambda done: report(done, len(notes), "notes"),
+    )
+    velocity, ioi, duration = (
+        sampling.draw(
+            sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p),
+            _noise(distribution.shape, seed, head),
+        ).numpy()
+        for head, distribution in enumerate(distributions)
+    )
+    timed = performance.timed_notes(source, notes.pitch, velocity, ioi, duration)
+    pedal = Controls.none() if options.pedal == "none" else performance.pedal(score.parsed, timed)
+    return to_performance(timed, score.parsed.notes.id, pedal)
 
 
 def _noise(shape: Sequence[int], *seed: int) -> Tensor:
