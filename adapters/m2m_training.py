@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,13 @@ from adapters.aligned_corpus import (
     validated,
     validation_pieces,
 )
-from adapters.m2m import PERFORMERS, M2MParameters, perform, read_checkpoint
+from adapters.m2m import NOTE_ORDER, PERFORMERS, M2MParameters, Pianist, perform, read_checkpoint
 from renderers.m2m.network import M2MNetwork, NetworkConfig, config_from_tensors
 from renderers.m2m.performance import score_notes
 from renderers.m2m.training import task as tasks
 from renderers.m2m.training.examples import Example, example
 from renderers.m2m.training.task import HeadWeights, TrainingSettings
+from renderers.m2m.windows import NoteOrder
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import Piece
 from score_to_audio.formats.scores.reader import read_score
@@ -36,6 +38,7 @@ from score_to_audio.weights import load_strictly
 
 EXAMPLES = "m2m 1"
 """Version of the cached examples; a change makes them anew."""
+OFFICIAL_EXAMPLES = f"{EXAMPLES} official"
 LIGHTNING = "2.2.2"
 """Version of PyTorch Lightning in checkpoints."""
 
@@ -90,14 +93,15 @@ def train(
             f"take {', '.join(PERFORMERS[: network.config.styles])}"
         )
     examples: list[Example] = []
-    yield from _read(corpus, cache, style, config.performances, examples)
+    yield from _read(corpus, cache, config, examples)
     if not examples:
         raise InputError(f"{corpus}: no performance of the train split can be used")
     validation = validation_pieces(corpus, cache)
     optimization, weights = tasks.begin(network.to(device), config.training)
     state = TrainingState({"optimization": optimization, "weights": weights})
+    order: NoteOrder = "performance" if config.training.compatibility == "official" else "score"
     folder = TrainingFolder(
-        output, config.model_dump_json(), lambda state: _layout(optimization, weights, state)
+        output, config.model_dump_json(), lambda state: _layout(optimization, weights, state, order)
     )
     if folder.resume(state):
         yield f"going on after epoch {state.epoch}"
@@ -108,18 +112,21 @@ def train(
         assert isinstance(averaged, M2MNetwork)
         averaged.eval()
         with torch.inference_mode():
-            return validated(
-                validation, lambda score: perform(averaged, style, score, M2MParameters(), seed=0)
-            )
+            pianist = Pianist(averaged, style, order)
+            return validated(validation, lambda score: perform(pianist, score, M2MParameters(), seed=0))
 
     task = tasks.task(optimization, weights, examples, config.training, validate, merit)
     for figures in run(state, tasks.schedule(config.training), task, folder):
         yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
-def _read(corpus: Path, cache: Path, style: int, most: int, examples: list[Example]) -> Iterator[str]:
+def _read(corpus: Path, cache: Path, config: M2MTrainingConfig, examples: list[Example]) -> Iterator[str]:
     """Add the examples of the train split; yields a line per problem and a summary."""
-    for _, arrays, problems in corpus_examples(corpus, "train", cache, EXAMPLES, _read_piece):
+    style, most = PERFORMERS.index(config.performer), config.performances
+    official = config.training.compatibility == "official"
+    version = OFFICIAL_EXAMPLES if official else EXAMPLES
+    read = partial(_read_piece, official=official)
+    for _, arrays, problems in corpus_examples(corpus, "train", cache, version, read):
         found = [
             Example(arrays[f"score-{index}"], arrays[f"targets-{index}"], style)
             for index in range(len(arrays) // 2)
@@ -129,7 +136,7 @@ def _read(corpus: Path, cache: Path, style: int, most: int, examples: list[Examp
     yield f"{len(examples)} performances with {sum(len(one.score) for one in examples)} notes"
 
 
-def _read_piece(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
+def _read_piece(piece: Piece, matches: Path, *, official: bool) -> tuple[Arrays | None, list[str]]:
     """ "score-0", "targets-0" and so on, of each performance."""
     try:
         score = read_score(piece.score)
@@ -139,7 +146,7 @@ def _read_piece(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
     aligned, problems = aligned_performances(piece, score, matches)
     arrays: Arrays = {}
     for index, one in enumerate(aligned):
-        rows, targets = example(ticks, one.played[order], one.performance)
+        rows, targets = example(ticks, one.played[order], one.performance, official=official)
         arrays |= {f"score-{index}": rows, f"targets-{index}": targets}
     return arrays, problems
 
@@ -167,13 +174,15 @@ def _start(config: M2MTrainingConfig, start: Path | None) -> M2MNetwork:
                 words=1,
             )
         )
-    # As BERT (Devlin et al., NAACL 2019): the tables are multiplied by the square root of their widths.
-    for table in (*network.bert.feat_emb, network.style_emb):
-        torch.nn.init.normal_(table.lut.weight, std=table.lut.embedding_dim**-0.5)
+        for table in (*network.bert.feat_emb, network.style_emb):
+            # Tables are multiplied by the square root of their width.
+            torch.nn.init.normal_(table.lut.weight, std=table.lut.embedding_dim**-0.5)
     return network
 
 
-def _layout(optimization: Optimization, weights: HeadWeights, state: TrainingState) -> dict[str, Any]:
+def _layout(
+    optimization: Optimization, weights: HeadWeights, state: TrainingState, order: NoteOrder
+) -> dict[str, Any]:
     """A checkpoint in the published layout, that of PyTorch Lightning."""
     tensors = {f"net.{name}": tensor for name, tensor in optimization.averaged.state_dict().items()}
     return {
@@ -186,5 +195,5 @@ def _layout(optimization: Optimization, weights: HeadWeights, state: TrainingSta
         "optimizer_states": [optimization.optimizer.state_dict()],
         "lr_schedulers": [],
         "hparams_name": "kwargs",
-        "hyper_parameters": {},
+        "hyper_parameters": {NOTE_ORDER: order},
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from renderers.m2m.tokens import (
@@ -27,7 +28,7 @@ TARGETS = (1, 3, 2)
 
 @dataclass(frozen=True)
 class Example:
-    """A performance, in the order of its onsets."""
+    """A performance, note by note."""
 
     score: Tokens
     """[N, 6] of the score."""
@@ -36,27 +37,32 @@ class Example:
     style: int = 0
 
 
-def example(score: TickNotes, played: Tokens, performance: Performance) -> tuple[Tokens, Tokens]:
+def example(
+    score: TickNotes, played: Tokens, performance: Performance, *, official: bool = False
+) -> tuple[Tokens, Tokens]:
     """``score``: of N notes; ``played``: [N] index of the performed note of each, -1 for none -> score
-    tokens [M, 6] and targets [M, 3] of the notes that were played, in the order of their performed onsets.
+    tokens [M, 6] and targets [M, 3] of the notes that were played, in the order of the score, as in
+    synthesis.
 
-    Intervals of both sides are those between consecutive rows. Notes shorter than a tick get one tick, where
-    the published preparation loses all notes behind them."""
+    Intervals of both sides are those between consecutive rows; a performed one may be negative. Notes shorter
+    than a tick get one tick, where the published preparation loses all notes behind them. ``official``: in
+    the order of the performed onsets, which synthesis cannot know.
+    """
     notes = np.flatnonzero(played >= 0)
     index = played[notes]
-    onset, offset = (
-        np.floor(TICKS_PER_SECOND * (seconds[index] - performance.onset[index].min(initial=np.inf))).astype(
-            np.int64
-        )
-        for seconds in (performance.onset, performance.offset)
-    )
-    order = np.argsort(onset, kind="stable")
-    notes, index, onset, offset = notes[order], index[order], onset[order], offset[order]
-    written = TickNotes(score.onset[notes], score.duration[notes], score.pitch[notes], score.velocity[notes])
-    performed = TickNotes(
-        onset, np.maximum(offset - onset, 1), score.pitch[notes], performance.velocity[index]
-    )
+    start = performance.onset[index].min(initial=np.inf)
+    onset, offset = (_ticks(seconds[index] - start) for seconds in (performance.onset, performance.offset))
+    if official:
+        order = np.argsort(onset, kind="stable")
+        notes, index, onset, offset = notes[order], index[order], onset[order], offset[order]
+    pitch = score.pitch[notes]
+    written = TickNotes(score.onset[notes], score.duration[notes], pitch, score.velocity[notes])
+    performed = TickNotes(onset, np.maximum(offset - onset, 1), pitch, performance.velocity[index])
     return encode(written), encode(performed)[:, TARGETS]
+
+
+def _ticks(seconds: NDArray[np.float64]) -> Tokens:
+    return np.floor(TICKS_PER_SECOND * seconds).astype(np.int64)
 
 
 @dataclass(frozen=True)
