@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from score_to_audio import jobs, stages
 from score_to_audio.comparison.studio import choices
 from score_to_audio.comparison.studio.library import Interpretation, Library, Piece
-from score_to_audio.comparison.studio.page import PAGE, stored_results, write_piece_page
+from score_to_audio.comparison.studio.page import PAGE, renew_page, stored_results
 from score_to_audio.comparison.studio.queue import Queue
 from score_to_audio.comparison.studio.security import CONTENT_POLICY
 from score_to_audio.errors import InputError, ScoreToAudioError, sentence
@@ -137,8 +138,7 @@ def make_app(
         queue.cancel(found, one)
         library.remove_interpretation(found, interpretation)
         if one.state == "done":
-            write_piece_page(library.piece(piece), library, store)
-            library.page_written(found)
+            renew_page(piece, library, store)
 
     @app.get("/pieces/{piece}/page/{path:path}")
     def page(piece: str, path: str) -> Response:
@@ -191,8 +191,11 @@ def _result(
         return delivered
     pipeline = interpretation.settings.resolve()
     audio = stored_results(library.score(piece), interpretation, pipeline, store)["audio"].artifact
-    made = stages.encode(audio, audio_format(format), store, loudness=pipeline.loudness)
-    return store.path(made.artifact)
+    wanted = audio_format(format)
+    tags = jobs.tags(library.score(piece), replace(pipeline, formats=(wanted,)))
+    made = stages.encode(audio, wanted, store, loudness=pipeline.loudness, tags=tags)
+    stages.deliver(made.artifact, delivered, store)
+    return delivered
 
 
 async def _changes(request: Request, library: Library, queue: Queue, pages: OpenPages) -> AsyncIterator[str]:

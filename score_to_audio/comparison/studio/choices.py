@@ -13,7 +13,7 @@ from score_to_audio.registry import Kind
 from score_to_audio.settings import AUDIO_FORMATS, PipelineSettings
 
 OWN_CONTROLS = ("renderer", "synthesizer", "renderer_options", "synthesizer_options", "score_options",
-                "prompt", "format", "device")  # fmt: skip
+                "prompt", "format", "device", "midi_tempo", "alignment", "stems")  # fmt: skip
 """Fields of ``PipelineSettings`` that the form does not offer as plain fields."""
 DELIVERED = ("mp3",)
 """Formats that are made at once; others on request."""
