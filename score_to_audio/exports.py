@@ -74,8 +74,9 @@ def find_exports(
         audio = midi and find_audio(
             midi.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=f"{name}.{hand}"
         )
-        for format in pipeline.formats if audio else ():
-            found[f"{hand}.{format}"] = find_encoding(audio.artifact, format, store, loudness=None)
+        if audio:
+            for format in pipeline.formats:
+                found[f"{hand}.{format}"] = find_encoding(audio.artifact, format, store, loudness=None)
     return {suffix: result for suffix, result in found.items() if result}
 
 
