@@ -39,7 +39,7 @@ class SampledPiano:
 
     spec: ClassVar[Spec] = Spec(
         name="sampled-piano",
-        version="2",
+        version="3",
         summary="A sampled Yamaha C5 with half-pedalling, bundled: the default",
         parameters=SampledPianoParameters,
         paper="Salamander Grand Piano V3 by Alexander Holm",

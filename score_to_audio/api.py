@@ -23,8 +23,8 @@ class PerformedScore:
 
     score: Score
     files: tuple[Path, ...]
-    """Performance MIDI, audio in each requested format, then what else the settings ask for; in the store
-    unless ``output`` was given."""
+    """Performance MIDI, audio in each requested format, then what else the settings ask for. Without
+    ``output`` those of the store, which has FLAC for WAV."""
 
     @cached_property
     def performance(self) -> Performance:

@@ -71,12 +71,15 @@ def find_exports(
         found[suffix] = _request(suffix, score, performance.artifact).find(store)
     for hand in HANDS if settings.stems == "hands" else ():
         midi = _request(f"{hand}.mid", score, performance.artifact).find(store)
-        audio = midi and find_audio(
+        if midi is None:
+            continue
+        audio = find_audio(
             midi.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=f"{name}.{hand}"
         )
-        if audio:
-            for format in pipeline.formats:
-                found[f"{hand}.{format}"] = find_encoding(audio.artifact, format, store, loudness=None)
+        if audio is None:
+            continue
+        for format in pipeline.formats:
+            found[f"{hand}.{format}"] = find_encoding(audio.artifact, format, store, loudness=None)
     return {suffix: result for suffix, result in found.items() if result}
 
 

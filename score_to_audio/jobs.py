@@ -30,6 +30,7 @@ from score_to_audio.stages import (
     find_audio,
     find_encoding,
     find_performance,
+    is_copy,
     render,
     synthesize,
 )
@@ -282,11 +283,12 @@ def tags(score: Path, pipeline: Pipeline) -> Tags:
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
     """The outcome of ``run`` if the store has everything; None where there is work to do."""
-    found = find_results(job, pipeline, store)
-    if not {"performance", "audio", *file_suffixes(pipeline)} <= set(found):
-        return None
-    files = {suffix: found[suffix] for suffix in file_suffixes(pipeline)}
-    return deliver_results(job, Results(found["performance"], found["audio"], files), store, output)
+    with store.releasing():
+        found = find_results(job, pipeline, store)
+        if not {"performance", "audio", *file_suffixes(pipeline)} <= set(found):
+            return None
+        files = {suffix: found[suffix] for suffix in file_suffixes(pipeline)}
+        return deliver_results(job, Results(found["performance"], found["audio"], files), store, output)
 
 
 def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
@@ -318,7 +320,8 @@ def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str
 
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
-    return deliver_results(job, make(job, pipeline, store), store, output)
+    with store.releasing():
+        return deliver_results(job, make(job, pipeline, store), store, output)
 
 
 def deliver_results(job: Job, results: Results, store: ArtifactStore, output: Path) -> Outcome:
@@ -361,7 +364,7 @@ def select(
     listed = {output / name for name in _results_in(output)} if job_of else set()
 
     def is_ours(file: Path) -> bool:
-        return file in listed or sha256_of(file) in _known_hashes(job_of[file], pipeline, store)
+        return file in listed or _is_result(file, job_of[file], pipeline, store)
 
     check_output_files(job_of, [job.score for job in jobs], is_ours)
     return jobs
@@ -377,13 +380,13 @@ def file_suffixes(pipeline: Pipeline) -> tuple[str, ...]:
     return "mid", *pipeline.formats, *suffixes(pipeline.settings)
 
 
-def _known_hashes(job: Job, pipeline: Pipeline, store: ArtifactStore) -> set[str]:
-    """Of the results of a job that the store has: a killed run delivers files that no manifest lists yet."""
+def _is_result(file: Path, job: Job, pipeline: Pipeline, store: ArtifactStore) -> bool:
+    """Whether the file is a result that the store has: a killed run delivers some that no manifest lists."""
     try:
         found = find_results(job, pipeline, store)
+        return any(is_copy(file, result.artifact, store) for result in found.values())
     except EXPECTED_ERRORS:
-        return set()
-    return {result.artifact.sha256 for result in found.values()}
+        return False
 
 
 def failed_names(output: Path) -> set[str]:

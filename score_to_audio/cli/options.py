@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from score_to_audio.errors import InputError
-from score_to_audio.parameters import Parameters, validated
+from score_to_audio.parameters import Parameters, number_of_bytes, validated
 from score_to_audio.settings import ExecutionSettings, PipelineSettings, flatten_parameters
 
 EXIT_FAILED = 1
@@ -150,13 +150,3 @@ def split_options(settings: Iterable[str] | None) -> dict[str, dict[str, str]]:
             )
         options[stage][key] = value
     return options
-
-
-def number_of_bytes(size: str) -> int:
-    """20GB -> 20_000_000_000; K, M, G, T are powers of 1000, "B" is optional. Raises ``InputError``."""
-    number = size.rstrip("KMGTBkmgtb ")
-    unit = size[len(number) :].strip().upper().removesuffix("B")
-    try:
-        return int(float(number) * 1000 ** ("", "K", "M", "G", "T").index(unit))
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{size!r} is no size: write 500MB or 20GB") from error

@@ -54,9 +54,8 @@ class Timing:
     def seconds_at(self, quarters: Floats) -> Floats:
         """Between positions linear; before the first and after the last at the tempo there."""
         if len(self.quarters) == 1:
-            return (
-                self.seconds[0] + (quarters - self.quarters[0]) / 2
-            )  # 120, as where a MIDI file says nothing
+            # 120 beats per minute, as where a MIDI file says nothing
+            return self.seconds[0] + (quarters - self.quarters[0]) / 2
         slopes = np.diff(self.seconds) / np.diff(self.quarters)
         segment = np.clip(np.searchsorted(self.quarters, quarters, side="right") - 1, 0, len(slopes) - 1)
         return self.seconds[segment] + (quarters - self.quarters[segment]) * slopes[segment]
@@ -97,10 +96,9 @@ def beats(score: ParsedScore, performance: Performance) -> Iterator[tuple[str, i
         signature = _signature(score, measure.onset)
         beat = 4 / signature.beat_type
         count = max(round((measure.end - measure.onset) / beat), 1)
-        first = (
-            max(signature.beats - count, 0) if number == 0 else 0
-        )  # a pickup measure ends with its last beat
-        places = measure.onset + beat * np.arange(count)
+        # a pickup measure ends with its last beat
+        first = max(signature.beats - count, 0) if number == 0 else 0
+        places: Floats = measure.onset + beat * np.arange(count, dtype=np.float64)
         for index, second in enumerate(played.seconds_at(places).tolist(), start=first + 1):
             if second >= 0:
                 yield measure.number, index, second

@@ -201,7 +201,8 @@ def _result(
         wanted = audio_format(format)
         tags = jobs.tags(score, replace(pipeline, formats=(wanted,)))
         made = stages.encode(found["audio"].artifact, wanted, store, loudness=pipeline.loudness, tags=tags)
-    return store.path(made.artifact)
+    stages.deliver(made.artifact, delivered, store)
+    return delivered
 
 
 async def _changes(request: Request, library: Library, queue: Queue, pages: OpenPages) -> AsyncIterator[str]:

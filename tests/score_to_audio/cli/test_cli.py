@@ -72,7 +72,7 @@ def test_the_three_verbs(place: Path) -> None:
     assert done.stdout.startswith("x.mid  (")
     done = cli(place, "synthesize", "x.mid", "-o", "x.ogg", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["artifact"]["media_type"] == "audio/wav"
+    assert json.loads(done.stdout)["artifact"]["media_type"] == "audio/flac"
     done = cli(place, "run", "good.musicxml", "-o", "out", "-f", "wav", "-f", "flac")
     assert done.returncode == 0, done.stderr
     assert visible(place / "out") == ["good.flac", "good.mid", "good.wav", "manifest.jsonl"]
