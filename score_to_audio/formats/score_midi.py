@@ -148,7 +148,9 @@ def _lead(played: Timing, start: float) -> int:
     """Quarter notes of the measure before the first: at least as many as it takes at the first tempo."""
     if played.seconds[0] < LEAST_STEP:
         return 0
-    tempo = float(np.diff(played.seconds_at(played.quarters[0] + np.array([0.0, 1.0])))[0])
+    first = float(played.quarters[0])
+    here, next_quarter = played.seconds_at(np.array([first, first + 1])).tolist()
+    tempo = next_quarter - here
     early = float(played.seconds[0]) - (played.quarters[0] - start) * tempo
     return min(max(math.ceil(early / tempo), 1), 255) if early > 0 or played.quarters[0] == start else 0
 

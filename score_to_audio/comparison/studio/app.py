@@ -24,6 +24,7 @@ from score_to_audio.comparison.studio.page import PAGE, renew_page, stored_resul
 from score_to_audio.comparison.studio.queue import Queue
 from score_to_audio.comparison.studio.security import CONTENT_POLICY
 from score_to_audio.errors import InputError, ScoreToAudioError, sentence
+from score_to_audio.exports import make_exports
 from score_to_audio.formats.scores.files import MAX_FILE_BYTES
 from score_to_audio.jobs import Job
 from score_to_audio.settings import audio_format
@@ -189,11 +190,17 @@ def _result(
     delivered = library.folder_of(piece) / "files" / f"{interpretation.id}.{format}"
     if format in ("mid", *choices.DELIVERED) and delivered.is_file():
         return delivered
-    pipeline = interpretation.settings.resolve()
-    audio = stored_results(library.score(piece), interpretation, pipeline, store)["audio"].artifact
-    wanted = audio_format(format)
-    tags = jobs.tags(library.score(piece), replace(pipeline, formats=(wanted,)))
-    made = stages.encode(audio, wanted, store, loudness=pipeline.loudness, tags=tags)
+    score = library.score(piece)
+    pipeline = interpretation.settings.model_copy(
+        update={"alignment": format in choices.ALIGNMENTS}
+    ).resolve()
+    found = stored_results(score, interpretation, pipeline, store)
+    if alignment := choices.ALIGNMENTS.get(format):
+        made = make_exports(score, interpretation.id, pipeline, found["performance"], store)[alignment]
+    else:
+        wanted = audio_format(format)
+        tags = jobs.tags(score, replace(pipeline, formats=(wanted,)))
+        made = stages.encode(found["audio"].artifact, wanted, store, loudness=pipeline.loudness, tags=tags)
     stages.deliver(made.artifact, delivered, store)
     return delivered
 

@@ -17,6 +17,8 @@ OWN_CONTROLS = ("renderer", "synthesizer", "renderer_options", "synthesizer_opti
 """Fields of ``PipelineSettings`` that the form does not offer as plain fields."""
 DELIVERED = ("mp3",)
 """Formats that are made at once; others on request."""
+ALIGNMENTS = {"match": "match", "csv": "beats.csv"}
+"""Suffix of a download -> of the file of ``exports``."""
 
 
 def choices() -> dict[str, Any]:
@@ -31,7 +33,7 @@ def choices() -> dict[str, Any]:
             "renderer": schema["renderer"]["default"],
             "synthesizer": schema["synthesizer"]["default"],
         },
-        "formats": ["mid", *AUDIO_FORMATS],
+        "formats": ["mid", *AUDIO_FORMATS, *ALIGNMENTS],
     }
 
 
