@@ -9,6 +9,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -225,13 +226,7 @@ def failed(job: Job, error: BaseException) -> Outcome:
 def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
     """Both stages for one score; the results in ``output``. Raises what the stages raise."""
     with store.releasing():
-        performance = render(
-            job.score,
-            pipeline.renderer,
-            store,
-            score_options=pipeline.score_options,
-            adjustments=pipeline.adjustments,
-        )
+        performance = _render(job, pipeline, store)
         audio = synthesize(
             store.path(performance.artifact),
             pipeline.synthesizer,
@@ -241,6 +236,22 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
             parent=performance.artifact.key,
         )
         return deliver_results(job, pipeline, performance, audio, store, output)
+
+
+def _render(job: Job, pipeline: Pipeline, store: ArtifactStore) -> StageResult:
+    return render(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
+
+
+def render_ahead(job: Job, pipeline: Pipeline, store: ArtifactStore) -> None:
+    """Put the performance into the store, where ``run`` finds it; errors are left to ``run``."""
+    with suppress(Exception), store.releasing():
+        _render(job, pipeline, store)
 
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
