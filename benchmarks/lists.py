@@ -106,10 +106,8 @@ def lists(folder: Path, scores: list[Path], given: argparse.Namespace) -> None:
             f"{used:.0f} s of processor time ({used / seconds:.2f} cores)",
             flush=True,
         )
-        digests[processes] = {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in [*out.glob("*.ogg"), *out.glob("*.mid")]
-        }
+        results = [*out.glob("*.ogg"), *out.glob("*.mid")]
+        digests[processes] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in results}
     sounds = list(digests.values())
     print("same bytes:", all(one == sounds[0] for one in sounds))
 
