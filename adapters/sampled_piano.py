@@ -46,6 +46,7 @@ class SampledPiano:
         code_licence="Apache-2.0",
         weights_licence="CC BY 3.0",
         limits="Notes fade out by 10 s",
+        process_memory=400,
     )
 
     def __init__(

@@ -9,6 +9,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -239,13 +240,7 @@ class Results:
 
 def make(job: Job, pipeline: Pipeline, store: ArtifactStore) -> Results:
     """Both stages for one score, and its files. Raises what the stages raise."""
-    performance = render(
-        job.score,
-        pipeline.renderer,
-        store,
-        score_options=pipeline.score_options,
-        adjustments=pipeline.adjustments,
-    )
+    performance = _render(job, pipeline, store)
     audio = synthesize(
         store.path(performance.artifact),
         pipeline.synthesizer,
@@ -279,6 +274,22 @@ def tags(score: Path, pipeline: Pipeline) -> Tags:
         artist=brief(parsed.composer),
         comment=f"rendered by {settings.renderer}, synthesized by {settings.synthesizer} (score-to-audio)",
     )
+
+
+def _render(job: Job, pipeline: Pipeline, store: ArtifactStore) -> StageResult:
+    return render(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
+
+
+def render_ahead(job: Job, pipeline: Pipeline, store: ArtifactStore) -> None:
+    """Put the performance into the store, where ``run`` finds it; errors are left to ``run``."""
+    with suppress(Exception), store.releasing():
+        _render(job, pipeline, store)
 
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:

@@ -122,11 +122,16 @@ class PipelineSettings(Adjustments):
         )
 
 
+Processes = Annotated[int, Field(ge=0, le=256)] | Literal["auto"]
+
+
 class ExecutionSettings(Parameters):
     """How scores are processed; never changes results."""
 
-    processes: int = Field(
-        0, ge=0, le=256, description="Scores processed at once, each in its own process; 0: in this process."
+    processes: Processes = Field(
+        "auto",
+        description="Scores processed at once, each in its own process; 0: in this process; auto: for a "
+        "list, one per core where the models use one core each and the memory suffices.",
     )
     deadline: float | None = Field(
         None, gt=0, description="Seconds that one score may take; its process is then killed."

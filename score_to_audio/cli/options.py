@@ -125,7 +125,7 @@ def synthesizer_settings(
 
 
 def execution_settings(
-    processes: Annotated[int, option(ExecutionSettings, "processes", min=0, max=256)] = 0,
+    processes: Annotated[str, option(ExecutionSettings, "processes", metavar="N")] = "auto",
     deadline: Annotated[float | None, option(ExecutionSettings, "deadline")] = None,
     memory_limit: Annotated[
         str | None, typer.Option(help="Memory that one process may use, for instance 8GB.")
