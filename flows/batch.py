@@ -83,7 +83,7 @@ def _collected(lost: Sequence[tuple[Job, str]], recorder: jobs.Recorder, output:
             recorder.add(Outcome(job, error=error))
     totals = Totals()
     for entry in manifest.latest(output, run):
-        totals.add(entry, output)
+        totals.add(entry)
     return totals
 
 

@@ -20,7 +20,7 @@ from score_to_audio.adjustments import Adjustments, adjusted
 from score_to_audio.artifacts import ArtifactRequest, StageResult, request
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
 from score_to_audio.files import copy_file, copy_time, replacing, sha256_of, writing
-from score_to_audio.formats.audio import LOSSLESS, copy_lossless, same_samples, same_shape
+from score_to_audio.formats.audio import LOSSLESS, TAGGED, Tags, copy_lossless, same_samples, same_shape
 from score_to_audio.parameters import input_files
 from score_to_audio.plugins import Prompt, Renderer, Synthesizer
 from score_to_audio.registry import ResolvedPlugin, build
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT_VERSIONS = {"render": 1, "adjust": 1, "synthesize": 1, "encode": 4}
 """Part of every key: raise one when its stage writes other samples for the same input."""
 AS_RENDERED = Adjustments()
+NO_TAGS = Tags()
 SILENCE = 1e-4
 """Full scale (-80 dBFS): below it, a performance with notes counts as not synthesized."""
 MAX_REASON = 500
@@ -214,7 +215,12 @@ def _checked(stream: AudioStream, synthesizer: str, source: str) -> AudioStream:
 
 
 def encode(
-    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+    audio: Artifact,
+    format: AudioFormat,
+    store: ArtifactStore,
+    *,
+    loudness: float | None,
+    tags: Tags = NO_TAGS,
 ) -> StageResult:
     """The sound of an earlier stage in a format, mastered to a loudness in LUFS if one is given (see
     ``mastering.mastered``); for lossless formats FLAC, and without a loudness the sound itself."""
@@ -227,17 +233,22 @@ def encode(
     def make(destination: Path) -> None:
         stream = read() if loudness is None else mastered(read, loudness)
         reported = _reported(stream, audio, kept, store)
-        write_audio(replace(stream, blocks=reported), destination, format=kept)
+        write_audio(replace(stream, blocks=reported), destination, format=kept, tags=tags)
 
     kept = _kept_as(format)
-    if kept == "flac" and loudness is None:
+    if _is_kept(format, loudness, tags):
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, kept, loudness).get_or_make(store, make)
+    return _encoding_request(audio, kept, loudness, tags).get_or_make(store, make)
 
 
 def _kept_as(format: AudioFormat) -> AudioFormat:
     """The format in the store: WAV is written from FLAC, which takes half the space."""
     return "flac" if format == "wav" else format
+
+
+def _is_kept(format: AudioFormat, loudness: float | None, tags: Tags) -> bool:
+    """Whether the sound of the stage before is the result."""
+    return loudness is None and (format == "wav" or (format == "flac" and not any(tags)))
 
 
 def _reported(
@@ -254,16 +265,23 @@ def _reported(
 
 
 def find_encoding(
-    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+    audio: Artifact,
+    format: AudioFormat,
+    store: ArtifactStore,
+    *,
+    loudness: float | None,
+    tags: Tags = NO_TAGS,
 ) -> StageResult | None:
     """The result of ``encode`` if the store has it."""
-    kept = _kept_as(format)
-    if kept == "flac" and loudness is None:
+    if _is_kept(format, loudness, tags):
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, kept, loudness).find(store)
+    return _encoding_request(audio, _kept_as(format), loudness, tags).find(store)
 
 
-def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | None) -> ArtifactRequest:
+def _encoding_request(
+    audio: Artifact, format: AudioFormat, loudness: float | None, tags: Tags
+) -> ArtifactRequest:
+    shown = {"tags": tags._asdict()} if format in TAGGED and any(tags) else {}
     provenance = Provenance(
         stage="encode",
         model=format,
@@ -271,7 +289,7 @@ def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | No
         checkpoints={},
         input=audio.sha256,
         input_name=Path(audio.path).name,
-        parameters={"loudness": loudness},
+        parameters={"loudness": loudness, **shown},
         seed=0,
         device_class="cpu",
         parent=audio.key,

@@ -43,6 +43,9 @@ Loudness = Annotated[str, _pipeline_option("loudness", metavar="LUFS")]
 Device = Annotated[str, _pipeline_option("device")]
 Prompt = Annotated[str | None, _pipeline_option("prompt")]
 Formats = Annotated[list[str] | None, _pipeline_option("format", "--format", "-f")]
+MidiTempo = Annotated[str, _pipeline_option("midi_tempo", metavar="constant|score")]
+Alignment = Annotated[bool, _pipeline_option("alignment", "--alignment")]
+Stems = Annotated[str, _pipeline_option("stems", metavar="none|hands")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per result.")]
 
 RENDERER: str = PipelineSettings.model_fields["renderer"].default
@@ -71,12 +74,16 @@ def pipeline_settings(
     *,
     adjusted: dict[str, Any],
     loudness: Loudness = LOUDNESS,
+    midi_tempo: MidiTempo = "constant",
+    alignment: Alignment = False,
+    stems: Stems = "none",
     device: Device = "auto",
 ) -> PipelineSettings:
     """What a command's options ask for. Raises ``InputError``."""
     values: dict[str, Any] = {"renderer": renderer, "synthesizer": synthesizer, "prompt": prompt}
     values |= {"seed": seed, "device": device, "format": formats or ("wav",)}
     values |= {"loudness": loudness, **adjusted}
+    values |= {"midi_tempo": midi_tempo, "alignment": alignment, "stems": stems}
     values |= {f"{stage}_options": chosen for stage, chosen in split_options(options).items()}
     return validated(PipelineSettings, values)
 
@@ -95,10 +102,13 @@ def performance_settings(
     seed: Seed = 0,
     *,
     adjusted: dict[str, Any],
+    midi_tempo: MidiTempo = "constant",
+    alignment: Alignment = False,
     device: Device = "auto",
 ) -> PipelineSettings:
     """As ``pipeline_settings``, for commands of stage 1 alone."""
-    return pipeline_settings(renderer=renderer, options=options, seed=seed, device=device, **adjusted)
+    values: dict[str, Any] = {"renderer": renderer, "options": options, "seed": seed, "device": device}
+    return pipeline_settings(**values, midi_tempo=midi_tempo, alignment=alignment, **adjusted)
 
 
 def synthesizer_settings(

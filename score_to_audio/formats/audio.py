@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,18 @@ BLOCK = 1 << 16
 (and overruns its stack on millions of samples)."""
 OGG_SERIAL = 0x73324121
 """Replaces libsndfile's random stream number, so that the same samples give the same bytes."""
+
+
+class Tags(NamedTuple):
+    """What players show of a FLAC, MP3 or OGG file; "" for none."""
+
+    title: str = ""
+    artist: str = ""
+    """The composer: players show no other field, and libsndfile writes none."""
+    comment: str = ""
+
+
+TAGGED: tuple[AudioFormat, ...] = ("flac", "mp3", "ogg")
 
 
 def read_audio(path: Path, *, start: float = 0.0, seconds: float | None = None) -> Waveform:
@@ -104,20 +116,26 @@ def stream_audio(path: Path) -> AudioStream:
     return AudioStream(info.samplerate, info.channels, blocks())
 
 
-def write_audio(stream: AudioStream, path: Path, *, format: AudioFormat) -> None:
-    """Write the stream block by block; the same samples give the same bytes.
+def write_audio(
+    stream: AudioStream,
+    path: Path,
+    *,
+    format: AudioFormat,
+    tags: Tags = Tags(),  # noqa: B008 (immutable)
+) -> None:
+    """Write the stream block by block; the same samples and tags give the same bytes. WAV takes no tags.
 
     Raises ``InputError`` for a rate or length that the format does not support, ``OSError`` where the file
     cannot be written; after any error, that of the stream included, no file is left.
     """
     if format == "mp3" and stream.sample_rate not in MP3_RATES:
         raise InputError(f"{path}: MP3 does not support {stream.sample_rate} Hz; choose wav, flac or ogg")
-    with _new_file(path, stream.sample_rate, stream.channels, format) as file:
+    with _new_file(path, stream.sample_rate, stream.channels, format, tags) as file:
         _write_blocks(stream, file, path, format)
 
 
 @contextmanager
-def _new_file(path: Path, rate: int, channels: int, format: AudioFormat) -> Iterator[SoundFile]:
+def _new_file(path: Path, rate: int, channels: int, format: AudioFormat, tags: Tags) -> Iterator[SoundFile]:
     """An empty file to write to; deleted after any error in the block."""
     import soundfile
 
@@ -129,9 +147,15 @@ def _new_file(path: Path, rate: int, channels: int, format: AudioFormat) -> Iter
         with soundfile.SoundFile(
             path, "w", rate, channels, format=container, subtype=encoding, **lossy
         ) as file:
+            if format in ("flac", "ogg"):
+                for name, text in tags._asdict().items():
+                    if text:
+                        setattr(file, name, text)
             yield file
         if format == "ogg":
             fix_ogg_serial(path)
+        if format == "mp3" and any(tags):
+            path.write_bytes(id3_tag(tags) + path.read_bytes())
     except soundfile.SoundFileError as error:
         path.unlink(missing_ok=True)
         raise OSError(f"{path}: cannot be written ({_reason(error)})") from error
@@ -189,7 +213,7 @@ def copy_lossless(source: Path, destination: Path, *, format: AudioFormat) -> No
     info = soundfile.info(source)
     if format == "wav" and info.frames * info.channels * 3 > MAX_WAV_SIZE:
         raise InputError(f"{destination}: {TOO_LONG_FOR_WAV}")
-    with _new_file(destination, info.samplerate, info.channels, format) as file:
+    with _new_file(destination, info.samplerate, info.channels, format, Tags()) as file:
         for block in soundfile.blocks(source, BLOCK, dtype="int32", always_2d=True):
             _write(file, block.T, destination)
 
@@ -233,6 +257,29 @@ def stream_of(waveform: Waveform) -> AudioStream:
 def collect(stream: AudioStream) -> Waveform:
     blocks = [np.zeros((stream.channels, 0), np.float32), *stream.blocks]
     return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
+
+
+# ------------------------------------------------------------------------------------------ MP3 tags
+
+
+def id3_tag(tags: Tags) -> bytes:
+    """The tags for the start of an MP3 file (ID3v2.3.0): libsndfile writes 30 characters of each at most."""
+    frames = b"".join(
+        _id3_frame(name, prefix + b"\xff\xfe" + text.encode("utf-16-le"))
+        for name, prefix, text in (
+            (b"TIT2", b"\x01", tags.title),
+            (b"TPE1", b"\x01", tags.artist),
+            (b"TCOM", b"\x01", tags.artist),
+            (b"COMM", b"\x01eng\xff\xfe\x00\x00", tags.comment),  # UTF-16, English, no short description
+        )
+        if text
+    )
+    size = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x03\x00\x00" + size + frames
+
+
+def _id3_frame(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4) + bytes(2) + content
 
 
 # ------------------------------------------------------------------------------------- repeatable OGG
