@@ -124,6 +124,35 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
     }
 
 
+def averaged(training: CodecTraining) -> Codec:
+    """The codec with the averaged weights and codebooks, which is the result."""
+    codec = training.codec.averaged
+    assert isinstance(codec, Codec)
+    return codec
+
+
+def validated(codec: Codec, batches: Iterable[Tensor]) -> dict[str, float]:
+    """How far the codec's reconstructions of batches of sound [B, 1, samples] are from them.
+
+    ``codes_in_use``: exponential of the entropy of the first codebook's codes.
+    """
+    distances, lengths = [], []
+    counts = torch.zeros(codec.config.bins, dtype=torch.float64)
+    for sound in batches:
+        codes = codec.encode(sound)
+        made = codec.decode(codes)[..., : sound.shape[-1]]
+        distances.append(
+            [spectral_loss(made, sound, codec.config.sample_rate).item(), (made - sound).abs().mean().item()]
+        )
+        lengths.append(len(sound))
+        counts += torch.bincount(codes[:, 0].flatten().cpu(), minlength=codec.config.bins)
+    weights = torch.tensor(lengths, dtype=torch.float64)
+    spectral, absolute = (torch.tensor(distances).double().T @ weights / weights.sum()).tolist()
+    shares = counts / counts.sum()
+    perplexity = float(torch.special.entr(shares).sum().exp())
+    return {"spectral_distance": spectral, "absolute_difference": absolute, "codes_in_use": perplexity}
+
+
 def reconstruct(
     codec: Codec, sound: Tensor, random: torch.Generator, dead_codes: DeadCodes
 ) -> Reconstruction:
