@@ -21,6 +21,9 @@ OptionalConfig = Annotated[
 ]
 
 
+Cache = Annotated[Path | None, typer.Option(help="Folder for prepared data; default: the user's cache.")]
+
+
 @app.command("virtuosonet")
 def virtuosonet(
     data: Annotated[
@@ -28,22 +31,16 @@ def virtuosonet(
     ],
     config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/guide/training.md.")],
     output: Output = Path("training"),
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the features of the corpus; default: the user's cache."),
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Train VirtuosoNet, or fine-tune a checkpoint of it."""
-    import platformdirs
-
     from adapters.virtuosonet_training import TrainingConfig, train
     from score_to_audio import checkpoints
     from score_to_audio.training.configuration import read_config
 
     settings = read_config(config, TrainingConfig)
     start = checkpoints.find(settings.start).weights if settings.start else None
-    kept = cache or Path(platformdirs.user_cache_dir("score-to-audio"))
-    for line in train(data, settings, output, kept, start):
+    for line in train(data, settings, output, _cache(cache), start):
         print(line, flush=True)
 
 
@@ -63,6 +60,39 @@ def piano_encodec(
     start = checkpoints.find(settings.start) if settings.start else None
     for line in train(audio, settings, output, start=start, device=registry.resolve_device(device)):
         print(line, flush=True)
+
+
+@app.command("midi-valle")
+def midi_valle(
+    audio: Audio,
+    config: OptionalConfig = None,
+    output: Output = Path("training"),
+    cache: Cache = None,
+    device: Device = "auto",
+) -> None:
+    """Train MIDI-VALLE on recordings, each with a MIDI file of the same name beside it, or transcribed."""
+    from adapters.midi_valle_training import MidiValleTrainingConfig, train
+    from score_to_audio import checkpoints, registry
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, MidiValleTrainingConfig) if config else MidiValleTrainingConfig()
+    lines = train(
+        audio,
+        settings,
+        output,
+        _cache(cache),
+        codec=checkpoints.find(settings.codec),
+        start=checkpoints.find(settings.start).weights if settings.start else None,
+        device=registry.resolve_device(device),
+    )
+    for line in lines:
+        print(line, flush=True)
+
+
+def _cache(folder: Path | None) -> Path:
+    import platformdirs
+
+    return folder or Path(platformdirs.user_cache_dir("score-to-audio"))
 
 
 @app.command("export")
