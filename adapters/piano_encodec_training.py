@@ -43,6 +43,17 @@ class CodecSizes(BaseModel):
     bins: int = Field(default=2048, ge=2, description="Codes per codebook.")
 
 
+class LossWeights(BaseModel):
+    """Shares of the losses in the gradient; without the first two there is no discriminator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adversarial: float = Field(default=4.0, ge=0)
+    feature: float = Field(default=4.0, ge=0)
+    l1: float = Field(default=0.1, ge=0)
+    spectral: float = Field(default=2.0, gt=0)
+
+
 class CodecTrainingSettings(BaseModel):
     """Hyperparameters; the defaults are audiocraft's, and the paper's number of epochs."""
 
@@ -63,6 +74,7 @@ class CodecTrainingSettings(BaseModel):
     dead_codes: Literal["revived", "official"] = Field(
         default="revived", description="official: unused codes stay unused, as in the published training."
     )
+    weights: LossWeights = Field(default_factory=LossWeights)
     discriminator_channels: int = Field(default=32, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision, for a GPU."
@@ -154,6 +166,7 @@ def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -
         codec.to(device),
         discriminator.to(device),
         learning_rate=settings.learning_rate,
+        weights=settings.weights.model_dump(),
         average=settings.average,
         accumulation=settings.accumulation,
         dead_codes=settings.dead_codes,

@@ -27,6 +27,7 @@ from synthesizers.codecs.training.losses import (
 
 WEIGHTS = {"adversarial": 4.0, "feature": 4.0, "l1": 0.1, "spectral": 2.0}
 """Shares of the gradient (audiocraft's defaults)."""
+OF_DISCRIMINATOR = ("adversarial", "feature")
 BETAS = (0.5, 0.9)
 AVERAGE = 0.99
 """Decay of the moving average of weights and codebooks."""
@@ -41,6 +42,10 @@ class CodecTraining:
     balancer: Balancer
     dead_codes: DeadCodes = "revived"
     precision: Precision = "float32"
+
+    @property
+    def needs_discriminator(self) -> bool:
+        return not self.balancer.weights.keys().isdisjoint(OF_DISCRIMINATOR)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def begin(
     discriminator: Discriminator,
     *,
     learning_rate: float,
+    weights: Mapping[str, float] = WEIGHTS,
     average: float = AVERAGE,
     accumulation: int = 1,
     dead_codes: DeadCodes = "revived",
@@ -79,7 +85,7 @@ def begin(
     return CodecTraining(
         codec=Optimization(codec, adam(codec), unbiased_average(codec, average), accumulation),
         discriminator=Optimization(discriminator, adam(discriminator), accumulation=accumulation),
-        balancer=Balancer(WEIGHTS),
+        balancer=Balancer({name: weight for name, weight in weights.items() if weight}),
         dead_codes=dead_codes,
         precision=precision,
     )
@@ -98,14 +104,21 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
     codec, discriminator = training.codec.network, training.discriminator.network
     assert isinstance(codec, Codec)
     assert isinstance(discriminator, Discriminator)
+    figures = {}
     with mixed_precision(sound.device, training.precision):
         made = reconstruct(codec, sound, random, training.dead_codes)
-        against = discriminator_loss(discriminator(sound), discriminator(made.sound.detach()))
-    against.backward()
-    training.discriminator.update()
+    if training.needs_discriminator:
+        with mixed_precision(sound.device, training.precision):
+            against = discriminator_loss(discriminator(sound), discriminator(made.sound.detach()))
+        against.backward()
+        training.discriminator.update()
+        figures["discriminator"] = against.item()
     output = made.sound.detach().requires_grad_()
     with mixed_precision(sound.device, training.precision):
-        losses = generator_losses(discriminator, output, sound, codec.config.sample_rate)
+        losses = waveform_losses(output, sound, codec.config.sample_rate)
+        if training.needs_discriminator:
+            losses |= generator_losses(discriminator, output, sound)
+    losses = {name: losses[name] for name in training.balancer.weights}
     gradients = output_gradients(losses, output)
     scales = training.balancer.scales(gradients)
     made.commitment.backward(retain_graph=True)
@@ -118,7 +131,7 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
         "loss": sum(scale * values[name] for name, scale in scales.items()),
         **values,
         "commitment": made.commitment.item(),
-        "discriminator": against.item(),
+        **figures,
         "gradient_of_commitment": committed,
         "gradient": everything,
     }
@@ -176,19 +189,20 @@ def reconstruct(
     )
 
 
-def generator_losses(
-    discriminator: Discriminator, output: Tensor, target: Tensor, sample_rate: int
-) -> dict[str, Tensor]:
-    """The losses of ``WEIGHTS``."""
-    with torch.no_grad():
-        real = discriminator(target)
-    fake = discriminator(output)
+def waveform_losses(output: Tensor, target: Tensor, sample_rate: int) -> dict[str, Tensor]:
+    """Those without the discriminator."""
     return {
-        "adversarial": adversarial_loss(fake),
-        "feature": feature_loss(real, fake),
         "l1": (output - target).abs().mean(),
         "spectral": spectral_loss(output, target, sample_rate),
     }
+
+
+def generator_losses(discriminator: Discriminator, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Those with the discriminator."""
+    with torch.no_grad():
+        real = discriminator(target)
+    fake = discriminator(output)
+    return {"adversarial": adversarial_loss(fake), "feature": feature_loss(real, fake)}
 
 
 def output_gradients(losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:

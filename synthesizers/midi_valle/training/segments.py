@@ -44,8 +44,8 @@ class Cut:
 
 
 def cuts(notes: NoteArray, end: float, length: int, rate: int) -> list[Cut]:
-    """A recording of ``length`` samples in segments of 15 to 20 seconds, the last one of ``SHORTEST`` at least
-    and with the sound that follows the notes. Notes that sound across a cut end there and go on after it.
+    """A recording of ``length`` samples in segments of 15 to 20 seconds; the last has ``SHORTEST`` at least,
+    and the sound after the notes. Notes that sound across a cut end there and go on after it.
 
     ``end``: seconds to the last event of the MIDI file.
     """
