@@ -114,9 +114,9 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
         training.discriminator.update()
         figures["discriminator"] = against.item()
     output = made.sound.detach().requires_grad_()
-    with mixed_precision(sound.device, training.precision):
-        losses = waveform_losses(output, sound, codec.config.sample_rate)
-        if training.needs_discriminator:
+    losses = waveform_losses(output, sound, codec.config.sample_rate)
+    if training.needs_discriminator:
+        with mixed_precision(sound.device, training.precision):
             losses |= generator_losses(discriminator, output, sound)
     losses = {name: losses[name] for name in training.balancer.weights}
     gradients = output_gradients(losses, output)
@@ -175,7 +175,8 @@ def reconstruct(
     codes, distances = [], []
     for layer in codec.quantizer.vq.layers:
         vectors = residual.detach().transpose(1, 2).flatten(0, 1)
-        index, rows = quantize(layer._codebook, vectors, random, dead_codes)
+        with mixed_precision(sound.device, "float32"):
+            index, rows = quantize(layer._codebook, vectors, random, dead_codes)
         quantized = rows.view(len(sound), -1, latent.shape[1]).transpose(1, 2)
         distances.append((residual - quantized).square().mean())
         codes.append(index.view(len(sound), -1))
