@@ -76,7 +76,7 @@ def test_two_sounds_are_learnt_by_heart(audio: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(audio: Path, tmp_path: Path) -> None:
-    """Within an epoch, too: codebooks, balancer and both optimizers continue."""
+    """Codebooks, balancer and both optimizers continue."""
     run(audio, tmp_path / "undisturbed", config())
     lines = train(audio, config(), tmp_path / "interrupted", start=None, device="cpu")
     assert next(line for line in lines if line.startswith("epoch"))
