@@ -96,7 +96,9 @@ def forget_weights(codec: Codec) -> None:
     them anew."""
     for module in codec.modules():
         if hasattr(module, "weight_g"):
-            module.weight = module.weight.detach()
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            module.weight = weight.detach()
 
 
 def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dict[str, float]:
