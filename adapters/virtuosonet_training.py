@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
@@ -86,20 +85,6 @@ class ValidationPiece:
     """[N, columns] normalised."""
     grid: expression.Grid
     humans: expression.Expression
-
-
-def read_config(path: Path) -> TrainingConfig:
-    """A TOML file. Raises ``InputError`` that names the invalid entry."""
-    try:
-        return TrainingConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {place}: {first['msg']} (got {first['input']!r})") from error
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Train a renderer on human performances."""
+"""Train models on your own data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
+from score_to_audio.cli.options import Device
+
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder of this training; continues an interrupted one.")
+]
+Audio = Annotated[Path, typer.Option("--audio", help="Folder of recordings.")]
+OptionalConfig = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; see docs/guide/training.md.")
+]
+
+
+Cache = Annotated[Path | None, typer.Option(help="Folder for prepared data; default: the user's cache.")]
 
 
 @app.command("virtuosonet")
@@ -16,25 +30,69 @@ def virtuosonet(
         Path, typer.Option("--data", help="Folder of the (n)ASAP corpus, with performances.csv.")
     ],
     config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/guide/training.md.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of this training; continues an interrupted one.")
-    ] = Path("training"),
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the features of the corpus; default: the user's cache."),
-    ] = None,
+    output: Output = Path("training"),
+    cache: Cache = None,
 ) -> None:
     """Train VirtuosoNet, or fine-tune a checkpoint of it."""
+    from adapters.virtuosonet_training import TrainingConfig, train
+    from score_to_audio import checkpoints
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, TrainingConfig)
+    start = checkpoints.find(settings.start).weights if settings.start else None
+    for line in train(data, settings, output, _cache(cache), start):
+        print(line, flush=True)
+
+
+@app.command("piano-encodec")
+def piano_encodec(
+    audio: Audio,
+    config: OptionalConfig = None,
+    output: Output = Path("training"),
+    device: Device = "auto",
+) -> None:
+    """Fine-tune EnCodec on recordings, as Piano-Encodec was made, or train a codec from nothing."""
+    from adapters.piano_encodec_training import CodecTrainingConfig, train
+    from score_to_audio import checkpoints, registry
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, CodecTrainingConfig) if config else CodecTrainingConfig()
+    start = checkpoints.find(settings.start) if settings.start else None
+    for line in train(audio, settings, output, start=start, device=registry.resolve_device(device)):
+        print(line, flush=True)
+
+
+@app.command("midi-valle")
+def midi_valle(
+    audio: Audio,
+    config: OptionalConfig = None,
+    output: Output = Path("training"),
+    cache: Cache = None,
+    device: Device = "auto",
+) -> None:
+    """Train MIDI-VALLE on recordings, each with a MIDI file of the same name beside it, or transcribed."""
+    from adapters.midi_valle_training import MidiValleTrainingConfig, train
+    from score_to_audio import checkpoints, registry
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, MidiValleTrainingConfig) if config else MidiValleTrainingConfig()
+    lines = train(
+        audio,
+        settings,
+        output,
+        _cache(cache),
+        codec=checkpoints.find(settings.codec),
+        start=checkpoints.find(settings.start).weights if settings.start else None,
+        device=registry.resolve_device(device),
+    )
+    for line in lines:
+        print(line, flush=True)
+
+
+def _cache(folder: Path | None) -> Path:
     import platformdirs
 
-    from adapters.virtuosonet_training import read_config, train
-    from score_to_audio import checkpoints
-
-    settings = read_config(config)
-    start = checkpoints.find(settings.start).weights if settings.start else None
-    kept = cache or Path(platformdirs.user_cache_dir("score-to-audio"))
-    for line in train(data, settings, output, kept, start):
-        print(line, flush=True)
+    return folder or Path(platformdirs.user_cache_dir("score-to-audio"))
 
 
 @app.command("export")
