@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,10 @@ def train(
     ``start``: file of the checkpoint that ``config.start`` names. Raises ``InputError``.
     """
     examples: list[Example] = []
-    yield from _read(corpus, cache, config.performances, examples)
+    yield from read_examples(corpus, cache, config.performances, examples)
     if not examples:
         raise InputError(f"{corpus}: no performance of the train split can be used")
-    network, diffusion = _start(config, examples, start)
+    network, diffusion = _loaded(start) if start else new_network(config, examples)
     validation = validation_pieces(corpus, cache)
     optimization = tasks.begin(network.to(device), config.training)
     state = TrainingState({"optimization": optimization})
@@ -111,7 +111,7 @@ def _perform(codecs: CodecGenerator, score: Score, options: SamplingOptions) -> 
     return performance_of(codecs.generate(columns.codec, options, seed=0), columns, score)
 
 
-def _read(corpus: Path, cache: Path, most: int, examples: list[Example]) -> Iterator[str]:
+def read_examples(corpus: Path, cache: Path, most: int, examples: list[Example]) -> Iterator[str]:
     """Add the examples of the train split; yields a line per problem and a summary."""
     for _, arrays, problems in corpus_examples(corpus, "train", cache, EXAMPLES, _read_piece):
         if arrays:
@@ -159,14 +159,17 @@ def _sustain(controls: Controls) -> Controls:
     return Controls(controls.time[chosen], controls.number[chosen], controls.value[chosen])
 
 
-def _start(
-    config: DexterTrainingConfig, examples: list[Example], start: Path | None
+def _loaded(start: Path) -> tuple[Denoiser, DiffusionSettings]:
+    tensors, shape, diffusion = read_checkpoint(start)
+    network = Denoiser(shape)
+    load_strictly(network, tensors, source=str(start))
+    return network, diffusion
+
+
+def new_network(
+    config: DexterTrainingConfig, examples: Sequence[Example]
 ) -> tuple[Denoiser, DiffusionSettings]:
-    if start is not None:
-        tensors, shape, diffusion = read_checkpoint(start)
-        network = Denoiser(shape)
-        load_strictly(network, tensors, source=str(start))
-        return network, diffusion
+    """A network with random weights for the examples' statistics."""
     statistics = statistics_of(examples)
     diffusion = DiffusionSettings(
         window=config.network.notes,

@@ -72,7 +72,7 @@ def windows(
             if len(one.known) > 1 and random.random() < mixup:
                 other = int((performance + random.integers(1, len(one.known))) % len(one.known))
             count = int((known & one.known[other]).sum()) if other >= 0 else int(known.sum())
-            first = int(random.integers(min(length, max(count, 1))))
+            first = int(random.integers(length)) if count > length else 0
             for start in sorted({0, *range(first, count, length)}):
                 drawn.append(Window(index, performance, other, start))
     random.shuffle(drawn)
