@@ -254,7 +254,7 @@ def _normalisation(segments: Sequence[Segment]) -> Normalisation:
     return Normalisation(*(torch.from_numpy(one.astype(np.float32)) for one in (mean, deviation)))
 
 
-def _loaded(start: Path, config: M2ATrainingConfig) -> tuple[JointModel, Normalisation, Mapping[str, Any]]:
+def _loaded(start: Path) -> tuple[JointModel, Normalisation, Mapping[str, Any]]:
     """The networks of a checkpoint with their own normalisation."""
     content, settings = load_checkpoint(start), read_config(start.with_name(CONFIG_FILE))
     tensors = {name: one for name, one in content.items() if isinstance(one, torch.Tensor)}
