@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
+from score_to_audio.training.recordings import Recording, find_recordings, split
 from score_to_audio.weights import load_checkpoint, load_strictly
 from synthesizers.m2a import espnet, official
 from synthesizers.m2a.network import AcousticConfig, AcousticModel
@@ -41,8 +41,6 @@ from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
 
 EXAMPLES = "m2a 1"
 """Version of the cached segments; a change makes them anew."""
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
-MIDIS = (".mid", ".midi")
 ARRAYS = ("cells", "frames", "audio")
 
 
@@ -73,21 +71,13 @@ class M2ATrainingConfig(BaseModel):
     start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
     segment_cells: int = Field(default=200, ge=20, description="Of 48 ms; longer segments, more memory.")
     validation: float = Field(
-        default=0.05, ge=0, lt=1, description="Share of the recordings that only judge the training."
+        default=0.1, ge=0, lt=1, description="Share of the recordings that only judge the training."
     )
     compatibility: Literal["none", "official"] = Field(
         default="none", description="official: the published piano roll, with what it loses."
     )
     network: NetworkSizes = Field(default_factory=NetworkSizes)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A recording and what was played."""
-
-    sound: Path
-    midi: Path
 
 
 def train(
@@ -103,7 +93,9 @@ def train(
     ``folder``: recordings with MIDI files of the same names; ``start``: file of the checkpoint that
     ``config.start`` names. Raises ``InputError``.
     """
-    learnt, judging = split(recordings(folder), config.validation)
+    found, left_out = pairs(folder)
+    yield from left_out
+    learnt, judging = split(found, config.validation, config.training.seed)
     segments = [one for recording in learnt for one in segments_of(recording, config, cache)]
     judged = [one for recording in judging for one in segments_of(recording, config, cache)]
     if not segments:
@@ -131,37 +123,27 @@ def train(
 # ---------------------------------------------------------------------------------------------- data
 
 
-def recordings(folder: Path) -> list[Recording]:
-    """The sounds of a folder, in order, that have a MIDI file of the same name beside them."""
-    found = []
-    for sound in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUNDS):
-        midis = [sound.with_suffix(suffix) for suffix in MIDIS if sound.with_suffix(suffix).is_file()]
-        if midis:
-            found.append(Recording(sound, midis[0]))
-    if not found:
+def pairs(folder: Path) -> tuple[list[Recording], list[str]]:
+    """The recordings of a folder that have a MIDI file, and one sentence for each of the others.
+
+    Raises ``InputError`` where there is none."""
+    found, left_out = find_recordings(folder)
+    left_out += [f"left out: {one.path}: no MIDI file of the same name" for one in found if not one.midi]
+    paired = [one for one in found if one.midi]
+    if not paired:
         raise InputError(
             f"{folder}: no recording with a MIDI file of the same name beside it; "
             "`score-to-audio transcribe` makes MIDI files of recordings"
         )
-    return found
-
-
-def split(all_recordings: Sequence[Recording], share: float) -> tuple[list[Recording], list[Recording]]:
-    """Recordings to learn and to judge by; which ones depends on their names only."""
-
-    def place(one: Recording) -> float:
-        return int(hashlib.sha256(one.sound.stem.encode()).hexdigest()[:8], 16) / 16**8
-
-    judging = [one for one in all_recordings if place(one) < share]
-    learnt = [one for one in all_recordings if place(one) >= share]
-    return (learnt, judging) if learnt else (list(all_recordings), [])
+    return paired, left_out
 
 
 def segments_of(recording: Recording, config: M2ATrainingConfig, cache: Path) -> list[Segment]:
     """The segments of a recording; its incomplete end is left out. Their arrays stay in files."""
     official_roll = config.compatibility == "official"
     digest = hashlib.sha256(f"{EXAMPLES} {config.segment_cells} {official_roll}".encode())
-    for path in (recording.sound, recording.midi):
+    assert recording.midi
+    for path in (recording.path, recording.midi):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     files = {name: cache / "m2a" / f"{digest.hexdigest()}-{name}.npy" for name in ARRAYS}
     if not all(path.is_file() for path in files.values()):
@@ -177,7 +159,8 @@ def _read(recording: Recording, count: int, *, official_roll: bool) -> dict[str,
     """[S, count, 128] cells, [S, F, 128] frames, [S, samples] audio."""
     import soxr
 
-    waveform = read_audio(recording.sound)
+    assert recording.midi
+    waveform = read_audio(recording.path)
     mono = waveform.samples.mean(axis=0)
     audio = soxr.resample(mono, waveform.sample_rate, SAMPLE_RATE).astype(np.float32)
     performance = read_performance(recording.midi)

@@ -14,9 +14,8 @@ from adapters.m2a import M2A, M2AParameters, read_model
 from adapters.m2a_training import (
     M2ATrainingConfig,
     new_model,
-    recordings,
+    pairs,
     segments_of,
-    split,
     train,
 )
 from score_to_audio.errors import InputError
@@ -92,7 +91,7 @@ def config(start: str = "", **training: Any) -> M2ATrainingConfig:
 def test_two_pieces_are_learnt_by_heart(folder: Path, cache: Path) -> None:
     """Each for itself, then together: the spectrum, and the sound that the vocoder makes of it."""
     chosen = config(**BY_HEART)
-    segments = [part for one in recordings(folder) for part in segments_of(one, chosen, cache)]
+    segments = [part for one in pairs(folder)[0] for part in segments_of(one, chosen, cache)]
     assert len(segments) == 2
     model, normalisation, _ = new_model(chosen, segments)
     optimizations = task.begin(model, chosen.training)
@@ -156,15 +155,15 @@ def test_fine_tuning_changes_the_chosen_part_only(
     assert set(own_tensors({name: after[name] for name in names}))
 
 
-def test_recordings_that_judge_are_chosen_by_name(folder: Path) -> None:
-    found = recordings(folder)
-    assert [one.sound.stem for one in found] == ["first", "second"]
-    learnt, judging = split(found * 50, 0.5)
-    assert len(learnt) + len(judging) == 100
-    assert split(found, 0.999999)[0] == found
+def test_recordings_without_notes_are_named(folder: Path) -> None:
+    found, left_out = pairs(folder)
+    assert [one.path.stem for one in found] == ["first", "second"]
+    assert len(left_out) == 1
+    assert "without.wav" in left_out[0]
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path: Path, cache: Path) -> None:
+    soundfile.write(tmp_path / "alone.wav", np.zeros(RATE), RATE)
     with pytest.raises(InputError, match="MIDI file of the same name"):
         list(train(tmp_path, config(), tmp_path / "out", cache))
 

@@ -23,7 +23,7 @@ from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.testing import Check, renderer_checks
-from score_to_audio.training.config import read_config
+from score_to_audio.training.configuration import read_config
 from score_to_audio.training.folder import BEST, CURVE, LAST
 from tests.paths import PROJECT
 from tests.small_corpus import write_corpus

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from score_to_audio.errors import InputError
 
-Config = TypeVar("Config", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_config(path: Path, kind: type[Config]) -> Config:
+def read_config(path: Path, model: type[Model]) -> Model:
     """A TOML file. Raises ``InputError`` that names the invalid entry."""
     try:
-        return kind.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return model.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
