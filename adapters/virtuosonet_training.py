@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from adapters.aligned_corpus import merit
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
 from adapters.virtuosonet_corpus import TrainingCorpus, prepare
 from renderers import expression
@@ -39,12 +40,9 @@ from score_to_audio.formats.matches import pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
-from score_to_audio.training.loop import Figures, TrainingState
+from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
 from score_to_audio.training.optimization import Optimization
-
-CHOSEN_BY = ("velocity", "local_beat_period", "beat_period", "articulation", "pedal_within_beat")
-"""Measures whose mean on the validation split decides which checkpoint is best."""
 
 
 class NetworkWidths(BaseModel):
@@ -116,7 +114,7 @@ def train(
         def validate(candidate: VirtuosoNetwork) -> dict[str, float]:
             return validated(FrozenModel(candidate, statistics), validation)
 
-        task = loop.task(optimization, examples, statistics, config.training, validate, _merit)
+        task = loop.task(optimization, examples, statistics, config.training, validate, merit)
         for figures in run(state, loop.schedule(config.training), task, folder):
             yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
@@ -164,10 +162,6 @@ def _start(
         return VirtuosoNetwork(sizes), statistics
 
 
-def _merit(figures: Figures) -> float:
-    return expression.nan_average([figures[name] for name in CHOSEN_BY])
-
-
 def export(checkpoint: Path, output: Path) -> None:
     """Write weights, statistics and sizes of a checkpoint to one safetensors file, without the optimizer.
 
@@ -194,7 +188,7 @@ def _layout(
     return {
         "epoch": state.epoch,
         "state_dict": OrderedDict(network.state_dict()),
-        "best_valid_loss": 1 - max(_merit(epoch) for epoch in state.history),
+        "best_valid_loss": 1 - max(merit(epoch) for epoch in state.history),
         "optimizer": optimization.optimizer.state_dict(),
         "training_step": state.epoch,
         "stats": statistics_section(statistics),

@@ -15,32 +15,80 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder of this training; continues an interrupted one.")
 ]
+Corpus = Annotated[Path, typer.Option("--data", help="Folder of the (n)ASAP corpus, with performances.csv.")]
+Config = Annotated[Path, typer.Option("--config", help="TOML file; see docs/guide/training.md.")]
 Audio = Annotated[Path, typer.Option("--audio", help="Folder of recordings.")]
 OptionalConfig = Annotated[
     Path | None, typer.Option("--config", help="TOML file; see docs/guide/training.md.")
 ]
-
-
 Cache = Annotated[Path | None, typer.Option(help="Folder for prepared data; default: the user's cache.")]
 
 
 @app.command("virtuosonet")
-def virtuosonet(
-    data: Annotated[
-        Path, typer.Option("--data", help="Folder of the (n)ASAP corpus, with performances.csv.")
-    ],
-    config: Annotated[Path, typer.Option("--config", help="TOML file; see docs/guide/training.md.")],
-    output: Output = Path("training"),
-    cache: Cache = None,
-) -> None:
+def virtuosonet(data: Corpus, config: Config, output: Output = Path("training"), cache: Cache = None) -> None:
     """Train VirtuosoNet, or fine-tune a checkpoint of it."""
     from adapters.virtuosonet_training import TrainingConfig, train
-    from score_to_audio import checkpoints
     from score_to_audio.training.configuration import read_config
 
     settings = read_config(config, TrainingConfig)
-    start = checkpoints.find(settings.start).weights if settings.start else None
-    for line in train(data, settings, output, _cache(cache), start):
+    for line in train(data, settings, output, _cache(cache), _weights(settings.start)):
+        print(line, flush=True)
+
+
+@app.command("m2m")
+def m2m(
+    data: Corpus,
+    config: Config,
+    output: Output = Path("training"),
+    cache: Cache = None,
+    device: Device = "auto",
+) -> None:
+    """Train M2M, or fine-tune a checkpoint of it."""
+    from adapters.m2m_training import M2MTrainingConfig, train
+    from score_to_audio.registry import resolve_device
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, M2MTrainingConfig)
+    start, chosen = _weights(settings.start), resolve_device(device)
+    for line in train(data, settings, output, _cache(cache), start, chosen):
+        print(line, flush=True)
+
+
+@app.command("dexter")
+def dexter(
+    data: Corpus,
+    config: Config,
+    output: Output = Path("training"),
+    cache: Cache = None,
+    device: Device = "auto",
+) -> None:
+    """Train DExter, or fine-tune a checkpoint of it."""
+    from adapters.dexter_training import DexterTrainingConfig, train
+    from score_to_audio.registry import resolve_device
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, DexterTrainingConfig)
+    start, chosen = _weights(settings.start), resolve_device(device)
+    for line in train(data, settings, output, _cache(cache), start, chosen):
+        print(line, flush=True)
+
+
+@app.command("m2a")
+def m2a(
+    audio: Audio,
+    config: Config,
+    output: Output = Path("training"),
+    cache: Cache = None,
+    device: Device = "auto",
+) -> None:
+    """Train M2A on recordings with a MIDI file of the same name beside each, or fine-tune a checkpoint."""
+    from adapters.m2a_training import M2ATrainingConfig, train
+    from score_to_audio.registry import resolve_device
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, M2ATrainingConfig)
+    start, chosen = _weights(settings.start), resolve_device(device)
+    for line in train(audio, settings, output, _cache(cache), start, chosen):
         print(line, flush=True)
 
 
@@ -93,6 +141,13 @@ def _cache(folder: Path | None) -> Path:
     import platformdirs
 
     return folder or Path(platformdirs.user_cache_dir("score-to-audio"))
+
+
+def _weights(start: str) -> Path | None:
+    """The file of the checkpoint to fine-tune."""
+    from score_to_audio import checkpoints
+
+    return checkpoints.find(start).weights if start else None
 
 
 @app.command("export")
