@@ -106,7 +106,7 @@ class MidiValleSynthesizer:
 
     spec: ClassVar[Spec] = Spec(
         name="midi-valle",
-        version="1",
+        version="2",
         summary="MIDI-VALLE: neural codec language model, plays in the colour of a prompt",
         parameters=MidiValleParameters,
         paper="Tang et al., MIDI-VALLE: Improving Expressive Piano Performance Synthesis Through Neural "
