@@ -203,7 +203,7 @@ def codec_beside_limit() -> None:
     """Five seconds decoded, beside convolutions as products of the same size and the LSTM's weights, which
     every frame reads."""
     model, frames = random_codec("cpu"), 250
-    latent = model.latent(torch.randint(0, 2048, (1, 4, frames), generator=Generator().manual_seed(0)))
+    codes = torch.randint(0, 2048, (1, 4, frames), generator=Generator().manual_seed(0))
     products = 0
 
     def count(layer: torch.nn.Module, values: tuple[Tensor], output: Tensor) -> None:
@@ -214,7 +214,7 @@ def codec_beside_limit() -> None:
     convolutions = (torch.nn.Conv1d, torch.nn.ConvTranspose1d)
     layers = [layer for layer in model.decoder.modules() if isinstance(layer, convolutions)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
-    model.decoder(latent)
+    model.decode(codes)
     for hook in hooks:
         hook.remove()
     lstm = next(layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.LSTM))
@@ -222,7 +222,11 @@ def codec_beside_limit() -> None:
     square = PackedLinear(torch.randn(1024, 1024), None, torch.float32, "cpu")
     rows = torch.randn(1024, 1024)
     least = minima(
-        {"decoded": lambda: model.decoder(latent), "product": lambda: square(rows), "memory": read_memory}
+        {
+            "decoded": lambda: list(model.decode_blocks([codes])),
+            "product": lambda: square(rows),
+            "memory": read_memory,
+        }
     )
     convolution = products / 1024**3 * least["product"]
     transfer = frames * recurrent / MEMORY.nbytes * least["memory"]
