@@ -70,7 +70,8 @@ class MidiValleParameters(Parameters):
         "published program's, and all but naive shorten the piece (auto with compatibility: naive).",
     )
     precision: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16", description="Of the linear layers; float32 is exact and about half as fast."
+        default="bfloat16",
+        description="Of linear layers (with AMX of attention, too); float32 is exact, half as fast.",
     )
     batch_size: int = Field(
         default=16, ge=1, le=64, description="Segments at a time; the result does not depend on it."
@@ -106,7 +107,7 @@ class MidiValleSynthesizer:
 
     spec: ClassVar[Spec] = Spec(
         name="midi-valle",
-        version="1",
+        version="2",
         summary="MIDI-VALLE: neural codec language model, plays in the colour of a prompt",
         parameters=MidiValleParameters,
         paper="Tang et al., MIDI-VALLE: Improving Expressive Piano Performance Synthesis Through Neural "
