@@ -467,7 +467,7 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
     from score_to_audio.weights import shape_differences, shapes_of
     from synthesizers.midi_valle.network import MidiValle, config_from_shapes, parameter_shapes
 
-    shapes = shapes_of(_tensors(path))
+    shapes = shapes_of(checkpoint_tensors(path))
     try:
         config = config_from_shapes(shapes)
     except ValueError as error:
@@ -477,12 +477,13 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
 
     def read(prefix: str) -> dict[str, Tensor]:
         # Opens the file anew each time, so that tensors leave the memory with the mapping.
-        return {name: tensor for name, tensor in _tensors(path).items() if name.startswith(prefix)}
+        return {name: tensor for name, tensor in checkpoint_tensors(path).items() if name.startswith(prefix)}
 
     return MidiValle(config, read, precision=precision, device=device)
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def checkpoint_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint as published, by name, mapped to the file. Raises ``InputError``."""
     import torch
 
     from score_to_audio.weights import load_checkpoint

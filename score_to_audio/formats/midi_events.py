@@ -20,6 +20,12 @@ DEFAULT_TEMPO = 120.0
 """Quarter notes per minute where a file gives none (Standard MIDI Files 1.0)."""
 LONGEST_BEAT_EXPONENT = 7
 """Shortest beat of a time signature that is believed, as a power of 1/2 of a whole note."""
+MOST_FOREIGN_BYTES = 256
+"""Before the header of a MIDI file."""
+LONGEST_DELTA = 2**28 - 1
+"""Ticks that a delta time can tell: four groups of seven bits."""
+_FILLER = bytes([META, 0x7F, 0])
+"""A sequencer-specific event without content, which says nothing."""
 _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 _SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 
@@ -43,8 +49,9 @@ class MidiFile:
 
 
 def is_midi(content: bytes) -> bool:
-    """Whether it is a standard MIDI file, plain or in a RIFF envelope."""
-    return content.startswith(b"MThd") or (content.startswith(b"RIFF") and content[8:12] == b"RMID")
+    """Whether it is a standard MIDI file, plain, in a RIFF envelope or behind a few bytes (MacBinary)."""
+    is_riff = content.startswith(b"RIFF") and content[8:12] == b"RMID"
+    return is_riff or (b"MThd" in content[:MOST_FOREIGN_BYTES] and not content.startswith((b"<", b"PK")))
 
 
 def read_midi_file(content: bytes) -> MidiFile:
@@ -59,7 +66,7 @@ def read_midi_file(content: bytes) -> MidiFile:
     while (chunk := _next_track(content, position)) is not None:
         events, position = _read_track(content, chunk)
         tracks.append(events)
-    if kind == 0 and len(tracks) > 1:
+    if (kind == 0 and len(tracks) > 1) or (kind == 2 and len(tracks) == 1):
         kind = 1
     return MidiFile(kind, division, tracks)
 
@@ -74,7 +81,7 @@ def cleaned(content: bytes) -> bytes:
         body = bytearray()
         tick = 0
         for event in track:
-            body += _variable(event.tick - tick) + bytes([event.status])
+            body += _delta(event.tick - tick) + bytes([event.status])
             if event.status == META:
                 body += event.data[:1] + _variable(len(event.data) - 1) + event.data[1:]
             else:
@@ -86,6 +93,12 @@ def cleaned(content: bytes) -> bytes:
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4) + body
+
+
+def _delta(ticks: int) -> bytes:
+    """A delta time. Where events between two others were dropped, it may take several."""
+    fillers, rest = divmod(ticks, LONGEST_DELTA)
+    return (_variable(LONGEST_DELTA) + _FILLER) * fillers + _variable(rest)
 
 
 def _variable(number: int) -> bytes:
