@@ -145,7 +145,8 @@ def limits(_: argparse.Namespace) -> None:
     """
     torch.set_num_threads(1)
     print(f"limits: load {os.getloadavg()[0]:.1f}")
-    for precision, segments in (("bfloat16", 11), ("float32", 1)):
+    cases: tuple[tuple[Precision, int], ...] = (("bfloat16", 11), ("float32", 1))
+    for precision, segments in cases:
         model = filled_model(precision, "cpu")
         step_beside_limit(model, precision, segments)
         if precision == "bfloat16":
@@ -154,7 +155,7 @@ def limits(_: argparse.Namespace) -> None:
 
 
 @torch.inference_mode()
-def step_beside_limit(model: MidiValle, precision: str, segments: int) -> None:
+def step_beside_limit(model: MidiValle, precision: Precision, segments: int) -> None:
     """A step of the first codebook in the middle of segments."""
     batch = decoder_batch(model, segments, POSITIONS + 100)
     for row in range(segments):
@@ -209,7 +210,7 @@ def codec_beside_limit() -> None:
     def count(layer: torch.nn.Module, values: tuple[Tensor], output: Tensor) -> None:
         nonlocal products
         length = values[0] if isinstance(layer, torch.nn.ConvTranspose1d) else output
-        products += layer.weight.numel() * length.shape[-1]  # type: ignore[operator, union-attr]
+        products += layer.weight.numel() * length.shape[-1]  # type: ignore[operator]
 
     convolutions = (torch.nn.Conv1d, torch.nn.ConvTranspose1d)
     layers = [layer for layer in model.decoder.modules() if isinstance(layer, convolutions)]
