@@ -213,9 +213,17 @@ def copy_lossless(source: Path, destination: Path, *, format: AudioFormat) -> No
     info = soundfile.info(source)
     if format == "wav" and info.frames * info.channels * 3 > MAX_WAV_SIZE:
         raise InputError(f"{destination}: {TOO_LONG_FOR_WAV}")
+    _check_room(destination, info.frames * info.channels * 3 if format == "wav" else source.stat().st_size)
     with _new_file(destination, info.samplerate, info.channels, format, Tags()) as file:
         for block in soundfile.blocks(source, BLOCK, dtype="int32", always_2d=True):
             _write(file, block.T, destination)
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raises the ``OSError`` of a full disk or a limit, which libsndfile would call a "System error"."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
 
 
 def same_samples(one: Path, other: Path) -> bool:
