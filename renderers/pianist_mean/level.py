@@ -40,14 +40,15 @@ class Level:
     """By what the score begins with."""
     velocity: list[float]
 
-    def of(self, score: ParsedScore, features: Features) -> Means:
-        """The level of a piece."""
+    def of(self, score: ParsedScore, features: Features, default_tempo: float | None = None) -> Means:
+        """The level of a piece. ``default_tempo``: quarter notes per minute where nothing is written."""
         kind = kind_of(score)
-        written = written_period(score)
-        x = tempo_inputs(score, features, kind)
-        period = float(x @ self.period[kind])
+        period = float(tempo_inputs(score, features, kind) @ self.period[kind])
         if kind == MARKED:
+            written = written_period(score)
             period = float(np.clip(period, written - FURTHEST, written + FURTHEST))
+        elif kind == SILENT and default_tempo:
+            period = float(np.log2(60 / default_tempo))
         return Means(float(velocity_inputs(features, period) @ self.velocity), period)
 
 

@@ -1,17 +1,16 @@
-"""The trained model: several networks whose outputs are averaged, the tempo level, and the gains."""
+"""The trained model: networks whose outputs are averaged, the level of tempo and dynamics, and the gains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from renderers.pianist_mean import level
+from renderers.pianist_mean import inference, level
 from renderers.pianist_mean.features import Features
-from renderers.pianist_mean.network import Batch, Network, Sizes
+from renderers.pianist_mean.inference import Weights
 from renderers.pianist_mean.performance import Shape
 from renderers.pianist_mean.texture import Floats
 from score_to_audio.types import ParsedScore
@@ -53,108 +52,116 @@ class Outputs:
     """Of the networks, in the units of the performance, relative to the means of the piece."""
 
     velocity: Floats
+    """[N]"""
     articulation: Floats
+    """[N]"""
     lead: Floats
+    """[N]"""
     period: Floats
+    """[B]"""
     pedal: Floats
+    """[B, places]"""
 
 
 @dataclass(frozen=True)
 class Model:
-    """K networks with the statistics of their inputs."""
+    """K networks, each with the statistics of its inputs."""
 
-    networks: tuple[Network, ...]
+    networks: tuple[Weights, ...]
     statistics: tuple[Statistics, ...]
     level: level.Level
     gains: Mapping[str, float]
     """Factor of each output: a mean varies less than a pianist."""
 
-    def shape(self, score: ParsedScore, features: Features, *, speed: float = 1.0) -> Shape:
-        """What is played; ``speed`` multiplies the tempo."""
+    def shape(
+        self,
+        score: ParsedScore,
+        features: Features,
+        *,
+        default_tempo: float | None = None,
+        speed: float = 1.0,
+    ) -> Shape:
+        """What is played. ``default_tempo``: quarter notes per minute of a score without tempo marks, None: as
+        its texture suggests; ``speed`` multiplies the tempo."""
         out, gain = self.outputs(features), self.gains
-        mean = self.level.of(score, features)
+        mean = self.level.of(score, features, default_tempo)
         quarters = 2.0 ** features.beats[:, features.beat_names.index("meter_beat_quarters")]
         period = gain["period"] * out.period
         # The level is that of the whole piece, slow beats included.
         period = period - np.log2(np.average(2.0**period, weights=quarters))
         return Shape(
             velocity=mean.velocity + gain["velocity"] * (out.velocity - out.velocity.mean()),
-            articulation=_widened(out.articulation, gain["articulation"]),
+            articulation=widened(out.articulation, gain["articulation"]),
             lead=gain["lead"] * out.lead,
             period=mean.period + period - np.log2(speed),
-            pedal=_widened(out.pedal, gain["pedal"]),
+            pedal=widened(out.pedal, gain["pedal"]),
         )
 
     def outputs(self, features: Features) -> Outputs:
         """The mean of the networks' outputs."""
-        with torch.inference_mode():
-            each = [
-                network(batch_of(features, statistics))
-                for network, statistics in zip(self.networks, self.statistics, strict=True)
+        return mean_outputs(
+            [
+                outputs_of(weights, statistics, features)
+                for weights, statistics in zip(self.networks, self.statistics, strict=True)
             ]
-        notes = torch.stack([one[0] for one in each]).mean(0).double().numpy()
-        beats = torch.stack([one[1][0] for one in each]).mean(0).double().numpy()
-        return Outputs(
-            velocity=SCALE["velocity"] * notes[:, 0],
-            articulation=SCALE["articulation"] * notes[:, 1],
-            lead=SCALE["lead"] * notes[:, 2],
-            period=SCALE["period"] * beats[:, 0],
-            pedal=PEDAL_MIDDLE + SCALE["pedal"] * beats[:, 1:],
         )
 
 
-def _widened(values: Floats, gain: float) -> Floats:
+def mean_outputs(each: Sequence[Outputs]) -> Outputs:
+    """The mean of several networks' outputs."""
+    return Outputs(*(np.mean([getattr(one, name) for one in each], axis=0) for name in vars(each[0])))
+
+
+def outputs_of(weights: Weights, statistics: Statistics, features: Features) -> Outputs:
+    """The outputs of one network."""
+    note_inputs, beat_inputs = statistics.standardised(features.notes, features.beats)
+    notes, beats = inference.outputs(
+        weights,
+        note_inputs.astype(np.float32),
+        beat_inputs.astype(np.float32),
+        slice_of=features.slice_of,
+        beat_of_slice=features.beat_of_slice,
+        preceding=features.preceding,
+        following=features.following,
+    )
+    notes, beats = notes.astype(np.float64), beats.astype(np.float64)
+    return Outputs(
+        velocity=SCALE["velocity"] * notes[:, 0],
+        articulation=SCALE["articulation"] * notes[:, 1],
+        lead=SCALE["lead"] * notes[:, 2],
+        period=SCALE["period"] * beats[:, 0],
+        pedal=PEDAL_MIDDLE + SCALE["pedal"] * beats[:, 1:],
+    )
+
+
+def widened(values: Floats, gain: float) -> Floats:
     """The values with their distance from their mean multiplied."""
     mean = values.mean()
     return np.asarray(mean + gain * (values - mean))
 
 
-def batch_of(features: Features, statistics: Statistics) -> Batch:
-    """A whole piece as a batch of one."""
-    notes, beats = statistics.standardised(features.notes, features.beats)
-    return Batch(
-        notes=torch.from_numpy(notes).float(),
-        beats=torch.from_numpy(beats).float()[None],
-        slice_of=torch.from_numpy(features.slice_of),
-        beat_of_slice=torch.from_numpy(features.beat_of_slice)[None],
-        preceding=torch.from_numpy(features.preceding),
-        following=torch.from_numpy(features.following),
-        slice_mask=torch.ones(1, len(features.beat_of_slice), 1),
-        beat_mask=torch.ones(1, len(beats), 1),
-    )
+# --------------------------------------------------------------------------------------------- as arrays
 
 
-# -------------------------------------------------------------------------------------------- as tensors
-
-
-def to_tensors(model: Model, sizes: Sizes) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Tensors (weights in half precision) and plain values."""
-    tensors: dict[str, Tensor] = {}
-    for k, (network, statistics) in enumerate(zip(model.networks, model.statistics, strict=True)):
-        tensors |= {f"{k}.network.{name}": value.half() for name, value in network.state_dict().items()}
-        tensors |= {
-            f"{k}.statistics.{name}": torch.from_numpy(np.asarray(value, np.float32))
-            for name, value in vars(statistics).items()
+def to_arrays(model: Model) -> tuple[dict[str, Any], dict[str, object]]:
+    """Arrays (weights in half precision) and plain values."""
+    arrays: dict[str, Any] = {}
+    for k, (weights, statistics) in enumerate(zip(model.networks, model.statistics, strict=True)):
+        arrays |= {f"{k}.network.{name}": np.asarray(value, np.float16) for name, value in weights.items()}
+        arrays |= {
+            f"{k}.statistics.{name}": np.asarray(value, np.float32) for name, value in vars(statistics).items()
         }
-    plain = {"sizes": asdict(sizes), "networks": len(model.networks), "gains": dict(model.gains)}
-    return tensors, plain | {"level": asdict(model.level)}
+    plain: dict[str, object] = {"networks": len(model.networks), "gains": dict(model.gains)}
+    return arrays, plain | {"level": asdict(model.level)}
 
 
-def from_tensors(tensors: Mapping[str, Tensor], plain: Mapping[str, object]) -> Model:
-    """The inverse of ``to_tensors``. Raises ``KeyError``, ``TypeError`` or ``RuntimeError`` for others."""
-    sizes = Sizes(**plain["sizes"])  # type: ignore[arg-type]
+def from_arrays(arrays: Mapping[str, Any], plain: Mapping[str, Any]) -> Model:
+    """The inverse of ``to_arrays``. Raises ``KeyError`` or ``TypeError`` for others."""
     networks, statistics = [], []
-    for k in range(int(plain["networks"])):  # type: ignore[call-overload]
-        network = Network(sizes)
+    for k in range(int(plain["networks"])):
         start = f"{k}.network."
-        own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-        network.load_state_dict({name: value.float() for name, value in own.items()})
-        networks.append(network.eval().requires_grad_(False))
+        own = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+        networks.append({name: np.asarray(value, np.float32) for name, value in own.items()})
         columns = ("note_mean", "note_std", "beat_mean", "beat_std")
-        statistics.append(Statistics(*(tensors[f"{k}.statistics.{name}"].double().numpy() for name in columns)))
-    return Model(
-        tuple(networks),
-        tuple(statistics),
-        level.Level(**plain["level"]),  # type: ignore[arg-type]
-        plain["gains"],  # type: ignore[arg-type]
-    )
+        statistics.append(Statistics(*(np.asarray(arrays[f"{k}.statistics.{name}"], np.float64) for name in columns)))
+    return Model(tuple(networks), tuple(statistics), level.Level(**plain["level"]), dict(plain["gains"]))

@@ -122,7 +122,7 @@ def batches(
     for low in range(0, len(order), settings.batch_excerpts):
         group = [chosen[i] for i in order[low : low + settings.batch_excerpts]]
         cut = [excerpt(pieces[i], start, start + settings.excerpt_slices) for i, start in group]
-        yield joined([augmented(one, statistics, generator) for one in cut])
+        yield joined([varied(one, statistics, generator, augment=settings.augmented) for one in cut])
 
 
 def excerpt(piece: Material, low: int, high: int) -> Material:
@@ -152,15 +152,17 @@ def excerpt(piece: Material, low: int, high: int) -> Material:
     return Material(cut, *targets, piece.note_weight, piece.beat_weight)
 
 
-def augmented(piece: Material, statistics: Statistics, generator: np.random.Generator) -> Material:
-    """Transposed, standardised, and without groups of features chosen at random."""
+def varied(
+    piece: Material, statistics: Statistics, generator: np.random.Generator, *, augment: bool = True
+) -> Material:
+    """Standardised; with ``augment`` transposed, and without groups of features chosen at random."""
     f = piece.features
-    octaves = generator.integers(-TRANSPOSED, TRANSPOSED + 1) / 12
+    octaves = generator.integers(-TRANSPOSED, TRANSPOSED + 1) / 12 if augment else 0.0
     notes = f.notes + octaves * np.isin(f.note_names, ABSOLUTE_PITCH)
     beats = f.beats + octaves * np.isin(f.beat_names, ABSOLUTE_PITCH)
     notes, beats = statistics.standardised(notes, beats)
     for group, share in OMITTED.items():
-        if generator.random() < share:
+        if augment and generator.random() < share:
             notes[:, [name.startswith(f"{group}_") for name in f.note_names]] = 0
             beats[:, [name.startswith(f"{group}_") for name in f.beat_names]] = 0
     changed = Features(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from renderers.pianist_mean.inference import Weights
 from renderers.pianist_mean.model import Statistics
 from renderers.pianist_mean.network import Network, Sizes
 from renderers.pianist_mean.training.batches import Material, batches, excerpt_count
@@ -18,33 +19,34 @@ from renderers.pianist_mean.training.loss import PARTS, loss
 
 
 class TrainingSettings(BaseModel):
-    """Hyperparameters."""
+    """Hyperparameters; the defaults are those of the shipped checkpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folds: int = Field(default=5, ge=2, description="Networks; each is trained without one fold of the pieces.")
-    epochs: int = Field(default=14, ge=1)
-    width: int = Field(default=96, ge=8, description="Of all layers.")
+    folds: int = Field(
+        default=5, ge=1, description="Networks, each trained without one fold of the pieces; 1: with all pieces."
+    )
+    epochs: int = Field(default=16, ge=1)
+    width: int = Field(default=64, ge=8, description="Of all layers.")
     excerpt_slices: int = Field(default=160, ge=16, description="Slices (onsets) per excerpt.")
     most_excerpts: int = Field(default=6, ge=1, description="Excerpts of a piece per epoch at most.")
     batch_excerpts: int = Field(default=12, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0, description="Maximum; decays to 0 along a cosine.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Maximum; decays to 0 along a cosine.")
     warm_up: float = Field(default=0.05, gt=0, lt=1, description="Share of the training with a linear rise.")
-    weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay: float = Field(default=0.3, ge=0)
     gradient_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    augmented: bool = Field(
+        default=True, description="Transpose excerpts, and omit groups of features at random."
+    )
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the weights' moving average.")
     seed: int = Field(default=0, ge=0)
 
 
-def train(
-    pieces: Sequence[Material],
-    statistics: Statistics,
-    settings: TrainingSettings,
-    fold: int,
-    report: Callable[[str], None] = lambda line: None,
-) -> Network:
-    """A network with the moving average of its weights, after all epochs."""
+def train_network(
+    pieces: Sequence[Material], statistics: Statistics, settings: TrainingSettings, fold: int
+) -> Generator[str, None, Weights]:
+    """Yields a line per epoch; returns the moving average of the weights after all epochs."""
     first = pieces[0].features
     sizes = Sizes(first.notes.shape[1], first.beats.shape[1], width=settings.width)
     generator = np.random.default_rng((settings.seed, fold))
@@ -62,8 +64,9 @@ def train(
             for excerpts in batches(pieces, statistics, settings, generator):
                 for group in optimizer.param_groups:
                     group["lr"] = _learning_rate(settings, step / steps)
-                notes, beats = network(excerpts.batch)
-                value, parts = loss(notes, beats, excerpts)
+                with torch.autocast("cpu", torch.bfloat16):
+                    notes, beats = network(excerpts.batch)
+                value, parts = loss(notes.float(), beats.float(), excerpts)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
@@ -72,8 +75,8 @@ def train(
                 total += parts
                 step += 1
             figures = " ".join(f"{name} {part:.3f}" for name, part in zip(PARTS, total / per_epoch, strict=True))
-            report(f"network {fold + 1}, epoch {epoch + 1}: {figures}")
-    return average.eval().requires_grad_(False)
+            yield f"epoch {epoch + 1}: {figures}"
+    return {name: value.numpy() for name, value in average.state_dict().items()}
 
 
 def _follow(average: Network, network: Network, decay: float) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from renderers.expression import Expression, Floats, Grid, Performance, measure, performed_onsets
+from renderers.expression import Expression, Floats, Grid, Performance, measure, nan_average
 from renderers.pianist_mean.texture import SAME
 
 LONGEST_LEAD = 0.12
@@ -31,27 +31,40 @@ class Targets:
     pedal: Floats
     """[B, places] 0..1"""
     velocity_mean: float
+    """MIDI velocity of the piece."""
     period_mean: float
+    """log2 of seconds per quarter note over the whole piece."""
+    spreads: Mapping[str, float]
+    """Name of a column -> a pianist's standard deviation, on average."""
     performances: int
 
 
 def targets(grid: Grid, performances: Sequence[Performance]) -> Targets:
     """The mean of at least one performance. Raises ``ValueError`` for a performance without a tempo."""
     shapes = [measure(grid, one) for one in performances]
+    columns = {
+        "velocity": [one.velocity - np.nanmean(one.velocity) for one in shapes],
+        "articulation": [one.articulation.clip(*ARTICULATION) for one in shapes],
+        "lead": [leads(grid, one) for one in performances],
+        "period": [one.beat_period - np.nanmean(one.beat_period) for one in shapes],
+        "pedal": [one.pedal for one in shapes],
+    }
     return Targets(
-        velocity=_centred_mean([one.velocity for one in shapes]),
-        articulation=nanmean(np.clip([one.articulation for one in shapes], *ARTICULATION)),
-        lead=nanmean(np.stack([leads(grid, one) for one in performances])),
-        period=_centred_mean([one.beat_period for one in shapes]),
-        pedal=nanmean(np.stack([one.pedal for one in shapes])),
+        **{name: _nanmean(np.stack(values)) for name, values in columns.items()},
         velocity_mean=float(np.mean([np.nanmean(one.velocity) for one in shapes])),
         period_mean=float(np.mean([_period_of_piece(grid, one) for one in shapes])),
+        spreads={name: nan_average([spread(one) for one in values]) for name, values in columns.items()},
         performances=len(shapes),
     )
 
 
+def spread(values: Floats) -> float:
+    """Standard deviation of the values that are not nan; nan where all are."""
+    known = values[np.isfinite(values)]
+    return float(known.std()) if len(known) else float("nan")
+
+
 def _period_of_piece(grid: Grid, shape: Expression) -> float:
-    """log2 of seconds per quarter note over the whole piece."""
     known = np.isfinite(shape.beat_period)
     length = np.diff(grid.beats)[known]
     return float(np.log2((2.0 ** shape.beat_period[known] * length).sum() / length.sum()))
@@ -71,15 +84,8 @@ def leads(grid: Grid, performance: Performance) -> Floats:
     return np.where(usable & (count[together] > 1) & (np.abs(lead) <= LONGEST_LEAD), lead, np.nan)
 
 
-def _centred_mean(values: Sequence[Floats]) -> Floats:
-    return nanmean(np.stack([one - np.nanmean(one) for one in values]))
-
-
-def nanmean(stack: Floats) -> Floats:
+def _nanmean(stack: Floats) -> Floats:
     """The mean over the first axis without nan; nan where all are."""
     known = np.isfinite(stack)
     count = known.sum(axis=0)
     return np.where(count > 0, np.where(known, stack, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
-
-
-__all__ = ["Targets", "leads", "nanmean", "performed_onsets", "targets"]
