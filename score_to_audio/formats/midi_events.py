@@ -20,6 +20,10 @@ DEFAULT_TEMPO = 120.0
 """Quarter notes per minute where a file gives none (Standard MIDI Files 1.0)."""
 LONGEST_BEAT_EXPONENT = 7
 """Shortest beat of a time signature that is believed, as a power of 1/2 of a whole note."""
+LONGEST_DELTA = 2**28 - 1
+"""Ticks that a delta time can tell: four groups of seven bits."""
+_FILLER = bytes([META, 0x7F, 0])
+"""A sequencer-specific event without content, which says nothing."""
 _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 _SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 
@@ -74,7 +78,7 @@ def cleaned(content: bytes) -> bytes:
         body = bytearray()
         tick = 0
         for event in track:
-            body += _variable(event.tick - tick) + bytes([event.status])
+            body += _delta(event.tick - tick) + bytes([event.status])
             if event.status == META:
                 body += event.data[:1] + _variable(len(event.data) - 1) + event.data[1:]
             else:
@@ -86,6 +90,12 @@ def cleaned(content: bytes) -> bytes:
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4) + body
+
+
+def _delta(ticks: int) -> bytes:
+    """A delta time. Where events between two others were dropped, it may take several."""
+    fillers, rest = divmod(ticks, LONGEST_DELTA)
+    return (_variable(LONGEST_DELTA) + _FILLER) * fillers + _variable(rest)
 
 
 def _variable(number: int) -> bytes:

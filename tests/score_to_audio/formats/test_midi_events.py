@@ -6,11 +6,11 @@ import io
 
 import mido
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from score_to_audio.formats.midi import performance_from_midi
-from score_to_audio.formats.midi_events import Event, cleaned, is_midi, read_midi_file
+from score_to_audio.formats.midi_events import LONGEST_DELTA, Event, cleaned, is_midi, read_midi_file
 
 NOTE = bytes([0, 0x90, 60, 80, 96, 60, 0])
 """A note of a quarter, its end by running status."""
@@ -136,10 +136,18 @@ def test_the_end_of_a_track_may_come_later_than_its_last_event() -> None:
     assert file.tracks[0][-1].tick == 192
 
 
-@given(st.binary(max_size=200), st.data())
-def test_any_bytes_are_read_or_refused_for_a_reason(noise: bytes, data: st.DataObject) -> None:
+def test_dropped_events_may_leave_more_ticks_than_a_delta_time_can_tell() -> None:
+    far = bytes([0xFF, 0xFF, 0xFF, 0x7F]) + bytes([0xFF, 0x7F, 0])
+    assert tracks_of(header() + track(far, far, NOTE)) == [
+        [event._replace(tick=event.tick + 2 * LONGEST_DELTA) for event in NOTES]
+    ]
+
+
+@given(st.binary(max_size=200), st.floats(0, 1))
+@example(b"\xba\x80\x80\x00\x00\xc6\x80\x80\x00\x00", 0.0)
+def test_any_bytes_are_read_or_refused_for_a_reason(noise: bytes, position: float) -> None:
     whole = header(tracks=2) + track(NOTE, NOTE) + track(NOTE)
-    place = data.draw(st.integers(0, len(whole)))
+    place = round(position * len(whole))
     damaged = whole[:place] + noise[:3] + whole[place + 1 :]
     for content in (noise, header() + noise, header() + track(noise), damaged):
         try:
