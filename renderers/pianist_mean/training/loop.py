@@ -26,11 +26,11 @@ class TrainingSettings(BaseModel):
     folds: int = Field(
         default=5, ge=1, description="Networks, each trained without one fold of the pieces; 1: with all pieces."
     )
-    epochs: int = Field(default=16, ge=1)
+    epochs: int = Field(default=7, ge=1)
     width: int = Field(default=64, ge=8, description="Of all layers.")
     excerpt_slices: int = Field(default=160, ge=16, description="Slices (onsets) per excerpt.")
-    most_excerpts: int = Field(default=6, ge=1, description="Excerpts of a piece per epoch at most.")
-    batch_excerpts: int = Field(default=12, ge=1)
+    most_excerpts: int = Field(default=4, ge=1, description="Excerpts of a piece per epoch at most.")
+    batch_excerpts: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0, description="Maximum; decays to 0 along a cosine.")
     warm_up: float = Field(default=0.05, gt=0, lt=1, description="Share of the training with a linear rise.")
     weight_decay: float = Field(default=0.3, ge=0)
