@@ -1,4 +1,4 @@
-"""How fast and how loud a piece is as a whole: linear regressions on what is written and on the texture."""
+"""How fast and how loud a piece is as a whole: ridge regressions on what is written and on the texture."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ BEGINNING = 4.0
 """Quarter notes within which a mark is one for the beginning."""
 FURTHEST = float(np.log2(1.2))
 """log2 of the largest factor between a metronome mark's tempo and ours."""
-RIDGE = 2.0
-"""Weight of the squared coefficients."""
+RIDGE = {MARKED: 20.0, WORDS: 20.0, SILENT: 5.0}
+"""Weight of the squared coefficients of standardised inputs."""
+VELOCITY_RIDGE = 2.0
+NOTE_MEANS = (
+    *("rhythm_length", "rhythm_ioi", "rhythm_held", "texture_struck", "mark_staccato", "slur_any"),
+    *("pitch_leap_before", "harmony_clash"),
+)
+BEAT_MEANS = ("place_length", "grid_range")
+"""Features whose means say how dense and how long a piece is."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +43,22 @@ class Means:
 class Level:
     """Coefficients of the regressions."""
 
+    mean: list[float]
+    """Of the inputs of the tempo."""
+    std: list[float]
     period: dict[str, list[float]]
-    """By what the score begins with."""
+    """By what the score begins with: a constant, and one for each input. Relative to what is written."""
     velocity: list[float]
 
     def of(self, score: ParsedScore, features: Features, default_tempo: float | None = None) -> Means:
         """The level of a piece. ``default_tempo``: quarter notes per minute where nothing is written."""
         kind = kind_of(score)
-        period = float(tempo_inputs(score, features, kind) @ self.period[kind])
+        inputs = (tempo_inputs(score, features) - np.array(self.mean)) / np.array(self.std)
+        change = float(np.r_[1.0, inputs] @ self.period[kind])
         if kind == MARKED:
-            written = written_period(score)
-            period = float(np.clip(period, written - FURTHEST, written + FURTHEST))
-        elif kind == SILENT and default_tempo:
+            change = float(np.clip(change, -FURTHEST, FURTHEST))
+        period = change if kind == SILENT else written_period(score) + change
+        if kind == SILENT and default_tempo:
             period = float(np.log2(60 / default_tempo))
         return Means(float(velocity_inputs(features, period) @ self.velocity), period)
 
@@ -67,19 +78,20 @@ def written_period(score: ParsedScore) -> float:
     return float(np.log2(np.diff(times.to_seconds([0.0, end]))[0] / end))
 
 
-def tempo_inputs(score: ParsedScore, features: Features, kind: str) -> Floats:
-    """[6]; without marks what is written says nothing."""
+def tempo_inputs(score: ParsedScore, features: Features) -> Floats:
+    """[inputs] density, meter and texture of a piece."""
     slices, notes = len(features.beat_of_slice), len(features.notes)
     sign = meter.signature_at(score.time_signatures, 0.0)
-    end = max(score.end, 1.0)
+    ioi = features.notes[:, features.note_names.index("rhythm_ioi")]
     return np.array(
         [
-            1.0,
-            0.0 if kind == SILENT else written_period(score),
-            np.log2(slices / end),
+            np.log2(slices / max(score.end, 1.0)),
             np.log2(notes / slices),
             np.log2(meter.beat_length(sign)),
             float(sign.beats % 3 == 0),
+            float(ioi.std()),
+            *(features.notes[:, features.note_names.index(name)].mean() for name in NOTE_MEANS),
+            *(features.beats[:, features.beat_names.index(name)].mean() for name in BEAT_MEANS),
         ]
     )
 
@@ -107,15 +119,19 @@ def fit(
     scores: Sequence[ParsedScore], features: Sequence[Features], means: Sequence[Means], weights: Floats
 ) -> Level:
     """Ridge regressions. Scores with marks also serve as examples without them."""
-    periods = {}
+    inputs = np.stack([tempo_inputs(score, one) for score, one in zip(scores, features, strict=True)])
+    mean, std = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
+    period, periods = np.array([one.period for one in means]), {}
     for kind in (MARKED, WORDS, SILENT):
-        rows = [(_without(score, kind), one, mean, w) for score, one, mean, w in zip(scores, features, means, weights, strict=True)]
-        rows = [row for row in rows if kind_of(row[0]) == kind]
-        x = np.stack([tempo_inputs(score, one, kind) for score, one, _, _ in rows])
-        y = np.array([mean.period for _, _, mean, _ in rows])
-        periods[kind] = _ridge(x, y, np.array([w for *_, w in rows]))
-    x = np.stack([velocity_inputs(one, mean.period) for one, mean in zip(features, means, strict=True)])
-    return Level(periods, _ridge(x, np.array([mean.velocity for mean in means]), weights))
+        changed = [_without(score, kind) for score in scores]
+        # A corpus may lack a kind.
+        chosen = [i for i, score in enumerate(changed) if kind_of(score) == kind] or list(range(len(scores)))
+        base = 0.0 if kind == SILENT else np.array([written_period(changed[i]) for i in chosen])
+        x = ((inputs - mean) / std)[chosen]
+        periods[kind] = _ridge(x, period[chosen] - base, weights[chosen], RIDGE[kind])
+    x = np.stack([velocity_inputs(one, level.period)[1:] for one, level in zip(features, means, strict=True)])
+    velocity = _ridge(x, np.array([one.velocity for one in means]), weights, VELOCITY_RIDGE)
+    return Level(mean.tolist(), std.tolist(), periods, velocity)
 
 
 def _without(score: ParsedScore, kind: str) -> ParsedScore:
@@ -129,11 +145,11 @@ def _without(score: ParsedScore, kind: str) -> ParsedScore:
     ))
 
 
-def _ridge(x: Floats, y: Floats, weights: Floats) -> list[float]:
-    """Coefficients; the first, constant column is not shrunk."""
+def _ridge(x: Floats, y: Floats, weights: Floats, ridge: float) -> list[float]:
+    """The constant, which is not shrunk, and the coefficients."""
     middle = np.average(x, axis=0, weights=weights)
-    centred = x[:, 1:] - middle[1:]
+    centred = x - middle
     mean = np.average(y, weights=weights)
-    gram = (centred * weights[:, None]).T @ centred + RIDGE * np.eye(x.shape[1] - 1)
+    gram = (centred * weights[:, None]).T @ centred + ridge * np.eye(x.shape[1])
     slope = np.linalg.solve(gram, (centred * weights[:, None]).T @ (y - mean))
-    return [float(mean - middle[1:] @ slope), *slope.tolist()]
+    return [float(mean - middle @ slope), *slope.tolist()]

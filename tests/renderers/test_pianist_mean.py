@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from renderers.expression import PEDAL_PLACES, correlation, grid, measure
 from renderers.pianist_mean.features import Features, features
 from renderers.pianist_mean.inference import outputs
-from renderers.pianist_mean.level import FURTHEST, Level, kind_of, written_period
+from renderers.pianist_mean.level import (
+    FURTHEST,
+    MARKED,
+    SILENT,
+    WORDS,
+    Level,
+    kind_of,
+    tempo_inputs,
+    written_period,
+)
 from renderers.pianist_mean.model import Statistics, outputs_of
 from renderers.pianist_mean.network import Network, Sizes
 from renderers.pianist_mean.performance import SMALLEST_MOVE, Shape, monotone, perform
@@ -166,21 +175,27 @@ def test_time_never_runs_backwards(slopes: list[float]) -> None:
     np.testing.assert_allclose(np.interp(knots, x, between), values, rtol=1e-9, atol=1e-9)
 
 
+def levels(score: ParsedScore, described: Features, constant: float) -> Level:
+    """A level that does not depend on the texture."""
+    inputs = len(tempo_inputs(score, described))
+    period = {kind: [constant, *[0.0] * inputs] for kind in (MARKED, WORDS, SILENT)}
+    return Level([0.0] * inputs, [1.0] * inputs, period, [60.0, *[0.0] * 5])
+
+
 def test_the_level_keeps_to_a_metronome_mark(score: ParsedScore, described: Features) -> None:
-    far = {kind: [3.0, 0, 0, 0, 0, 0] for kind in ("marked", "words", "silent")}
     marks = tuple(mark for mark in score.directions if mark.kind != "tempo")
     mark = replace(score.directions[0], kind="tempo", onset=0.0, end=0.0, text="", value=90.0)
     marked = replace(score, directions=(mark, *marks))
-    assert kind_of(marked) == "marked"
-    period = Level(far, [60.0, 0, 0, 0, 0, 0]).of(marked, described).period
+    assert kind_of(marked) == MARKED
+    period = levels(score, described, 3.0).of(marked, described).period
     assert period == pytest.approx(written_period(marked) + FURTHEST)
 
 
 def test_a_default_tempo_holds_where_nothing_is_written(score: ParsedScore, described: Features) -> None:
     silent = replace(score, directions=tuple(mark for mark in score.directions if mark.kind != "tempo"))
-    levels = Level({"silent": [3.0, 0, 0, 0, 0, 0]}, [60.0, 0, 0, 0, 0, 0])
-    assert levels.of(silent, described).period == 3.0
-    assert levels.of(silent, described, default_tempo=120.0).period == -1.0
+    level = levels(score, described, 3.0)
+    assert level.of(silent, described).period == 3.0
+    assert level.of(silent, described, default_tempo=120.0).period == -1.0
 
 
 def test_outputs_have_the_units_of_the_performance(described: Features) -> None:
