@@ -28,7 +28,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
 from score_to_audio.formats.matches import pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.types import ParsedScore
+from score_to_audio.types import ParsedScore, Performance
 from score_to_audio.weights import load_arrays
 
 RESULT, SETTINGS = "pianist_mean.safetensors", "settings.json"
@@ -52,6 +52,8 @@ class Example:
     score: ParsedScore
     features: Features
     targets: Targets
+    performances: tuple[Performance, ...]
+    robust: bool
 
 
 def read_settings(path: Path | None) -> TrainingSettings:
@@ -89,13 +91,13 @@ def train(corpus: Path, settings: TrainingSettings, output: Path, cache: Path) -
     networks: list[tuple[Weights, Statistics]] = []
     with single_thread():
         for fold in range(settings.folds):
-            kept = output / f"network_{fold + 1}.safetensors"
+            kept = network_file(output, fold)
             if kept.is_file():
                 yield f"network {fold + 1} of {settings.folds}: finished before"
             else:
                 chosen = [one for one, of in zip(examples, folds, strict=True) if of != fold or settings.folds == 1]
                 yield from _train_network(chosen, settings, fold, kept)
-            networks.append(_read_network(kept))
+            networks.append(read_network(kept))
         model = calibrated(examples, folds, networks)
     write(model, output / RESULT)
     yield f"{output / RESULT}: gains " + ", ".join(f"{name} {gain:.2f}" for name, gain in model.gains.items())
@@ -114,7 +116,20 @@ def prepare(corpus: Path, cache: Path) -> Iterator[Example | str]:
             except (InputError, ValueError) as error:
                 yield f"left out {piece.folder}: {error}"
                 continue
-            yield Example(piece.folder, f"{piece.composer} {piece.title}", score, features(score), wanted)
+            yield Example(
+                folder=piece.folder,
+                group=f"{piece.composer} {piece.title}",
+                score=score,
+                features=features(score),
+                targets=wanted,
+                performances=tuple(played),
+                robust=bool(piece.robust),
+            )
+
+
+def network_file(output: Path, fold: int) -> Path:
+    """Of the network that is trained without the fold."""
+    return output / f"network_{fold + 1}.safetensors"
 
 
 def fold_numbers(examples: Sequence[Example], folds: int) -> list[int]:
@@ -139,7 +154,8 @@ def _train_network(
     _write_arrays({**weights, **{f"statistics.{n}": column for n, column in vars(statistics).items()}}, path)
 
 
-def _read_network(path: Path) -> tuple[Weights, Statistics]:
+def read_network(path: Path) -> tuple[Weights, Statistics]:
+    """What ``train`` keeps of one network."""
     arrays = load_arrays(path)
     columns = {name.removeprefix("statistics."): a for name, a in arrays.items() if name.startswith("statistics.")}
     return {name: a for name, a in arrays.items() if not name.startswith("statistics.")}, Statistics(**columns)
