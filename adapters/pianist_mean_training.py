@@ -95,7 +95,9 @@ def train(corpus: Path, settings: TrainingSettings, output: Path, cache: Path) -
             if kept.is_file():
                 yield f"network {fold + 1} of {settings.folds}: finished before"
             else:
-                chosen = [one for one, of in zip(examples, folds, strict=True) if of != fold or settings.folds == 1]
+                chosen = [
+                    one for one, of in zip(examples, folds, strict=True) if of != fold or settings.folds == 1
+                ]
                 yield from _train_network(chosen, settings, fold, kept)
             networks.append(read_network(kept))
         model = calibrated(examples, folds, networks)
@@ -157,8 +159,12 @@ def _train_network(
 def read_network(path: Path) -> tuple[Weights, Statistics]:
     """What ``train`` keeps of one network."""
     arrays = load_arrays(path)
-    columns = {name.removeprefix("statistics."): a for name, a in arrays.items() if name.startswith("statistics.")}
-    return {name: a for name, a in arrays.items() if not name.startswith("statistics.")}, Statistics(**columns)
+    columns = {
+        name.removeprefix("statistics."): a for name, a in arrays.items() if name.startswith("statistics.")
+    }
+    return {name: a for name, a in arrays.items() if not name.startswith("statistics.")}, Statistics(
+        **columns
+    )
 
 
 def calibrated(
@@ -170,7 +176,9 @@ def calibrated(
     shrunk = shrinkage([[outputs_of(*network, one.features) for network in networks] for one in some])
     wide = gains(predicted, [one.targets for one in examples])
     weights, statistics = zip(*networks, strict=True)
-    return Model(weights, statistics, fitted_level(examples), {name: wide[name] / shrunk[name] for name in wide})
+    return Model(
+        weights, statistics, fitted_level(examples), {name: wide[name] / shrunk[name] for name in wide}
+    )
 
 
 def fitted_level(examples: Sequence[Example]) -> level.Level:

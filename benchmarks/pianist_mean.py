@@ -78,9 +78,7 @@ def held_out(
             continue
         network, statistics = read_network(network_file(folder, fold))
         seen = [one for one, of in zip(examples, folds, strict=True) if of != fold]
-        model = replace(
-            whole, networks=(network,), statistics=(statistics,), level=fitted_level(seen)
-        )
+        model = replace(whole, networks=(network,), statistics=(statistics,), level=fitted_level(seen))
         pairs += [
             (one, playing(model))
             for one, of in zip(examples, folds, strict=True)
@@ -111,7 +109,9 @@ def judged(one: Example, performance: Performance) -> Row:
 def report(rows: dict[str, list[Row]]) -> str:
     """Markdown tables."""
     heads = ["", *(name.replace("_", " ") for name in COLUMNS)]
-    agreement = [[who, *(_mean([row.agreement[name] for row in of]) for name in COLUMNS)] for who, of in rows.items()]
+    agreement = [
+        [who, *(_mean([row.agreement[name] for row in of]) for name in COLUMNS)] for who, of in rows.items()
+    ]
     ahead = [
         _mean([b.agreement[name] - a.agreement[name] for a, b in zip(*rows.values(), strict=True)])
         for name in COLUMNS

@@ -269,11 +269,15 @@ def _beat_place(t: Texture) -> Columns:
     on_barline = np.isin(np.round(beats, 5), np.round(starts, 5))
     measure = np.maximum(np.searchsorted(starts, beats + SAME, side="right") - 1, 0)
     signs = [meter.signature_at(t.score.time_signatures, onset) for onset in starts]
-    in_measure = ((beats - starts[measure]) / np.array([4 * s.beats / s.beat_type for s in signs])[measure]).clip(0, 1)
+    in_measure = (
+        (beats - starts[measure]) / np.array([4 * s.beats / s.beat_type for s in signs])[measure]
+    ).clip(0, 1)
     index = np.arange(count)
     written_measure = np.array([m.written for m in t.score.measures] or [0])
     jump = np.r_[np.diff(written_measure) != 1, True][measure]
-    repeated = np.array([np.sum(written_measure[:i] == w) > 0 for i, w in enumerate(written_measure)])[measure]
+    repeated = np.array([np.sum(written_measure[:i] == w) > 0 for i, w in enumerate(written_measure)])[
+        measure
+    ]
     return {
         "meter_barline": on_barline * 1.0,
         "meter_level": meter.levels(t.score, beats),
@@ -305,7 +309,9 @@ def _tempo(t: Texture, times: TimeMap) -> Columns:
         "tempo_later": np.r_[period[1:], period[-1:]] - period,
         "tempo_earlier": np.r_[period[:1], period[:-1]] - period,
     }
-    return columns | {f"tempo_{name}": column for name, column in written.tempo_changes(t.score, t.beats).items()}
+    return columns | {
+        f"tempo_{name}": column for name, column in written.tempo_changes(t.score, t.beats).items()
+    }
 
 
 def _grid(t: Texture) -> Columns:
@@ -321,10 +327,14 @@ def _grid(t: Texture) -> Columns:
     high, low = np.zeros(places), np.full(places, 128.0)
     np.maximum.at(high, place, notes.pitch[note])
     np.minimum.at(low, place, notes.pitch[note])
-    change, soon = (_harmonic_change(t.pitch_classes, reach) for reach in (HARMONY_PLACES, HARMONY_PLACES // 4))
+    change, soon = (
+        _harmonic_change(t.pitch_classes, reach) for reach in (HARMONY_PLACES, HARMONY_PLACES // 4)
+    )
     bass = (lowest < 128) & (lowest <= low + SAME) & (lowest < 60 + 0 * lowest)
     fraction = articulation.sounding_fractions(notes, t.score.slurs)
-    detached = np.bincount(t.place_of[main], weights=(fraction[main] < 1), minlength=places) / np.maximum(struck, 1)
+    detached = np.bincount(t.place_of[main], weights=(fraction[main] < 1), minlength=places) / np.maximum(
+        struck, 1
+    )
     per_place = {
         "struck": np.log2(1 + struck),
         "held": np.log2(1 + held),

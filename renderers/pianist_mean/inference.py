@@ -81,7 +81,9 @@ def _normalised(weights: Weights, name: str, x: Singles) -> Singles:
 def _convolved(weights: Weights, stack: str, x: Singles) -> Singles:
     """[T, width] after the residual layers; layer k sees the rows 2^k before and after."""
     for k, name in enumerate(_layers(weights, stack)):
-        here, before, after = np.split(_linear(weights, f"{name}.mix", _normalised(weights, f"{name}.norm", x)), 3, 1)
+        here, before, after = np.split(
+            _linear(weights, f"{name}.mix", _normalised(weights, f"{name}.norm", x)), 3, 1
+        )
         d = 2**k
         hidden = here.copy()
         hidden[d:] += before[:-d]

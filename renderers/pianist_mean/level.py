@@ -140,9 +140,12 @@ def _without(score: ParsedScore, kind: str) -> ParsedScore:
         return score
     if kind == SILENT:
         return replace(score, directions=tuple(mark for mark in score.directions if mark.kind != "tempo"))
-    return replace(score, directions=tuple(
-        replace(mark, value=None) if mark.kind == "tempo" else mark for mark in score.directions
-    ))
+    return replace(
+        score,
+        directions=tuple(
+            replace(mark, value=None) if mark.kind == "tempo" else mark for mark in score.directions
+        ),
+    )
 
 
 def _ridge(x: Floats, y: Floats, weights: Floats, ridge: float) -> list[float]:

@@ -149,7 +149,8 @@ def to_arrays(model: Model) -> tuple[dict[str, Any], dict[str, object]]:
     for k, (weights, statistics) in enumerate(zip(model.networks, model.statistics, strict=True)):
         arrays |= {f"{k}.network.{name}": np.asarray(value, np.float16) for name, value in weights.items()}
         arrays |= {
-            f"{k}.statistics.{name}": np.asarray(value, np.float32) for name, value in vars(statistics).items()
+            f"{k}.statistics.{name}": np.asarray(value, np.float32)
+            for name, value in vars(statistics).items()
         }
     plain: dict[str, object] = {"networks": len(model.networks), "gains": dict(model.gains)}
     return arrays, plain | {"level": asdict(model.level)}
@@ -163,5 +164,7 @@ def from_arrays(arrays: Mapping[str, Any], plain: Mapping[str, Any]) -> Model:
         own = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
         networks.append({name: np.asarray(value, np.float32) for name, value in own.items()})
         columns = ("note_mean", "note_std", "beat_mean", "beat_std")
-        statistics.append(Statistics(*(np.asarray(arrays[f"{k}.statistics.{name}"], np.float64) for name in columns)))
+        statistics.append(
+            Statistics(*(np.asarray(arrays[f"{k}.statistics.{name}"], np.float64) for name in columns))
+        )
     return Model(tuple(networks), tuple(statistics), level.Level(**plain["level"]), dict(plain["gains"]))

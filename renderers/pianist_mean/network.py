@@ -103,7 +103,9 @@ class Network(nn.Module):
         """[N, note outputs], [C, B, beat outputs]"""
         note = self.dropout(gelu(self.note(batch.notes)))
         for layer in self.voice:
-            near = torch.cat([note, note.index_select(0, batch.preceding), note.index_select(0, batch.following)], dim=1)
+            near = torch.cat(
+                [note, note.index_select(0, batch.preceding), note.index_select(0, batch.following)], dim=1
+            )
             note = note + self.dropout(gelu(layer(near)))
         shape, width = batch.slice_mask.shape[:2], note.shape[1]
         slices = shape[0] * shape[1]
@@ -112,7 +114,9 @@ class Network(nn.Module):
         index = torch.arange(slices)
         bass = torch.searchsorted(batch.slice_of, index).clamp(max=len(note) - 1)
         top = (torch.searchsorted(batch.slice_of, index, right=True) - 1).clamp(min=0)
-        x = self.slice(torch.cat([mean, note.index_select(0, bass), note.index_select(0, top)], dim=1)).view(*shape, width)
+        x = self.slice(torch.cat([mean, note.index_select(0, bass), note.index_select(0, top)], dim=1)).view(
+            *shape, width
+        )
         x = x * batch.slice_mask
         given = self.beat(batch.beats)
         flat = given.flatten(0, 1)
@@ -154,5 +158,9 @@ def _stack(width: int, layers: int, dropout: float) -> nn.ModuleList:
 
 def _head(inputs: int, width: int, outputs: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
-        nn.LayerNorm(inputs), nn.Linear(inputs, width), nn.GELU("tanh"), nn.Dropout(dropout), nn.Linear(width, outputs)
+        nn.LayerNorm(inputs),
+        nn.Linear(inputs, width),
+        nn.GELU("tanh"),
+        nn.Dropout(dropout),
+        nn.Linear(width, outputs),
     )

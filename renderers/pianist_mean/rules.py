@@ -46,7 +46,9 @@ def _beat_columns(analysis: ScoreAnalysis) -> Mapping[str, Floats]:
     change = timing.ending_limited(analysis, change.clip(-1, 1))
     middle = (analysis.beats[1:] + analysis.beats[:-1]) / 2
     foot = group(QUANTITIES, "pedal")
-    controls = pedal.pedal(analysis, analysis.times, foot, float(analysis.times.to_seconds(analysis.beats[-1])))
+    controls = pedal.pedal(
+        analysis, analysis.times, foot, float(analysis.times.to_seconds(analysis.beats[-1]))
+    )
     share = (np.arange(PEDAL_PLACES) + 0.5) / PEDAL_PLACES
     places = analysis.beats[:-1, None] + np.diff(analysis.beats)[:, None] * share
     held = np.searchsorted(controls.time, analysis.times.to_seconds(places), side="right")

@@ -20,7 +20,9 @@ LEVELS = {
 UNENDED = 4.0
 """Quarter notes for which a word without an end counts."""
 
-SLOWING = re.compile(r"\brit|\brall|\ballarg|\bsmorz|\bmorendo|\bcalando|\btard|\bralent|\bc[eé]d|\blangsam|\bslent|\bten")
+SLOWING = re.compile(
+    r"\brit|\brall|\ballarg|\bsmorz|\bmorendo|\bcalando|\btard|\bralent|\bc[eé]d|\blangsam|\bslent|\bten"
+)
 SOFTENING = re.compile(r"\bdolce|\bsotto|\bpianiss|\bcalando|\bsmorz|\bmorendo|\bperdend|\bdolciss|\bleggi")
 STRONG = re.compile(r"\bmarc|\bforte|\bcon fuoco|\bcon forza|\bpesante|\bsempre f|\brinf")
 
@@ -53,13 +55,17 @@ def dynamics(score: ParsedScore) -> Mapping[str, Floats]:
     }
     for name, start in (("crescendo", "c"), ("diminuendo", "d")):
         hairpins = [
-            mark for mark in score.directions if mark.kind == "hairpin" and mark.text.lower().startswith(start)
+            mark
+            for mark in score.directions
+            if mark.kind == "hairpin" and mark.text.lower().startswith(start)
         ]
         columns[f"in_{name}"], columns[f"after_{name}"] = _spans(hairpins, onset)
     columns["hairpins"] = (columns["after_crescendo"] - columns["after_diminuendo"]).clip(-2, 2)
     words = [mark for mark in score.directions if mark.kind in ("words", "tempo", "tempo-change", "dynamic")]
     for name, pattern in (("soft_words", SOFTENING), ("strong_words", STRONG)):
-        columns[name] = _decaying([mark.onset for mark in words if pattern.search(mark.text.lower())], onset, 8.0)
+        columns[name] = _decaying(
+            [mark.onset for mark in words if pattern.search(mark.text.lower())], onset, 8.0
+        )
     return columns
 
 
@@ -84,7 +90,9 @@ def tempo_changes(score: ParsedScore, beats: Floats) -> Mapping[str, Floats]:
         for i, marks in enumerate(notes.marks)
         if "fermata" in marks
     ]
-    held += [(mark.onset, max(mark.end, mark.onset + 0.25)) for mark in score.directions if mark.kind == "fermata"]
+    held += [
+        (mark.onset, max(mark.end, mark.onset + 0.25)) for mark in score.directions if mark.kind == "fermata"
+    ]
     fermata = np.zeros(len(middle))
     for start, end in held:
         fermata[(beats[1:] > start + SAME) & (beats[:-1] < end - SAME)] = 1.0

@@ -125,7 +125,9 @@ def test_a_midi_score_is_played_by_the_rules(tmp_path: Path) -> None:
     score = read_score(tmp_path / "prelude.mid")
     ours = renderer(checkpoints.find("pianist-mean").weights)
     assert ours.notices(xml) == ()
-    assert ours.notices(score) == ("played by kth-rules: a MIDI file lacks the notation that pianist-mean reads",)
+    assert ours.notices(score) == (
+        "played by kth-rules: a MIDI file lacks the notation that pianist-mean reads",
+    )
     played, by_rules = ours.render(score, seed=0), rules.render(score, seed=0)
     assert played.onset.tolist() == by_rules.onset.tolist()
     assert played.velocity.tolist() == by_rules.velocity.tolist()

@@ -24,7 +24,9 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folds: int = Field(
-        default=5, ge=1, description="Networks, each trained without one fold of the pieces; 1: with all pieces."
+        default=5,
+        ge=1,
+        description="Networks, each trained without one fold of the pieces; 1: with all pieces.",
     )
     epochs: int = Field(default=7, ge=1)
     width: int = Field(default=64, ge=8, description="Of all layers.")
@@ -74,7 +76,9 @@ def train_network(
                 _follow(average, network, min(settings.average, (1 + step) / (10 + step)))
                 total += parts
                 step += 1
-            figures = " ".join(f"{name} {part:.3f}" for name, part in zip(PARTS, total / per_epoch, strict=True))
+            figures = " ".join(
+                f"{name} {part:.3f}" for name, part in zip(PARTS, total / per_epoch, strict=True)
+            )
             yield f"epoch {epoch + 1}: {figures}"
     return {name: value.numpy() for name, value in average.state_dict().items()}
 
