@@ -1,4 +1,4 @@
-"""The renderer ``pianist-mean``: binds the networks of ``renderers.pianist_mean`` to scores and checkpoints."""
+"""The renderer ``pianist-mean``: binds ``renderers.pianist_mean`` to scores and checkpoints."""
 
 from __future__ import annotations
 

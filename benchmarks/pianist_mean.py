@@ -2,10 +2,11 @@
 
     python -m benchmarks.pianist_mean CORPUS FOLDER
 
-FOLDER is that of `score-to-audio train pianist-mean`. Each piece is played by the network, and at the tempo and
-loudness of the regression, that were not fitted to it (the five gains are those of all pieces), beside
-kth-rules. The measures are those of ``benchmarks.expression_report``, and the lead of notes in chords; intervals
-(95 %) come from drawing pieces. Pieces without robust alignments and networks that are not there are left out.
+FOLDER is that of `score-to-audio train pianist-mean`. Each piece is played by the network, and at the tempo
+and loudness of the regression, that were not fitted to it (the five gains are those of all pieces), beside
+kth-rules. The measures are those of ``benchmarks.expression_report``, and the lead of notes in chords; 95 %
+intervals come from drawing pieces. Pieces without robust alignments are left out, and those whose network is
+not there.
 """
 
 from __future__ import annotations

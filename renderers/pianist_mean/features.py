@@ -361,7 +361,7 @@ def _grid(t: Texture) -> Columns:
 
 
 def _harmonic_change(weights: Floats, reach: int) -> Floats:
-    """[P] one minus the cosine similarity of the pitch classes in the places before and from each place on."""
+    """[P] one minus the cosine similarity of the pitch classes before and from each place on."""
     total = np.concatenate([np.zeros((1, 12)), np.cumsum(weights, axis=0)])
     place = np.arange(len(weights))
     before = total[place] - total[np.maximum(place - reach, 0)]

@@ -93,7 +93,7 @@ def _convolved(weights: Weights, stack: str, x: Singles) -> Singles:
 
 
 def _mean_between(x: Singles, bounds: Ints) -> Singles:
-    """[K, width] mean of the rows from each of the K + 1 bounds to before the next; 0 where there are none."""
+    """[K, width] mean of the rows between neighbouring bounds [K + 1]; 0 where there are none."""
     total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0, dtype=np.float64)])
     size = np.maximum(np.diff(bounds), 1)[:, None]
     return np.asarray((total[bounds[1:]] - total[bounds[:-1]]) / size, np.float32)

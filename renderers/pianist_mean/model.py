@@ -81,8 +81,10 @@ class Model:
         default_tempo: float | None = None,
         speed: float = 1.0,
     ) -> Shape:
-        """What is played. ``default_tempo``: quarter notes per minute of a score without tempo marks, None: as
-        its texture suggests; ``speed`` multiplies the tempo."""
+        """What is played.
+
+        ``default_tempo``: quarter notes per minute of a score without tempo marks, None: as its texture
+        suggests; ``speed`` multiplies the tempo."""
         out, gain = self.outputs(features), self.gains
         mean = self.level.of(score, features, default_tempo)
         quarters = 2.0 ** features.beats[:, features.beat_names.index("meter_beat_quarters")]

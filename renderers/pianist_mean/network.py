@@ -1,7 +1,7 @@
 """The network: notes, slices and beats, each read in both directions, without recurrence.
 
-Notes see their neighbours in the voice, slices and beats a stack of dilated convolutions (van den Oord et al.,
-"WaveNet", arXiv:1609.03499, without causality and gates).
+Notes see their neighbours in the voice, slices and beats a stack of dilated convolutions (van den Oord et
+al., "WaveNet", arXiv:1609.03499, without causality and gates).
 """
 
 from __future__ import annotations

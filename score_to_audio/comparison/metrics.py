@@ -247,7 +247,9 @@ def _expression_inputs(cell: MetricInputs) -> dict[str, Any] | None:
 
 
 def _expression_quantities(name: str, plain: str, exact: str) -> tuple[Quantity, ...]:
-    shape = f"Rises and falls as the pianists': Pearson's r of {exact} with their mean; see docs/reference/evaluation.md."
+    shape = (
+        f"Rises and falls as the pianists': Pearson's r of {exact} with their mean; see docs/reference/evaluation.md."
+    )
     amount = f"1-Wasserstein distance of the {exact} values from the pianists', in their standard deviations."
     within = f"Share of {exact} values between the least and the greatest of the pianists' at the same place."
     return (

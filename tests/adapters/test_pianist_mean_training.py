@@ -141,5 +141,5 @@ def test_files_of_other_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a checkpoint of pianist-mean"):
         read_checkpoint(tmp_path / "other.safetensors")
     (tmp_path / "other.pt").write_bytes(b"")
-    with pytest.raises(InputError, match="is a .safetensors file"):
+    with pytest.raises(InputError, match=r"is a \.safetensors file"):
         read_checkpoint(tmp_path / "other.pt")
