@@ -173,7 +173,10 @@ def calibrated(
     """The model of the networks, with the level and the gains of the pieces that they were not trained on."""
     predicted = [outputs_of(*networks[fold], one.features) for one, fold in zip(examples, folds, strict=True)]
     some = examples[:: max(len(examples) // CALIBRATED_ON, 1)]
-    shrunk = shrinkage([[outputs_of(*network, one.features) for network in networks] for one in some])
+    shrunk = shrinkage(
+        [[outputs_of(*network, one.features) for network in networks] for one in some],
+        [one.targets for one in some],
+    )
     wide = gains(predicted, [one.targets for one in examples])
     weights, statistics = zip(*networks, strict=True)
     return Model(

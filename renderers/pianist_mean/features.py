@@ -104,7 +104,8 @@ def _pitch(t: Texture) -> Columns:
     leading[order] = window_mean((top & ~t.grace)[order].astype(np.float64), lane, 8.0)
     line[order] = window_mean(pitch[order], lane, 8.0)
     rank = _rank_in_slice(t)
-    melody_slope = np.gradient(window_mean(t.highest.astype(np.float64), t.slice_onset, 4.0))
+    top_line = window_mean(t.highest.astype(np.float64), t.slice_onset, 4.0)
+    melody_slope = np.gradient(top_line) if len(top_line) > 1 else np.zeros(1)
     columns = {
         "key_pitch": (pitch - 60) / 12,
         "pitch_of_piece": (pitch - pitch.mean()) / 12,

@@ -96,7 +96,8 @@ class Model:
             articulation=widened(out.articulation, gain["articulation"]),
             lead=gain["lead"] * out.lead,
             period=mean.period + period - np.log2(speed),
-            pedal=widened(out.pedal, gain["pedal"]),
+            pedal=widened(out.pedal.mean(axis=1, keepdims=True), gain["pedal"])
+            + gain["pedal_within_beat"] * (out.pedal - out.pedal.mean(axis=1, keepdims=True)),
         )
 
     def outputs(self, features: Features) -> Outputs:

@@ -6,56 +6,52 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from renderers.pianist_mean.model import SCALE, Outputs, mean_outputs, widened
+from renderers.pianist_mean.model import Outputs, mean_outputs
 from renderers.pianist_mean.texture import Floats
-from renderers.pianist_mean.training.targets import Targets, spread
+from renderers.pianist_mean.training.targets import PARTS, Targets, spread
 
 SPREAD = 0.95
 """Spread of the performance relative to a pianist's."""
-GAINS = np.linspace(1.0, 4.0, 121)
-"""What is tried."""
+LARGEST_GAIN = 6.0
 
 
 def gains(predicted: Sequence[Outputs], targets: Sequence[Targets]) -> dict[str, float]:
-    """Output -> gain with which the median piece has ``SPREAD`` of a pianist's spread.
+    """Part of the outputs -> gain with which the median piece has ``SPREAD`` of a pianist's spread.
 
     ``predicted``: of each piece, by a network that is not trained on it.
     """
-    return {
-        name: _gain(
-            [getattr(one, name) for one in predicted],
-            [one.spreads[name] for one in targets],
-            limits=(0.0, 1.0) if name == "pedal" else (-np.inf, np.inf),
-        )
-        for name in SCALE
-    }
+    result = {}
+    for name in PARTS:
+        ratios = [
+            found / target.spreads[name]
+            for found, target in zip(_spreads(predicted, targets, name), targets, strict=True)
+            if target.spreads[name] > 0 and found > 0
+        ]
+        result[name] = float(np.clip(SPREAD / np.median(ratios), 1.0, LARGEST_GAIN)) if ratios else 1.0
+    return result
 
 
-def shrinkage(outputs: Sequence[Sequence[Outputs]]) -> dict[str, float]:
-    """Output -> spread of the mean of several networks relative to the mean of their spreads.
+def shrinkage(outputs: Sequence[Sequence[Outputs]], targets: Sequence[Targets]) -> dict[str, float]:
+    """Part of the outputs -> spread of the mean of several networks relative to the mean of their spreads.
 
     ``outputs``: of each piece, by each network.
     """
-    return {
-        name: float(
-            np.median(
-                [
-                    spread(getattr(mean_outputs(each), name))
-                    / max(float(np.mean([spread(getattr(one, name)) for one in each])), 1e-9)
-                    for each in outputs
-                ]
-            )
-        )
-        for name in SCALE
-    }
+    result = {}
+    for name in PARTS:
+        of_mean = _spreads([mean_outputs(each) for each in outputs], targets, name)
+        of_each = [
+            np.mean(_spreads(each, [target] * len(each), name))
+            for each, target in zip(outputs, targets, strict=True)
+        ]
+        ratios = [mean / max(float(each), 1e-9) for mean, each in zip(of_mean, of_each, strict=True) if mean > 0]
+        result[name] = float(np.median(ratios)) if ratios else 1.0
+    return result
 
 
-def _gain(values: Sequence[Floats], wanted: Sequence[float], limits: tuple[float, float]) -> float:
-    pairs = [(one, human) for one, human in zip(values, wanted, strict=True) if human > 0]
-    if not pairs:
-        return 1.0
-    medians = [
-        float(np.median([spread(widened(one, gain).clip(*limits)) / human for one, human in pairs]))
-        for gain in GAINS
-    ]
-    return float(GAINS[int(np.argmin(np.abs(np.array(medians) - SPREAD)))])
+def _spreads(outputs: Sequence[Outputs], targets: Sequence[Targets], name: str) -> list[float]:
+    """Of the values that pianists define: a beat after the last onset has no tempo."""
+
+    def known(one: Outputs, target: Targets) -> Floats:
+        return np.where(np.isfinite(PARTS[name](target)), PARTS[name](one), np.nan)
+
+    return [spread(known(one, target)) for one, target in zip(outputs, targets, strict=True)]

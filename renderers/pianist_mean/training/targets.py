@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,6 +15,40 @@ LONGEST_LEAD = 0.12
 """Seconds; larger deviations from the chord are spread chords or alignment errors."""
 ARTICULATION = (-4.0, 1.5)
 """log2; beyond lie alignment errors."""
+
+
+class _HasColumns(Protocol):
+    @property
+    def velocity(self) -> Floats: ...
+    @property
+    def articulation(self) -> Floats: ...
+    @property
+    def lead(self) -> Floats: ...
+    @property
+    def period(self) -> Floats: ...
+    @property
+    def pedal(self) -> Floats: ...
+
+
+PARTS: Mapping[str, Callable[[_HasColumns], Floats]] = {
+    "velocity": lambda of: of.velocity,
+    "articulation": lambda of: of.articulation,
+    "lead": lambda of: of.lead,
+    "period": lambda of: of.period,
+    "pedal": lambda of: of.pedal.mean(axis=1),
+    "pedal_within_beat": lambda of: of.pedal - of.pedal.mean(axis=1, keepdims=True),
+}
+"""What has a gain of its own: the columns, the pedal as its mean over the beat and what is left."""
+
+
+class _Columns(NamedTuple):
+    """Of one performance."""
+
+    velocity: Floats
+    articulation: Floats
+    lead: Floats
+    period: Floats
+    pedal: Floats
 
 
 @dataclass(frozen=True)
@@ -35,7 +70,7 @@ class Targets:
     period_mean: float
     """log2 of seconds per quarter note over the whole piece."""
     spreads: Mapping[str, float]
-    """Name of a column -> a pianist's standard deviation, on average."""
+    """Name of a part -> a pianist's standard deviation, on average."""
     performances: int
 
 
@@ -49,11 +84,12 @@ def targets(grid: Grid, performances: Sequence[Performance]) -> Targets:
         "period": [one.beat_period - np.nanmean(one.beat_period) for one in shapes],
         "pedal": [one.pedal for one in shapes],
     }
+    each = [_Columns(*values) for values in zip(*columns.values(), strict=True)]
     return Targets(
         **{name: _nanmean(np.stack(values)) for name, values in columns.items()},
         velocity_mean=float(np.mean([np.nanmean(one.velocity) for one in shapes])),
         period_mean=float(np.mean([_period_of_piece(grid, one) for one in shapes])),
-        spreads={name: nan_average([spread(one) for one in values]) for name, values in columns.items()},
+        spreads={name: nan_average([spread(part(one)) for one in each]) for name, part in PARTS.items()},
         performances=len(shapes),
     )
 

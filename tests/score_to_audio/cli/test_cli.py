@@ -84,7 +84,7 @@ def test_the_three_verbs(place: Path) -> None:
         (("run", "bad.musicxml", "-o", "out"), "bad.musicxml"),
         (("run", "nowhere.mxl", "-o", "out"), "nowhere.mxl"),
         (("run", "good.musicxml", "-o", "out", "-r", "skore"), "did you mean 'score'?"),
-        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'kth-rules'"),
+        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'pianist-mean'"),
         (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
         (
             ("run", "good.musicxml", "-o", "out", "-f", "aiff"),
@@ -247,7 +247,7 @@ def test_a_picture_beside_humans(place: Path, inside: InProcess) -> None:
     assert inside("plot", "good.musicxml", "-o", "x.svg", "--humans", ".", "--measures", "1-2")[0] == 0
     picture = (place / "x.svg").read_text()
     assert "mean of 1 human performances" in picture
-    assert "kth-rules" in picture
+    assert "pianist-mean" in picture
 
 
 @pytest.mark.parametrize(
