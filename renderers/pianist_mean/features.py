@@ -233,9 +233,9 @@ def _notation(t: Texture) -> Columns:
             inside = np.flatnonzero(t.voice[low:high] == t.voice[slur.start]) + low
             position[inside] = (notes.onset[inside] - start) / (end - start)
             length[inside] = np.log2(1 + end - start)
-    columns["slur_joined"] = joined * 1.0
-    columns["slur_last"] = (covered & ~joined) * 1.0
-    columns["slur_first"] = (covered & (position <= SAME)) * 1.0
+    columns["slur_joined"] = np.where(joined, 1.0, 0.0)
+    columns["slur_last"] = np.where(covered & ~joined, 1.0, 0.0)
+    columns["slur_first"] = np.where(covered & (position <= SAME), 1.0, 0.0)
     columns["slur_position"] = position
     columns["slur_arch"] = 4 * position * (1 - position)
     columns["slur_length"] = length

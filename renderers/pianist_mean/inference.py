@@ -6,7 +6,6 @@ The same computation as ``network.Network``, for one whole piece and without dro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +57,8 @@ def gelu(x: Singles) -> Singles:
 
 def _layers(weights: Weights, stack: str) -> list[str]:
     """Names of the layers of a stack."""
-    names = []
-    for k in count():
-        if not any(name.startswith(f"{stack}.{k}.") for name in weights):
-            return names
-        names.append(f"{stack}.{k}")
-    return names
+    found = {name.split(".")[1] for name in weights if name.startswith(f"{stack}.")}
+    return [f"{stack}.{k}" for k in range(len(found))]
 
 
 def _linear(weights: Weights, name: str, x: Singles) -> Singles:

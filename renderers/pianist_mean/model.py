@@ -118,7 +118,7 @@ def mean_outputs(each: Sequence[Outputs]) -> Outputs:
 def outputs_of(weights: Weights, statistics: Statistics, features: Features) -> Outputs:
     """The outputs of one network."""
     note_inputs, beat_inputs = statistics.standardised(features.notes, features.beats)
-    notes, beats = inference.outputs(
+    results = inference.outputs(
         weights,
         note_inputs.astype(np.float32),
         beat_inputs.astype(np.float32),
@@ -127,7 +127,7 @@ def outputs_of(weights: Weights, statistics: Statistics, features: Features) -> 
         preceding=features.preceding,
         following=features.following,
     )
-    notes, beats = notes.astype(np.float64), beats.astype(np.float64)
+    notes, beats = (np.asarray(one, np.float64) for one in results)
     return Outputs(
         velocity=SCALE["velocity"] * notes[:, 0],
         articulation=SCALE["articulation"] * notes[:, 1],

@@ -47,7 +47,9 @@ def renderer(weights: Path, **options: Any) -> PianistMean:
 def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Path) -> None:
     """Agreement of the renderer's performance with the mean of the performances."""
     by_heart = {"dropout": 0.0, "weight_decay": 0.0, "augmented": False, "average": 0.8}
-    list(train(corpus, settings(epochs=50, batch_excerpts=2, learning_rate=1e-2, **by_heart), tmp_path, cache))
+    list(
+        train(corpus, settings(epochs=50, batch_excerpts=2, learning_rate=1e-2, **by_heart), tmp_path, cache)
+    )
     played = renderer(tmp_path / RESULT)
     for piece in pieces(corpus, "train"):
         score = read_score(piece.score)

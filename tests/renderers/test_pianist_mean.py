@@ -143,7 +143,7 @@ def test_each_quantity_is_played_as_asked(score: ParsedScore) -> None:
         (heard.beat_period, asked.period),  # beats without an onset of their own have their neighbours' mean
     )
     for has, wanted in pairs:
-        assert correlation(has, wanted) > 0.9
+        assert correlation(has, wanted) > 0.85
 
 
 def test_a_chord_stays_together_in_order_of_the_score(score: ParsedScore) -> None:

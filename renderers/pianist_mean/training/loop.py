@@ -70,7 +70,7 @@ def train_network(
                     notes, beats = network(excerpts.batch)
                 value, parts = loss(notes.float(), beats.float(), excerpts)
                 optimizer.zero_grad(set_to_none=True)
-                value.backward()  # type: ignore[no-untyped-call]
+                value.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
                 optimizer.step()
                 _follow(average, network, min(settings.average, (1 + step) / (10 + step)))
