@@ -43,9 +43,8 @@ def shrinkage(outputs: Sequence[Sequence[Outputs]], targets: Sequence[Targets]) 
             np.mean(_spreads(each, [target] * len(each), name))
             for each, target in zip(outputs, targets, strict=True)
         ]
-        ratios = [
-            mean / max(float(each), 1e-9) for mean, each in zip(of_mean, of_each, strict=True) if mean > 0
-        ]
+        pairs = zip(of_mean, of_each, strict=True)
+        ratios = [mean / float(each) for mean, each in pairs if mean > 0 and each > 0]
         result[name] = float(np.median(ratios)) if ratios else 1.0
     return result
 
