@@ -25,7 +25,7 @@ from renderers.pianist_mean.level import (
 )
 from renderers.pianist_mean.model import Statistics, outputs_of
 from renderers.pianist_mean.network import Network, Sizes
-from renderers.pianist_mean.performance import SMALLEST_MOVE, Shape, monotone, perform
+from renderers.pianist_mean.performance import SLOWEST_END, SMALLEST_MOVE, Shape, monotone, perform
 from renderers.pianist_mean.texture import Texture
 from renderers.pianist_mean.training.batches import Material, excerpt, joined, varied
 from score_to_audio.formats.scores.reader import read_score
@@ -154,6 +154,18 @@ def test_a_chord_stays_together_in_order_of_the_score(score: ParsedScore) -> Non
     onset = dict(zip(even.score_ids or (), even.onset, strict=True))
     moved = [abs(time - onset[name]) for name, time in zip(played.score_ids or (), played.onset, strict=True)]
     assert 0.02 < max(moved) <= 0.31 * 4
+
+
+def test_an_ending_neither_stops_nor_breaks_off(score: ParsedScore) -> None:
+    shape = flat(score)
+    stopping = np.where(np.arange(len(shape.period)) > len(shape.period) - 5, 3.0, -1.0)
+    played = perform(score, replace(shape, period=stopping, articulation=shape.articulation - 3))
+    heard = measure(grid(score), played).beat_period
+    assert np.nanmax(heard) <= -1 + np.log2(1 / SLOWEST_END) + 0.01
+    last = played.onset > played.onset.max() - 0.1
+    notes = score.notes
+    written = 0.5 * notes.duration[notes.onset == notes.onset.max()].max()
+    assert (played.offset - played.onset)[last].max() >= written  # at half a second per quarter note or slower
 
 
 def test_the_pedal_does_not_flutter(score: ParsedScore) -> None:
