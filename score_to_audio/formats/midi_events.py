@@ -20,6 +20,8 @@ DEFAULT_TEMPO = 120.0
 """Quarter notes per minute where a file gives none (Standard MIDI Files 1.0)."""
 LONGEST_BEAT_EXPONENT = 7
 """Shortest beat of a time signature that is believed, as a power of 1/2 of a whole note."""
+MOST_FOREIGN_BYTES = 256
+"""Before the header of a MIDI file."""
 LONGEST_DELTA = 2**28 - 1
 """Ticks that a delta time can tell: four groups of seven bits."""
 _FILLER = bytes([META, 0x7F, 0])
@@ -47,8 +49,9 @@ class MidiFile:
 
 
 def is_midi(content: bytes) -> bool:
-    """Whether it is a standard MIDI file, plain or in a RIFF envelope."""
-    return content.startswith(b"MThd") or (content.startswith(b"RIFF") and content[8:12] == b"RMID")
+    """Whether it is a standard MIDI file, plain, in a RIFF envelope or behind a few bytes (MacBinary)."""
+    is_riff = content.startswith(b"RIFF") and content[8:12] == b"RMID"
+    return is_riff or (b"MThd" in content[:MOST_FOREIGN_BYTES] and not content.startswith((b"<", b"PK")))
 
 
 def read_midi_file(content: bytes) -> MidiFile:
@@ -63,7 +66,7 @@ def read_midi_file(content: bytes) -> MidiFile:
     while (chunk := _next_track(content, position)) is not None:
         events, position = _read_track(content, chunk)
         tracks.append(events)
-    if kind == 0 and len(tracks) > 1:
+    if (kind == 0 and len(tracks) > 1) or (kind == 2 and len(tracks) == 1):
         kind = 1
     return MidiFile(kind, division, tracks)
 

@@ -15,7 +15,7 @@ import torch
 
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, read_checkpoint
 from adapters.virtuosonet_corpus import prepare
-from adapters.virtuosonet_training import BEST, CURVE, LAST, TrainingConfig, export, read_config, train
+from adapters.virtuosonet_training import TrainingConfig, export, read_config, train
 from renderers.expression import agreement, grid, mean_expression, measure
 from score_to_audio import checkpoints
 from score_to_audio.errors import InputError
@@ -23,6 +23,7 @@ from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.testing import Check, renderer_checks
+from score_to_audio.training.folder import BEST, CURVE, LAST
 from tests.paths import PROJECT
 from tests.small_corpus import write_corpus
 

@@ -34,6 +34,10 @@ _ESCAPES = frozenset(["utf-7", "punycode", "idna", "unicode-escape", "raw-unicod
 """Codecs of Python that are no encodings of documents, or take long to decode."""
 _SCORE_SUFFIXES = (".musicxml", ".xml", ".mei")
 """Of the members of an archive that may be its score."""
+_FOREIGN = ("meta-inf/", "__macosx/", "._")
+"""How members begin that are none."""
+_LABELS = {"ansi": "cp1252", "windows-31j": "cp932", "unicode": "utf-8"}
+"""What programs call encodings that Python knows by another name; "windows-874" and "cp-874" are regular."""
 
 
 def read_file(path: Path, suffixes: tuple[str, ...]) -> bytes:
@@ -175,7 +179,7 @@ def _encoding(content: bytes, name: str) -> str:
         return "utf-8"
     label = declared.group(1).decode("ascii").lower()
     try:
-        encoding = codecs.lookup(label.removeprefix("x-")).name
+        encoding = codecs.lookup(_codec(label)).name
         is_readable = b"<?xml".decode(encoding) == "<?xml"
     except (LookupError, UnicodeError):
         encoding, is_readable = label, False
@@ -185,6 +189,12 @@ def _encoding(content: bytes, name: str) -> str:
     if not is_readable or encoding in _ESCAPES:
         raise InputError(f"{name} declares the encoding '{label}'; export the score again in UTF-8")
     return encoding
+
+
+def _codec(label: str) -> str:
+    """Python's name of an encoding."""
+    page = re.fullmatch(r"(?:windows|cp|ibm|ms)[-_]?(\d{3,5})", label)
+    return _LABELS.get(label) or (f"cp{page.group(1)}" if page else label.removeprefix("x-"))
 
 
 _FIRST_BYTES = {
@@ -231,7 +241,7 @@ def _score_member(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], 
     candidates = [
         member
         for path, member in by_name.items()
-        if path.endswith(_SCORE_SUFFIXES) and not path.startswith(("meta-inf/", "__macosx/"))
+        if path.endswith(_SCORE_SUFFIXES) and not path.startswith(_FOREIGN)
     ]
     if len(candidates) == 1:
         return candidates[0]
@@ -263,7 +273,8 @@ def _named_in(container: bytes, name: str) -> list[str]:
     except InputError:
         return []
     files = [element for element in root.iter("{*}rootfile") if "pdf" not in element.get("media-type", "")]
-    return [element.get("full-path", "") for element in files]
+    paths = [element.get("full-path", "") for element in files]
+    return sorted(paths, key=lambda path: not path.lower().endswith(_SCORE_SUFFIXES))
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int, name: str) -> bytes:

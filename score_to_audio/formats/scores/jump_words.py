@@ -28,12 +28,18 @@ _DA_CAPO = re.compile(
     r"|\bfrom the (?:beginning|start|top)\b|\b(?:du|au) (?:commencement|début)\b"
 )
 _DAL_SEGNO = re.compile(
-    rf"\bd\.?\s?s\b\.?|\bdal\s+(?:segno\b|{_SEGNO}|[%§])|\bvom zeichen\b|\bfrom the sign\b|\b[da]u signe\b"
+    rf"\bd\.?\s?s\b\.?(?:\s?s\b\.?)?|\bdal\s+(?:segno\b|{_SEGNO}|[%§])|\bvom zeichen\b|\bfrom the sign\b"
+    r"|\b[da]u signe\b"
 )
-_FINE_WORDS = frozenset(["fine", "fin", "finis", "ende", "end", "schluss", "schluß"])
+_FINE_WORDS = frozenset(["fine", "fin", "finis", "fim", "ende", "end", "schluss", "schluß"])
 _CODA_WORDS = frozenset(["coda", _CODA])
 _SEGNO_WORDS = frozenset(["segno", _SEGNO, "%", "§"])
 _TO = frozenset(["to", "the", "go", "al", "alla", "a", "la", "à", "zur", "zum"])
+_WHEN = frozenset(["last", "second", "2nd", "3rd", "4th", "final", "time", "only", "ultima", "volta"])
+"""Words that may stand beside "To Coda", which only counts after a jump."""
+_REPETITION = re.compile(
+    r"\b(?:con|with|mit|avec)\s+(?:all\s+|allen\s+|l[ae]s?\s+)?(?:r[ei]p|wdh|wiederhol|reprise)"
+)
 _SECTIONS = (
     (re.compile(r"men|men(?:u|uet|uett|uetto|uetti)|min(?:u|ue|uet|uett|uetto)"), "menuet"),
     (re.compile(r"trio|alternativo|musette"), "trio"),
@@ -41,8 +47,16 @@ _SECTIONS = (
     (re.compile(r"mar(?:cia|ch|che|sch)"), "march"),
     (re.compile(r"pol(?:onaise|acca|onese|ka)"), "polonaise"),
     (re.compile(r"walzer|waltz|valse|valzer"), "waltz"),
-    (re.compile(r"gavott[ea]|bourr[ée]e|passepied|sarabande?|gigue"), "dance"),
-    (re.compile(r"aria|air|rond[oò]|rondeau|tema|thema|theme|refrain|ritornello"), "theme"),
+    (re.compile(r"mazurk[ae]|mazurek"), "mazurka"),
+    (re.compile(r"l[äa]ndler|galop|galopp"), "galop"),
+    (
+        re.compile(
+            r"gavott[ea]|bourr[ée]e|passepied|sarabande?|gigue|rigaudon|loure|anglaise|[ée]cossaise|contredanse"
+            r"|allemande|courante|sicilian[ao]|tambourin|intermezzo|tarantell[ae]"
+        ),
+        "dance",
+    ),
+    (re.compile(r"aria|air|rond[oò]|rondeau|tema|thema|theme|refrain|ritornello|chorus"), "theme"),
 )
 """Titles of sections; those of one row count as the same."""
 _HEADING = re.compile(r"\W*(?:tempo d[ei]\s+)?([^\W\d_]+)\W*([ivx\d]+|secondo)?\b", re.IGNORECASE)
@@ -53,7 +67,8 @@ _PHRASE = frozenset({
     "volta", "attacca", "tempo", "primo", "secondo", "rep", "to", "the", "and", "then", "go", "play",
     "with", "without", "no", "repeat", "repeats", "repeating", "bis", "zum", "zur", "zu", "und", "dann",
     "ohne", "mit", "wiederholung", "wiederholungen", "wdh", "jusqu", "au", "à", "aux", "du", "sans", "puis",
-    "reprise", "reprises", "i", "ii", "iii", "iv", "1", "2", "3", "4", "1o", "2o",
+    "reprise", "reprises", "mot", "hasta", "até", "el", "o", "y", "i", "ii", "iii", "iv", "1", "2", "3", "4",
+    "1o", "2o",
 })  # fmt: skip
 """Words that may stand beside "D.C." or "D.S." in an instruction. Any other word makes it a remark."""
 
@@ -87,7 +102,8 @@ def _mark(words: list[str]) -> tuple[SignKind | None, str]:
     said = {word for word in words if not word.isdecimal()}
     if said & _CODA_WORDS:
         others = said - _CODA_WORDS
-        return ("to-coda" if others and others <= _TO else None if others else "coda"), label
+        is_departure = bool(others & _TO) and others <= _TO | _WHEN
+        return ("to-coda" if is_departure else None if others else "coda"), label
     if said and said <= _SEGNO_WORDS:
         return "segno", label
     if said & _FINE_WORDS and said <= _FINE_WORDS | {"il"}:
@@ -101,8 +117,15 @@ def _jump(kind: SignKind, before: list[str], after: list[str], offset: int, text
     sections = [section for section in map(_section, words) if section]
     if any(word not in known and not _section(word) for word in words):
         return None
-    until: Until = "coda" if _CODA_WORDS & set(after) else "fine" if _FINE_WORDS & set(after) else ""
-    return Sign(kind, "", offset, until, sections[0] if sections else "", text)
+    until: Until = ""
+    if kind == "da-capo" and _SEGNO_WORDS & set(after):
+        until = "segno"
+    elif _CODA_WORDS & set(after):
+        until = "coda"
+    elif _FINE_WORDS & set(after):
+        until = "fine"
+    with_repeats = _REPETITION.search(text.lower()) is not None
+    return Sign(kind, "", offset, until, sections[0] if sections else "", text, with_repeats)
 
 
 def _section(word: str) -> str:

@@ -1,8 +1,8 @@
 """MusicXML document -> written score, in one walk through its elements.
 
 partitura reads MusicXML too, but without arpeggios, depth of tremolos, pedal changes, most jumps, the
-measure of an error and more (docs/reference/scores.md lists what was measured). A walk that finds these has to
-follow the notes anyway, so that it reads the notes as well. partitura checks it in the tests.
+measure of an error and more (docs/reference/scores.md lists what was measured). A walk that finds these has
+to follow the notes anyway, so that it reads the notes as well. partitura checks it in the tests.
 """
 
 from __future__ import annotations
@@ -203,7 +203,10 @@ def _settle_lengths(score: WrittenScore, parts: Sequence[Any]) -> None:
         if not note.grace:
             latest[note.measure] = max(latest[note.measure], note.offset)
     implicit = {
-        i for part in parts for i, m in enumerate(part.findall("measure")) if m.get("implicit") == "yes"
+        i
+        for part in parts
+        for i, m in enumerate(part.findall("measure"))
+        if m.get("implicit") == "yes" or (i == 0 and m.get("number") == "0")
     }
     tolerance = score.ticks * ROUNDING_QUARTERS
     for index, measure in enumerate(score.measures):
@@ -439,7 +442,7 @@ class _PartReader:
             # A <backup> may go too far where hidden notes follow; what is heard stays in its measure.
             onset = self.chord_onset = max(0, self.position)
             rest = children.get("rest")
-            if rest is not None and rest.get("measure") == "yes":
+            if rest is not None and self._fills_measure(rest, duration):
                 self.position += duration
                 self.measure.full_rests = max(self.measure.full_rests, self.position)
             else:
@@ -459,6 +462,10 @@ class _PartReader:
             self.counts["unpitched"] += 1
         elif "pitch" in children:
             self._pitched(element, children, onset, duration, staff)
+
+    def _fills_measure(self, rest: Any, duration: int) -> bool:
+        """Whether a rest stands for the whole measure: it says so, or is a whole rest at its beginning."""
+        return rest.get("measure") == "yes" or (self.position == 0 and duration == 4 * self.score.ticks)
 
     def _rest(self, element: Any, onset: int, duration: int, staff: int) -> None:
         if element.find("notations/fermata") is not None:

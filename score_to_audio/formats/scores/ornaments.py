@@ -25,6 +25,10 @@ ORNAMENTS = frozenset(
         "schleifer",
     ]
 )
+_TREMOLOS = frozenset(
+    f"tremolo-{kind}{count}" for kind in ("", "start-", "stop-", "unmeasured-") for count in range(1, 5)
+)
+_ARPEGGIOS = frozenset(["arpeggiate", "arpeggiate-down"])
 MOST_COMPARISONS = 10**7
 """A measure with more hidden times visible notes is not music, and would take long."""
 SHORTEST_TRILL = 4
@@ -47,24 +51,22 @@ class PlacedNote(NamedTuple):
 def plays_out_an_ornament(group: Sequence[PlacedNote], visible: Sequence[PlacedNote]) -> bool:
     """Whether hidden notes of one voice, one after the other, are a visible note's ornament in playback.
 
-    They are where that note has the sign of an ornament or tremolo, or where they strike its key while it
-    sounds in the figure of an ornament. All other hidden notes are music whose printing would disturb.
+    They are where that note has the sign of an ornament, tremolo or arpeggio, or where they strike its key
+    while it sounds in the figure of an ornament. Other hidden notes are music whose printing would disturb.
     """
-    held = [
-        note
-        for note in visible
-        if note.staff == group[0].staff and note.offset <= group[0].offset < note.offset + note.duration
-    ]
     pitches = {note.pitch for note in group}
     if len(group) < 2:
         return False
-    trembling = {note.pitch for note in visible if any(mark.startswith("tremolo") for mark in note.marks)}
-    if any(note.pitch in trembling for note in held) and pitches <= trembling:
+    sounding = [note for note in visible if note.offset <= group[0].offset < note.offset + note.duration]
+    held = [note for note in sounding if note.staff == group[0].staff]
+    trembling = _chords_with(_TREMOLOS, visible)
+    rolled = {note.pitch for note in held} & _chords_with(_ARPEGGIOS, sounding)
+    if (pitches <= trembling and pitches & {note.pitch for note in held}) or pitches <= rolled:
         return True
-    adorned = [note for note in held if note.marks & ORNAMENTS]
-    onsets = {note.offset for note in adorned}
-    mains = [note.pitch for note in held if note.offset in onsets]
-    if mains and all(min(abs(pitch - main) for main in mains) <= WIDEST_STEP for pitch in pitches):
+    adorned = {(note.staff, note.offset) for note in sounding if note.marks & ORNAMENTS}
+    mains = [note for note in sounding if (note.staff, note.offset) in adorned]
+    near = {note.pitch for note in mains if note in held or note.pitch in pitches}
+    if near and all(min(abs(pitch - main) for main in near) <= WIDEST_STEP for pitch in pitches):
         return True
     upper_line = list({note.offset: note for note in group}.values())
     return any(
@@ -72,6 +74,12 @@ def plays_out_an_ornament(group: Sequence[PlacedNote], visible: Sequence[PlacedN
         and any(struck.pitch == note.pitch and struck.offset > note.offset for struck in group)
         for note in held
     )
+
+
+def _chords_with(marks: frozenset[str], notes: Sequence[PlacedNote]) -> set[int]:
+    """The pitches of the chords of which a note has one of the marks."""
+    places = {(note.staff, note.voice, note.offset) for note in notes if note.marks & marks}
+    return {note.pitch for note in notes if (note.staff, note.voice, note.offset) in places}
 
 
 def mark_played_out(hidden: Sequence[PlacedNote], notes: Sequence[WrittenNote]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,22 +15,23 @@ PERCUSSION_CHANNEL = "10"
 
 _PIANO = re.compile(
     # Latin: piano, pianoforte, fortepiano, Klavier, clavecin, klavír, cembalo, keyboard, zongora, klaver, ...
-    r"pian|fortepi|pno\b|\bpf\b|pfte|klav[ieí]|clav(?!es\b)[ieí]|keyb|tastiera|tasteninstr|teclado|teclat|toetsen"
-    r"|cembalo|csembal|harpsic|spinet|virginal|fl[üuy]+gel|flygel|vleugel|koskettim|glasovir|piyano|zongora"
-    r"|dương cầm|píanó|\bcravo\b|celesta"
+    r"pi[aā]n|pi[jy]ano|fortepi|pno\b|\bpf\b|pfte?\b|klav[ieí]|klav\b|clav(?!es\b)[ieí]|clav\b|keyb|keys\b|rhodes"
+    r"|tastiera|tasten(?:instr|\b)|tastatur|teclado|teclat|toetsen|c[eé]mbalo|csembal|harpsic|spinet|[eé]pinette"
+    r"|virginal|fl[üuy]+gel|flygel|vleugel|koskettim|glasovir|zongora|dương cầm|píanó|\bcravo\b|celesta"
+    r"|steinway|\bgrand\b"
     # Cyrillic, Greek, Armenian, Georgian
-    r"|форт[еі]п|пиан|піан|рояль|клавес|клавир|чембало|ф-но|πι[αά]νο|τσέμπαλο|դաշնամուր|ფორტეპიანო"
+    r"|форт[еі]п|форт\.|пи[јй]?ан|піан|роял|клав[еиі]|чембало|ф-но|\bф\.?\s?-?п\b|πι[αά]νο|τσέμπαλο|դաշնամուր|ფორტეპიანო"
     # Hebrew, Arabic, Persian, Devanagari, Thai
     r"|פסנתר|بيانو|پیانو|पियानो|เปียโน"
     # Chinese, Japanese, Korean
-    r"|钢琴|鋼琴|洋琴|键盘|鍵盤|羽管键琴|大键琴|大鍵琴|ピアノ|チェンバロ|ハープシコード|キーボード|クラヴィ"
+    r"|钢\s*琴|鋼\s*琴|洋琴|键盘|鍵盤|羽管键琴|大键琴|大鍵琴|ピアノ|チェンバロ|ハープシコード|キーボード|クラヴィ"
     r"|피아노|하프시코드|쳄발로|건반",
     re.IGNORECASE,
 )
 _HAND = re.compile(
     r"(?:left|right)[\s-]*hand|[lr]\.?\s?h\.?|(?:linke|rechte)r?\s+hand|main\s+(?:gauche|droite)|m\.?\s?[gds]\.?"
     r"|mano\s+(?:sinistra|destra|izquierda|derecha)|mão\s+(?:esquerda|direita)|(?:лев|прав)ая\s+рука"
-    r"|(?:upper|lower)\s+staff|左手|右手|왼손|오른손",
+    r"|(?:upper|lower)\s+staff|right|left|rechts|links|droite|gauche|destra|sinistra|左手|右手|왼손|오른손",
     re.IGNORECASE,
 )
 _OTHER = re.compile(
@@ -47,6 +50,8 @@ class _Part:
     instrument: str
     """Name of its instrument in playback."""
     sound: str
+    is_in_pair: bool
+    """A brace joins it and one other part."""
     program: str
     """General MIDI program, counted from 1; "" where none is given."""
     is_percussion: bool
@@ -103,12 +108,15 @@ def _listed(names: Any) -> str:
 
 def _describe(root: Any) -> list[_Part]:
     listed = _listed_parts(root)
+    sizes = Counter(group for _, groups in listed.values() for group in groups)
     found = []
     for part in root.findall("part"):
-        described, groups = listed.get(part.get("id"), (None, ""))
+        described, groups = listed.get(part.get("id"), (None, []))
         texts = dict.fromkeys(("part-name", "part-abbreviation", *_PLAYBACK), "")
         if described is not None:
             texts = {tag: " ".join((described.findtext(tag) or "").split()) for tag in texts}
+        group_names = [group.name for group in groups if group.is_braced or sizes[group] == 2]
+        names = filter(None, (texts["part-name"], texts["part-abbreviation"], *group_names))
         notes = part.findall("measure/note")
         has_notes = any(note.find("pitch") is not None for note in notes)
         is_struck = (
@@ -118,9 +126,10 @@ def _describe(root: Any) -> list[_Part]:
         )
         found.append(
             _Part(
-                name=" ".join(filter(None, (texts["part-name"], texts["part-abbreviation"], groups))),
+                name=unicodedata.normalize("NFKC", " ".join(names)),
                 instrument=texts["score-instrument/instrument-name"],
                 sound=texts["score-instrument/instrument-sound"],
+                is_in_pair=any(group.is_braced and sizes[group] == 2 for group in groups),
                 program=texts["midi-instrument/midi-program"],
                 is_percussion=is_struck,
                 has_notes=has_notes,
@@ -140,18 +149,25 @@ _PLAYBACK = (
 )
 
 
-def _listed_parts(root: Any) -> dict[str, tuple[Any, str]]:
-    """Part id -> its <score-part>, and the names of the groups with a brace that it stands in."""
-    found: dict[str, tuple[Any, str]] = {}
-    open_groups: dict[str, str] = {}
+@dataclass(frozen=True, eq=False)
+class _Group:
+    name: str
+    is_braced: bool
+
+
+def _listed_parts(root: Any) -> dict[str, tuple[Any, list[_Group]]]:
+    """Part id -> its <score-part>, and the groups that it stands in."""
+    found: dict[str, tuple[Any, list[_Group]]] = {}
+    open_groups: dict[str, _Group] = {}
     for element in root.iterfind("part-list/*"):
         if element.tag == "part-group":
             number = element.get("number") or "1"
             open_groups.pop(number, None)
-            if element.get("type") == "start" and element.findtext("group-symbol") == "brace":
-                open_groups[number] = (element.findtext("group-name") or "").strip()
+            if element.get("type") == "start":
+                name = (element.findtext("group-name") or "").strip()
+                open_groups[number] = _Group(name, element.findtext("group-symbol") == "brace")
         elif element.tag == "score-part":
-            found[element.get("id")] = element, " ".join(filter(None, open_groups.values()))
+            found[element.get("id")] = element, list(open_groups.values())
     return found
 
 
@@ -159,16 +175,18 @@ def _listed_parts(root: Any) -> dict[str, tuple[Any, str]]:
 
 
 def _pianos(parts: Sequence[_Part]) -> list[int]:
-    """Parts with the name of a keyboard or of a hand, else those with the sound of one."""
+    """Parts with the name of a keyboard or of a hand, else with the sound of one, else two in a brace."""
     named = [i for i, part in enumerate(parts) if _PIANO.search(part.name) or _HAND.fullmatch(part.name)]
     if named:
         return sorted([*named, *_other_hand(parts, named)])
-    return [
+    candidates = [
         i
         for i, part in enumerate(parts)
-        if _sounds_like_a_piano(part, i, parts)
-        and not (part.is_percussion or part.has_text or _OTHER.search(part.name))
+        if not (part.is_percussion or part.has_text or _OTHER.search(part.name))
     ]
+    sounding = [i for i in candidates if _sounds_like_a_piano(parts[i], i, parts)]
+    pair = [i for i in candidates if parts[i].is_in_pair and parts[i].is_one_staff and not parts[i].name]
+    return sounding or (pair if len(pair) == 2 else [])
 
 
 def _other_hand(parts: Sequence[_Part], named: Sequence[int]) -> list[int]:

@@ -6,16 +6,21 @@ The rules stand as a table in docs/reference/scores.md, section "Playing order".
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from score_to_audio.errors import InputError
-from score_to_audio.formats.scores.repeats import Repeat, find_repeats
-from score_to_audio.formats.scores.written import Sign, SignKind, WrittenMeasure
+from score_to_audio.formats.scores.repeats import Ending, Repeat, find_repeats, place_of
+from score_to_audio.formats.scores.written import (
+    MAX_PLAYED_MEASURES,
+    Expansion,
+    Sign,
+    SignKind,
+    WrittenMeasure,
+)
 
-MAX_PLAYED_MEASURES = 20_000
-"""Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
 MOST_NAMED = 8
 """Passages that a notice lists."""
 
@@ -27,14 +32,18 @@ class PlayingOrder:
     notices: list[str]
 
 
-def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: str) -> PlayingOrder:
+def playing_order(
+    measures: Sequence[WrittenMeasure], *, repeats: bool, name: str, expansions: Sequence[Expansion] = ()
+) -> PlayingOrder:
     """The measures in the order in which they are played.
 
     With ``repeats``: repeats and endings are taken, every da capo and dal segno is followed once. Without:
-    every measure once from start to end, of the endings of a repeat the last.
+    every measure once from start to end, of the endings of a repeat the last. ``expansions``: where the score
+    itself spells the order out.
     Raises ``InputError`` where more than ``MAX_PLAYED_MEASURES`` would be played.
     """
-    spans = movements(measures)
+    spans = _spans(measures, expansions)
+    expanded = {one.begin: one.order for one in expansions}
     if not repeats:
         found = [repeat for begin, end in spans for repeat in find_repeats(measures, begin, end)]
         return PlayingOrder([index for repeat in found for index in repeat.played(repeat.passes)], [])
@@ -42,7 +51,7 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
     notices: list[str] = []
     for begin, end in spans:
         movement = _Movement(measures, begin, end)
-        for index in movement.play():
+        for index in expanded.get(begin) or movement.play():
             order.append(index)
             if len(order) > MAX_PLAYED_MEASURES:
                 raise InputError(
@@ -52,6 +61,17 @@ def playing_order(measures: Sequence[WrittenMeasure], *, repeats: bool, name: st
                 )
         notices += movement.notices
     return PlayingOrder(order, notices + _never_played(measures, order))
+
+
+def _spans(measures: Sequence[WrittenMeasure], expansions: Sequence[Expansion]) -> list[tuple[int, int]]:
+    """(first measure, one after the last) of every movement; one with an expansion is one by itself."""
+    spans: list[tuple[int, int]] = []
+    begin = 0
+    for one in [*expansions, Expansion(len(measures), len(measures), ())]:
+        spans += [(begin + a, begin + b) for a, b in movements(measures[begin : one.begin]) if b > a]
+        spans += [(one.begin, one.stop)] if one.stop > one.begin else []
+        begin = one.stop
+    return spans
 
 
 def _never_played(measures: Sequence[WrittenMeasure], order: Sequence[int]) -> list[str]:
@@ -78,6 +98,29 @@ class _Jump:
     """Measures after which the repetition is over."""
     codas: dict[int, int]
     """Measure after which playing goes to the coda -> first measure of the coda."""
+    with_repeats: bool = False
+
+
+@dataclass(slots=True)
+class _State:
+    """What playing has come to."""
+
+    measure: int
+    untaken: dict[int, _Jump]
+    """Measure -> the jump at its end, if that was not followed yet."""
+    pass_: int = 1
+    """Of the repeat around the measure."""
+    left: set[int] = field(default_factory=set)
+    """Starts of the repeats that were played to their end, or left by a jump."""
+    jump: _Jump | None = None
+    """The da capo or dal segno that is being followed."""
+    pass_at_jump: int = 1
+
+
+class _Move(NamedTuple):
+    measure: int
+    pass_: int | None = None
+    """None for the one that the repeat there is entered in."""
 
 
 class _Movement:
@@ -95,49 +138,73 @@ class _Movement:
                 self._jumps[index] = jump
 
     def play(self) -> Iterator[int]:
-        """The measures as they are played. Each jump is taken once, so that there is an end."""
-        index, pass_ = self._begin, 1
-        left: set[int] = set()
-        """Starts of the repeats that were played to their end, or left by a jump."""
-        untaken = dict(self._jumps)
-        jump: _Jump | None = None
-        pass_at_jump = 1
-        while index < self._end:
-            repeat = self._repeat_at(index)
-            following = index + 1
-            resumed = None
-            if (ending := repeat.ending_over(index, pass_)) is not None:
-                index = ending.stop - 1
-                following = ending.stop
-            else:
-                yield index
-                if repeat.returns_after(index, pass_):
-                    index, pass_ = repeat.start, pass_ + 1
-                    continue
-                if jump is not None and index in jump.fines:
-                    if jump.measure > index:
-                        following, resumed = jump.measure + 1, pass_at_jump
-                    jump = None
-                elif jump is not None and index in jump.codas:
-                    following = jump.codas[index]
-                    jump = replace(jump, codas={})
-                elif index in untaken and repeat.is_last_time(index, pass_):
-                    jump, pass_at_jump = untaken.pop(index), pass_
-                    following = jump.target
-            if following != index + 1 or following == repeat.stop:
-                left.add(repeat.start)
-                pass_ = self._pass_at(following, left, resumed)
-            index = following
+        """The measures as they are played. Each jump is followed once, so that there is an end."""
+        state = _State(self._begin, dict(self._jumps))
+        while state.measure < self._end:
+            if (ending := self._other_ending(state)) is not None:
+                state.measure = ending.stop - 1
+                self._go(state, _Move(ending.stop))
+                continue
+            yield state.measure
+            self._go(state, next(filter(None, (rule(self, state) for rule in _RULES))))
+
+    def _go(self, state: _State, move: _Move) -> None:
+        repeat = self._repeat_at(state.measure)
+        if move.pass_ is not None:
+            state.pass_ = move.pass_
+        elif move.measure != state.measure + 1 or move.measure == repeat.stop:
+            state.left.add(repeat.start)
+            state.pass_ = self._first_pass(move.measure, state.left)
+        state.measure = move.measure
 
     def _repeat_at(self, index: int) -> Repeat:
         return self._repeats[bisect.bisect_right(self._starts, index) - 1]
 
-    def _pass_at(self, index: int, left: set[int], resumed: int | None) -> int:
-        """The pass to begin with: the last if the repeat was played before, ``resumed`` in its midst."""
+    def _first_pass(self, index: int, left: set[int]) -> int:
+        """The pass that a repeat is entered in: the last if it was played before."""
         repeat = self._repeat_at(index)
-        if resumed is not None and index > repeat.start:
-            return resumed
         return repeat.passes if repeat.start in left and not repeat.after_jump else 1
+
+    # --------------------------------------------------- the rules, by their names in docs/scores.md
+
+    def _other_ending(self, state: _State) -> Ending | None:
+        return self._repeat_at(state.measure).ending_over(state.measure, state.pass_)
+
+    def _repeat(self, state: _State) -> _Move | None:
+        repeat = self._repeat_at(state.measure)
+        is_over = not repeat.returns_after(state.measure, state.pass_)
+        return None if is_over else _Move(repeat.start, state.pass_ + 1)
+
+    def _fine(self, state: _State) -> _Move | None:
+        jump = state.jump
+        if jump is None or state.measure not in jump.fines:
+            return None
+        state.jump = None
+        if jump.measure <= state.measure:
+            return _Move(state.measure + 1)
+        state.left.add(self._repeat_at(state.measure).start)
+        is_inside = jump.measure + 1 < self._end and self._repeat_at(jump.measure + 1).start <= jump.measure
+        return _Move(jump.measure + 1, state.pass_at_jump if is_inside else None)
+
+    def _to_coda(self, state: _State) -> _Move | None:
+        if state.jump is None or state.measure not in state.jump.codas:
+            return None
+        coda = state.jump.codas[state.measure]
+        state.jump = replace(state.jump, codas={})
+        return _Move(coda)
+
+    def _da_capo(self, state: _State) -> _Move | None:
+        repeat = self._repeat_at(state.measure)
+        if state.measure not in state.untaken or not repeat.is_last_time(state.measure, state.pass_):
+            return None
+        state.jump, state.pass_at_jump = state.untaken.pop(state.measure), state.pass_
+        if state.jump.with_repeats:
+            state.left = {start for start in state.left if start < state.jump.target}
+            return _Move(state.jump.target, 1)
+        return _Move(state.jump.target)
+
+    def _next_measure(self, state: _State) -> _Move:
+        return _Move(state.measure + 1)
 
     # ------------------------------------------------------------------------- what the signs mean
 
@@ -160,6 +227,8 @@ class _Movement:
             )
             return None
         fines = frozenset(measure for measure, _ in self._signs("fine") if measure >= target)
+        if sign.until == "segno" and (stop := self._end_at_segno(target, index)) is not None:
+            return _Jump(index, target, frozenset([stop]), {}, sign.with_repeats)
         codas = {} if sign.until == "fine" and fines else self._codas(index, sign, target, fines)
         if sign.until == "coda" and codas:
             fines = frozenset()
@@ -171,7 +240,7 @@ class _Movement:
                     f"ended the da capo of measure {self._number(index)} with measure "
                     f"{self._number(middle - 1)}, since no Fine is written"
                 )
-        return _Jump(index, target, fines, codas)
+        return _Jump(index, target, fines, codas, sign.with_repeats)
 
     def _number(self, index: int) -> str:
         return self._measures[index].number
@@ -182,6 +251,11 @@ class _Movement:
         found = _of_label(found, sign.label)
         earlier = [place for place, _ in found if place < index]
         return max(earlier or [place for place, _ in found], default=None)
+
+    def _end_at_segno(self, target: int, jump: int) -> int | None:
+        """The measure after which a "D.C. al Segno" stops; the one before a segno at a beginning."""
+        found = [i if sign.offset else i - 1 for i, sign in self._signs("segno")]
+        return next((measure for measure in found if target <= measure < jump), None)
 
     def _section_start(self, index: int, sign: Sign) -> int:
         """The beginning of the section that the da capo names, else of the movement."""
@@ -232,9 +306,14 @@ class _Movement:
         return result
 
 
-def place_of(measures: Sequence[WrittenMeasure], index: int, sign: Sign) -> int:
-    """The measure that begins at a sign: the next one where it stands at the end of a measure."""
-    return index + 1 if sign.offset >= max(measures[index].length, 1) else index
+_RULES: tuple[Callable[[_Movement, _State], _Move | None], ...] = (
+    _Movement._repeat,
+    _Movement._fine,
+    _Movement._to_coda,
+    _Movement._da_capo,
+    _Movement._next_measure,
+)
+"""What follows a measure: the first rule that applies says it."""
 
 
 def _of_label(found: list[tuple[int, Sign]], label: str) -> list[tuple[int, Sign]]:

@@ -23,7 +23,7 @@ from score_to_audio.formats.scores.musicxml_repairs import repair
 from score_to_audio.formats.scores.partitura_bridge import load_musicxml, unfold_part
 from score_to_audio.formats.scores.parts import choose_parts
 from score_to_audio.formats.scores.unfolding import unfold
-from score_to_audio.formats.scores.written import WrittenScore
+from score_to_audio.formats.scores.written import Expansion, WrittenScore
 from score_to_audio.plugins import Parameters
 from score_to_audio.types import ParsedScore, Score
 
@@ -63,26 +63,31 @@ def parse_score(score: Score, options: ScoreOptions) -> ParsedScore:
 
 
 def _read_xml(content: bytes, options: ScoreOptions, name: str) -> WrittenScore:
-    root = _musicxml(open_xml(content, name), name)
+    root, expansions = _musicxml(open_xml(content, name), name)
     repairs = repair(root)
     chosen, notices = choose_parts(root, options.parts)
     written = read_written(root, chosen, name)
+    written.expansions = expansions
     written.notices[:0] = [*notices, *repairs]
     if not written.notes:
         raise InputError(f"{name} has no notes to play: {_why_silent(root)}")
     return written
 
 
-def _musicxml(document: Any, name: str) -> Any:
-    """The <score-partwise> of a MusicXML or MEI document, every note with an id. Raises ``InputError``."""
+def _musicxml(document: Any, name: str) -> tuple[Any, list[Expansion]]:
+    """The <score-partwise> of a MusicXML or MEI document, every note with an id; its expansions.
+
+    Raises ``InputError``.
+    """
+    expansions: list[Expansion] = []
     if is_mei(document):
         name_notes(document)
-        document = musicxml_of_mei(document, name)
+        document, expansions = musicxml_of_mei(document, name)
     root = partwise(document, name)
     if root.find("part/measure") is None:
         raise InputError(f"{name} has no measures; export the score again")
     assign_note_ids(root)
-    return root
+    return root, expansions
 
 
 def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: bool = False) -> list[Any]:
@@ -123,7 +128,7 @@ def notated(score: Score, *, as_written: bool = False) -> Any:
     name = str(score.path)
     if is_midi(score.content):
         raise InputError(f"{name} is a MIDI file, this renderer needs a notated score; export it as MusicXML")
-    root = _musicxml(open_xml(score.content, name), name)
+    root, _ = _musicxml(open_xml(score.content, name), name)
     if not as_written:
         repair(root)
     unify_divisions(root, name)
@@ -145,7 +150,7 @@ def notation(score: Score) -> tuple[str, dict[str, str]]:
     if is_mei(document):
         ids = name_notes(document)
         return etree.tostring(document, encoding="unicode"), {note_id: note_id for note_id in ids}
-    root = _musicxml(document, name)
+    root, _ = _musicxml(document, name)
     new_ids = {}
     for number, note in enumerate(root.iter("note"), start=1):
         new_ids[note.get("id")] = f"n{number}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from score_to_audio.formats.scores.written import WrittenEnding, WrittenMeasure
+from score_to_audio.formats.scores.written import Sign, WrittenEnding, WrittenMeasure
 
 MOST_ENDINGS = 50
 """Endings of one repeat that are told apart; further ones are played in every pass."""
@@ -88,6 +88,7 @@ def find_repeats(measures: Sequence[WrittenMeasure], begin: int, end: int) -> li
     start = begin
     current: list[Ending] = []
     brackets = _brackets(measures, begin, end)
+    codas = _codas_after_jumps(measures, begin, end)
 
     def close(stop: int) -> None:
         nonlocal start
@@ -105,6 +106,8 @@ def find_repeats(measures: Sequence[WrittenMeasure], begin: int, end: int) -> li
                 current.append(_numbered(current, bracket))
                 bracket = None
             close(index)
+        if index in codas and not current and not measures[start].repeat_start:
+            close(index)
         if bracket is None:
             index += 1
             if measures[index - 1].repeat_end:
@@ -117,6 +120,27 @@ def find_repeats(measures: Sequence[WrittenMeasure], begin: int, end: int) -> li
         index = max(bracket.stop, start)
     close(end)
     return repeats
+
+
+def _codas_after_jumps(measures: Sequence[WrittenMeasure], begin: int, end: int) -> set[int]:
+    """Measures that begin a coda behind a jump: a repeat sign in it repeats no more than the coda."""
+    found = set()
+    has_jump = False
+    for index in range(begin, end):
+        for sign in measures[index].signs:
+            if sign.kind == "coda" and has_jump:
+                found.add(place_of(measures, index, sign))
+        has_jump = has_jump or _jumps(measures[index])
+    return found
+
+
+def _jumps(measure: WrittenMeasure) -> bool:
+    return any(sign.kind in ("da-capo", "dal-segno") for sign in measure.signs)
+
+
+def place_of(measures: Sequence[WrittenMeasure], index: int, sign: Sign) -> int:
+    """The measure that begins at a sign: the next one where it stands at the end of a measure."""
+    return index + 1 if sign.offset >= max(measures[index].length, 1) else index
 
 
 def _brackets(measures: Sequence[WrittenMeasure], begin: int, end: int) -> dict[int, Ending]:
@@ -249,23 +273,35 @@ def _with_one_ending(repeat: Repeat, ending: Ending, *, is_followed: bool) -> Re
 
 
 def _with_missing_returns(measures: Sequence[WrittenMeasure], repeat: Repeat) -> Repeat:
-    """A pass without a repeat sign returns after its ending if another follows, else it is the last."""
+    """A pass without a repeat sign returns after its ending if another follows, else it is the last.
+
+    A da capo or dal segno at the end of that ending takes the place of the repeat sign in its last pass.
+    """
     for pass_ in repeat.different_passes():
         played = list(repeat.played(pass_))
         if pass_ == repeat.passes or (played and played[-1] in repeat.returns):
             continue
-        missing = _missing_return(measures, repeat, played)
-        if missing is None:
+        ending = _ending_before_another(repeat, played)
+        if ending is not None and pass_ == max(ending.passes) and _is_left(measures, repeat, ending):
+            continue
+        if ending is None:
             return replace(repeat, passes=pass_)
-        repeat = replace(repeat, returns=repeat.returns | {missing})
+        repeat = replace(repeat, returns=repeat.returns | {ending.stop - 1})
     return repeat
 
 
-def _missing_return(measures: Sequence[WrittenMeasure], repeat: Repeat, played: Sequence[int]) -> int | None:
+def _ending_before_another(repeat: Repeat, played: Sequence[int]) -> Ending | None:
+    """The last of the played endings that another one follows at once."""
     firsts = {ending.first for ending in repeat.endings}
     for ending in reversed(repeat.endings):
-        last = ending.stop - 1
-        if ending.first < ending.stop and last in played and ending.stop in firsts:
-            jumps = any(sign.kind in ("da-capo", "dal-segno") for sign in measures[last].signs)
-            return None if jumps else last
+        if ending.first < ending.stop and ending.stop - 1 in played and ending.stop in firsts:
+            return ending
     return None
+
+
+def _is_left(measures: Sequence[WrittenMeasure], repeat: Repeat, ending: Ending) -> bool:
+    """Whether a jump that has a place to go to stands at the end of the ending."""
+    signs = [sign for measure in measures[: ending.stop] for sign in measure.signs]
+    has_segno = any(sign.kind == "segno" for sign in signs)
+    kinds = {sign.kind for sign in measures[ending.stop - 1].signs}
+    return not repeat.after_jump and ("da-capo" in kinds or ("dal-segno" in kinds and has_segno))

@@ -85,7 +85,7 @@ class _Played:
 
 def unfold(score: WrittenScore, *, repeats: bool, name: str) -> ParsedScore:
     """The score in playing order. ``name`` stands for the file in messages."""
-    played_order = playing_order(score.measures, repeats=repeats, name=name)
+    played_order = playing_order(score.measures, repeats=repeats, name=name, expansions=score.expansions)
     order = played_order.measures
     lengths = [measure.length for measure in score.measures]
     if sum(lengths[measure] for measure in order) > MAX_PLAYED_QUARTERS * score.ticks:

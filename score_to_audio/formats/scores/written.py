@@ -14,13 +14,16 @@ MAX_BEAT_TYPE = 128
 ROUNDING_QUARTERS = 1 / 32
 """Programs round the durations of small tuplets; what differs by at most this was meant to be equal."""
 
+MAX_PLAYED_MEASURES = 20_000
+"""Most measures as played; the longest score of the ASAP corpus plays fewer than 1,000."""
+
 Grace = Literal["", "acciaccatura", "appoggiatura"]
 Kind = Literal[
     "tempo", "tempo-change", "tempo-reset", "dynamic", "impulse", "hairpin", "pedal", "fermata", "words"
 ]
 Mode = Literal["major", "minor", ""]
 SignKind = Literal["segno", "coda", "to-coda", "dal-segno", "da-capo", "fine"]
-Until = Literal["", "fine", "coda"]
+Until = Literal["", "fine", "coda", "segno"]
 
 
 class Place(NamedTuple):
@@ -84,6 +87,8 @@ class Sign(NamedTuple):
     """The section that a da capo names: "menuet" in "Menuetto D.C."."""
     text: str = ""
     """The words, for messages."""
+    with_repeats: bool = False
+    """Repeats are taken again after the jump ("D.C. con repetizione")."""
 
 
 class WrittenEnding(NamedTuple):
@@ -134,6 +139,14 @@ class WrittenMeasure:
         self.signs.append(sign)
 
 
+class Expansion(NamedTuple):
+    """The playing order of the measures begin..stop-1 where a score spells it out (MEI ``expansion``)."""
+
+    begin: int
+    stop: int
+    order: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class WrittenScore:
     ticks: int
@@ -146,6 +159,7 @@ class WrittenScore:
     slurs: list[WrittenSlur] = field(default_factory=list)
     directions: list[WrittenDirection] = field(default_factory=list)
     measures: list[WrittenMeasure] = field(default_factory=list)
+    expansions: list[Expansion] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from score_to_audio.errors import InputError
 from score_to_audio.types import ParsedScore
 from tests.score_to_audio.formats.scores.score_builder import document, note, parse, part, rows
 
@@ -139,6 +140,45 @@ def test_repeats_endings_and_movements() -> None:
     fine = bar(tone("f"), '<dir tstamp="4" staff="1">Fine</dir>', 'n="4"')
     movement = f"</section></score></mdiv><mdiv><score><section>{fine}{dacapo}"
     assert [m.number for m in of(strain + movement).measures] == ["1", "4", "5", "4"]
+
+
+def section(id_: str, n: int, signs: str = "") -> str:
+    return f'<section xml:id="{id_}">' + bar(tone(), attributes=f'n="{n}" {signs}') + "</section>"
+
+
+def order_of(sections: str, **options: Any) -> list[str]:
+    return [measure.number for measure in of(sections, **options).measures]
+
+
+def test_an_expansion_spells_the_order_out() -> None:
+    sections = section("a", 1, 'right="rptend"') + section("b", 2)
+    ending = '<ending xml:id="c" n="2">' + bar(tone(), attributes='n="3"') + "</ending>"
+    assert order_of('<expansion plist="#b #a c #nowhere #b"/>' + sections + ending) == ["2", "1", "3", "2"]
+    assert order_of('<expansion plist="#nowhere"/>' + sections) == ["1", "1", "2"]
+    assert order_of('<expansion plist="#b #a"/>' + sections, repeats=False) == ["1", "2"]
+    parsed = of('<expansion plist="#b #a #b"/>' + sections)
+    assert [id_.rpartition("-")[2] for id_ in parsed.notes.id] == ["1", "1", "2"]
+
+
+def test_of_several_expansions_the_longest_is_followed() -> None:
+    several = '<expansion plist="#a #b"/><expansion xml:id="x" plist="#a #b #a"/>'
+    inner = f'<section xml:id="i">{several}{section("a", 1)}{section("b", 2)}</section>'
+    assert order_of(inner) == ["1", "2", "1"]
+    nested = '<expansion plist="#i #c #x"/>' + inner + section("c", 3)
+    assert order_of(nested) == ["1", "2", "1", "3", "1", "2", "1"]
+
+
+def test_movements_with_and_without_an_expansion() -> None:
+    first = '<expansion plist="#b #a"/>' + section("a", 1) + section("b", 2)
+    between = "</section></score></mdiv><mdiv><score><section>"
+    repeated = bar(tone(), attributes='n="3" right="rptend"')
+    assert order_of(repeated + between + first + between + repeated) == ["3", "3", "2", "1", "3", "3"]
+
+
+def test_an_expansion_of_expansions_is_limited() -> None:
+    lists = [f'<expansion xml:id="x{i}" plist="{f"#x{i - 1} " * 50 if i else "#a"}"/>' for i in range(9)]
+    with pytest.raises(InputError, match=r"expansion plays more than 20,000 measures"):
+        of("".join(lists) + section("a", 1))
 
 
 def test_grace_notes() -> None:
