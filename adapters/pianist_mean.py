@@ -44,6 +44,7 @@ class PianistMean:
         weights_licence="CC BY-NC-SA 4.0, that of the corpus they were trained on",
         limits="Trained on Western classical piano music of 14 composers; one interpretation per score; MIDI "
         "scores, which lack what it reads, are played by kth-rules.",
+        process_memory=200,
     )
 
     def __init__(
