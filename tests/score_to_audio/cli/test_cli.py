@@ -241,7 +241,7 @@ def test_run_delivers_the_hands_apart(place: Path, inside: InProcess) -> None:
     code, shown, _ = inside(*arguments)
     assert (code, "from the store" in shown) == (0, True)
     tags = soundfile.SoundFile(place / "out/good.flac").copy_metadata()
-    assert "rendered by kth-rules, synthesized by sampled-piano" in tags["comment"]
+    assert "rendered by pianist-mean, synthesized by sampled-piano" in tags["comment"]
     assert (place / "out/good.left.flac").read_bytes() != (place / "out/good.right.flac").read_bytes()
 
 
