@@ -276,9 +276,8 @@ def _beat_place(t: Texture) -> Columns:
     index = np.arange(count)
     written_measure = np.array([m.written for m in t.score.measures] or [0])
     jump = np.r_[np.diff(written_measure) != 1, True][measure]
-    repeated = np.array([np.sum(written_measure[:i] == w) > 0 for i, w in enumerate(written_measure)])[
-        measure
-    ]
+    _, first, number = np.unique(written_measure, return_index=True, return_inverse=True)
+    repeated = (np.arange(len(number)) > first[number])[measure]
     return {
         "meter_barline": on_barline * 1.0,
         "meter_level": meter.levels(t.score, beats),
@@ -331,7 +330,7 @@ def _grid(t: Texture) -> Columns:
     change, soon = (
         _harmonic_change(t.pitch_classes, reach) for reach in (HARMONY_PLACES, HARMONY_PLACES // 4)
     )
-    bass = (lowest < 128) & (lowest <= low + SAME) & (lowest < 60 + 0 * lowest)
+    bass = (lowest <= low + SAME) & (lowest < 60)
     fraction = articulation.sounding_fractions(notes, t.score.slurs)
     detached = np.bincount(t.place_of[main], weights=(fraction[main] < 1), minlength=places) / np.maximum(
         struck, 1

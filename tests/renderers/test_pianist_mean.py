@@ -165,7 +165,9 @@ def test_an_ending_neither_stops_nor_breaks_off(score: ParsedScore) -> None:
     last = played.onset > played.onset.max() - 0.1
     notes = score.notes
     written = 0.5 * notes.duration[notes.onset == notes.onset.max()].max()
-    assert (played.offset - played.onset)[last].max() >= written  # at half a second per quarter note or slower
+    assert (played.offset - played.onset)[
+        last
+    ].max() >= written  # at half a second per quarter note or slower
 
 
 def test_the_pedal_does_not_flutter(score: ParsedScore) -> None:

@@ -86,7 +86,10 @@ def test_the_three_verbs(place: Path) -> None:
         (("run", "bad.musicxml", "-o", "out"), "bad.musicxml"),
         (("run", "nowhere.mxl", "-o", "out"), "nowhere.mxl"),
         (("run", "good.musicxml", "-o", "out", "-r", "skore"), "did you mean 'score'?"),
-        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'pianist-mean'"),
+        (
+            ("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"),
+            "renderer.speed of 'pianist-mean'",
+        ),
         (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
         (
             ("run", "good.musicxml", "-o", "out", "-f", "aiff"),
