@@ -36,7 +36,7 @@ def read_cached(piece: Piece, cache: Path, version: str, read: ReadPiece) -> tup
     cached = cache / "examples" / f"{_key(piece, version)}.npz"
     if not cached.is_file():
         arrays, problems = read(piece, cache / "matches")
-        kept = {**(arrays or {}), "problems": np.array(problems, dtype=np.str_)}
+        kept: dict[str, Any] = {**(arrays or {}), "problems": np.array(problems, dtype=np.str_)}
         with replacing(cached) as unfinished, unfinished.open("wb") as file:
             np.savez_compressed(file, **kept)
     # The first reading, too, returns the cached arrays: types may differ slightly.

@@ -112,8 +112,8 @@ def train(
         assert isinstance(averaged, M2MNetwork)
         averaged.eval()
         with torch.inference_mode():
-            pianist = Pianist(averaged, style, order)
-            return validated(validation, lambda score: perform(pianist, score, M2MParameters(), seed=0))
+            pianist, options = Pianist(averaged, style, order), M2MParameters.model_validate({})
+            return validated(validation, lambda score: perform(pianist, score, options, seed=0))
 
     task = tasks.task(optimization, weights, examples, config.training, validate, merit)
     for figures in run(state, tasks.schedule(config.training), task, folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from renderers import expression
 from renderers.pianist_mean import level
@@ -54,22 +52,6 @@ class Example:
     targets: Targets
     performances: tuple[Performance, ...]
     robust: bool
-
-
-def read_settings(path: Path | None) -> TrainingSettings:
-    """A TOML file, or the settings of the shipped checkpoint. Raises ``InputError`` that names the entry."""
-    if path is None:
-        return TrainingSettings()
-    try:
-        return TrainingSettings.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {place}: {first['msg']} (got {first['input']!r})") from error
 
 
 def train(corpus: Path, settings: TrainingSettings, output: Path, cache: Path) -> Iterator[str]:

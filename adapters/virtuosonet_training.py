@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from adapters.aligned_corpus import merit
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
 from adapters.virtuosonet_corpus import TrainingCorpus, prepare
 from renderers import expression
@@ -40,12 +40,9 @@ from score_to_audio.formats.matches import pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
-from score_to_audio.training.loop import Figures, TrainingState
+from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
 from score_to_audio.training.optimization import Optimization
-
-CHOSEN_BY = ("velocity", "local_beat_period", "beat_period", "articulation", "pedal_within_beat")
-"""Measures whose mean on the validation split decides which checkpoint is best."""
 
 
 class NetworkWidths(BaseModel):
@@ -88,20 +85,6 @@ class ValidationPiece:
     humans: expression.Expression
 
 
-def read_config(path: Path) -> TrainingConfig:
-    """A TOML file. Raises ``InputError`` that names the invalid entry."""
-    try:
-        return TrainingConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {place}: {first['msg']} (got {first['input']!r})") from error
-
-
 def train(
     corpus: Path, config: TrainingConfig, output: Path, cache: Path, start: Path | None = None
 ) -> Iterator[str]:
@@ -131,7 +114,7 @@ def train(
         def validate(candidate: VirtuosoNetwork) -> dict[str, float]:
             return validated(FrozenModel(candidate, statistics), validation)
 
-        task = loop.task(optimization, examples, statistics, config.training, validate, _merit)
+        task = loop.task(optimization, examples, statistics, config.training, validate, merit)
         for figures in run(state, loop.schedule(config.training), task, folder):
             yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
@@ -179,10 +162,6 @@ def _start(
         return VirtuosoNetwork(sizes), statistics
 
 
-def _merit(figures: Figures) -> float:
-    return expression.nan_average([figures[name] for name in CHOSEN_BY])
-
-
 def export(checkpoint: Path, output: Path) -> None:
     """Write weights, statistics and sizes of a checkpoint to one safetensors file, without the optimizer.
 
@@ -209,7 +188,7 @@ def _layout(
     return {
         "epoch": state.epoch,
         "state_dict": OrderedDict(network.state_dict()),
-        "best_valid_loss": 1 - max(_merit(epoch) for epoch in state.history),
+        "best_valid_loss": 1 - max(merit(epoch) for epoch in state.history),
         "optimizer": optimization.optimizer.state_dict(),
         "training_step": state.epoch,
         "stats": statistics_section(statistics),

@@ -86,16 +86,7 @@ def lists(folder: Path, scores: list[Path], given: argparse.Namespace) -> None:
     for processes in given.processes.split(","):
         out = folder / processes
         options = ["-r", given.renderer, "-s", given.synthesizer, "-f", "ogg", "--processes", processes]
-        command = [
-            sys.executable,
-            "-m",
-            "score_to_audio.cli",
-            "run",
-            *map(str, scores),
-            "-o",
-            str(out),
-            *options,
-        ]
+        command = [sys.executable, "-m", "score_to_audio.cli", "run", *map(str, scores), "-o", str(out)]
         environment = os.environ | {"SCORE_TO_AUDIO_STORE": str(folder / f"store-{processes}")}
         started, used = time.perf_counter(), processor_time()
         subprocess.run([*command, *options], env=environment, stdout=subprocess.DEVNULL, check=True)

@@ -134,7 +134,7 @@ def _run_tasks(
     runner's library is missing.
     """
     settings = pipeline.settings.model_dump_json()
-    processes = 0 if execution.processes == "auto" else execution.processes
+    processes = execution.processes if isinstance(execution.processes, int) else 0
     limits = _limits(execution, processes, runner)
     with task_runners(runner, processes) as new_runner:
         for part in parts:

@@ -42,7 +42,10 @@ def make_exports(
 
     Raises ``InputError`` where the performance does not name the score's notes, or a hand has none.
     """
-    score, settings, made = _score(path, pipeline), pipeline.settings, {}
+    settings, made = pipeline.settings, dict[str, StageResult]()
+    if not _is_wanted(settings):
+        return made
+    score = _score(path, pipeline)
     for suffix in _derived(settings):
         made[suffix] = _make(suffix, score, performance.artifact, store)
     for hand in HANDS if settings.stems == "hands" else ():
@@ -65,8 +68,10 @@ def find_exports(
     path: Path, name: str, pipeline: Pipeline, performance: StageResult, store: ArtifactStore
 ) -> dict[str, StageResult]:
     """Those results of ``make_exports`` that the store has."""
-    score, settings = _score(path, pipeline), pipeline.settings
-    found: dict[str, StageResult | None] = {}
+    settings = pipeline.settings
+    if not _is_wanted(settings):  # look-ups are many, and need not read the score again
+        return {}
+    score, found = _score(path, pipeline), dict[str, StageResult | None]()
     for suffix in _derived(settings):
         found[suffix] = _request(suffix, score, performance.artifact).find(store)
     for hand in HANDS if settings.stems == "hands" else ():
@@ -81,6 +86,10 @@ def find_exports(
         for format in pipeline.formats:
             found[f"{hand}.{format}"] = find_encoding(audio.artifact, format, store, loudness=None)
     return {suffix: result for suffix, result in found.items() if result}
+
+
+def _is_wanted(settings: PipelineSettings) -> bool:
+    return settings.midi_tempo == "score" or bool(suffixes(settings))
 
 
 def _derived(settings: PipelineSettings) -> list[str]:

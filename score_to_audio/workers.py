@@ -88,9 +88,8 @@ def run_jobs(
 
 def process_count(execution: ExecutionSettings, pipeline: Pipeline, scores: int) -> int:
     """Worker processes for a list; 0 where this process does the work."""
-    wanted = execution.processes
-    if wanted == "auto":
-        wanted = _automatic(pipeline, scores)
+    chosen = execution.processes
+    wanted = chosen if isinstance(chosen, int) else _automatic(pipeline, scores)
     return max(wanted, 1) if execution.deadline or execution.memory_limit else wanted
 
 
@@ -138,7 +137,7 @@ class WorkerPool:
     """A fixed number of workers; ``run`` waits while all of them are busy. Thread-safe."""
 
     def __init__(self, execution: ExecutionSettings) -> None:
-        self.size = 1 if execution.processes == "auto" else max(execution.processes, 1)
+        self.size = max(execution.processes, 1) if isinstance(execution.processes, int) else 1
         self._workers = [_Worker(execution) for _ in range(self.size)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:

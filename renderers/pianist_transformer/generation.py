@@ -136,7 +136,7 @@ def _guess(made: Tensor, score: Tensor, place: int) -> int:
     following = 1 + place + NOTE_TOKENS - number
     made[:, 1 + place : following] = last[:, -1:]
     if following > score.shape[1]:
-        return following - place - 2  # nothing follows the last token
+        return score.shape[1] - 1 - place  # nothing follows the last token, which may be within a note
     made[:, following] = score[:, following - 1]
     return following - place
 

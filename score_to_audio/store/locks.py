@@ -71,6 +71,7 @@ class Claims:
         if self._claimed[key]:  # else forgotten meanwhile
             self._claimed[key] -= 1
             if not self._claimed[key]:
+                del self._claimed[key]
                 self._lock(key, fcntl.LOCK_UN)
 
     @contextmanager

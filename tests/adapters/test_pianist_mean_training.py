@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.pianist_mean import PianistMean, PianistMeanParameters, read_checkpoint
-from adapters.pianist_mean_training import RESULT, read_settings, train
+from adapters.pianist_mean_training import RESULT, train
 from renderers.expression import agreement, grid, mean_expression, measure
 from renderers.pianist_mean.training.loop import TrainingSettings
 from score_to_audio import checkpoints
@@ -80,16 +80,6 @@ def test_other_settings_do_not_go_on(corpus: Path, cache: Path, tmp_path: Path) 
     list(train(corpus, settings(), tmp_path, cache))
     with pytest.raises(InputError, match="other settings"):
         list(train(corpus, settings(epochs=2), tmp_path, cache))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("epochs = 0\n", "epochs"), ("epoch = 3\n", "epoch"), ("epochs = \n", "not a TOML file")],
-)
-def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "config.toml").write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_settings(tmp_path / "config.toml")
 
 
 def test_a_corpus_without_usable_performances_is_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_every_recorded_array(path: Path) -> None:
     check_gradients(model, recorded, "generator_turn")
 
     model.zero_grad()
-    judged = discriminator_turn(model, turn)
+    judged = discriminator_turn(model, turn.vocoder)
     relative(judged.real, recorded["discriminator_turn/real_loss"])
     relative(judged.fake, recorded["discriminator_turn/fake_loss"])
     relative(judged.total(), recorded["discriminator_turn/discriminator_loss"])
@@ -112,12 +112,12 @@ def check_arrays(turn: GeneratorTurn, recorded: Recording) -> None:
     assert made.frames.tolist() == recorded[f"{of}/target_lengths_used"].tolist()
     valid = losses.valid_frames(made).numpy()  # labels of padding do not count
     np.testing.assert_array_equal(losses.stop_labels(made).numpy()[valid], recorded[f"{of}/labels"][valid])
-    close(turn.window.mT, recorded[f"{of}/vocoder_input"])
-    close(turn.sound[:, None], recorded[f"{of}/audio_hat"])
+    close(turn.vocoder.window.mT, recorded[f"{of}/vocoder_input"])
+    close(turn.vocoder.sound[:, None], recorded[f"{of}/audio_hat"])
 
 
 def check_losses(turn: GeneratorTurn, model: AcousticModel, batch: Batch, recorded: Recording) -> None:
-    spectrum, sound = turn.spectrum_loss, turn.sound_loss
+    spectrum, sound = turn.spectrum_loss, turn.vocoder.loss
     valid = losses.valid_frames(turn.spectra)
     wanted = batch.frames[:, : valid.shape[1]]
     squares = [(one - wanted).square()[valid].mean() for one in (turn.spectra.before, turn.spectra.after)]

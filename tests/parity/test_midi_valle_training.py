@@ -175,7 +175,7 @@ def test_updates() -> None:
         if not trained.pending:
             rates.append(rate)
             state = dict(model.named_parameters())
-            norms.append([float(state[name].norm()) for name in names])
+            norms.append([float(state[name].detach().norm()) for name in names])
     close(rates, recorded["lr_used"], relative=1e-12)
     for found, wanted in zip(norms, recorded["param_norms_after_update"], strict=True):
         for name, one, other in zip(names, found, wanted, strict=True):

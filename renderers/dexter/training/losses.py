@@ -79,8 +79,8 @@ def loss(
     which its square is divided here. ``official``: the published expression instead, x_t / sqrt(A) - e /
     sqrt(1 - A) within -1 .. 1, and the published value of a dropped condition.
     """
-    signal = schedule.sqrt_alphas_cumprod[drawn.steps][:, None, None].to(codec)
-    spread = schedule.sqrt_one_minus_alphas_cumprod[drawn.steps][:, None, None].to(codec)
+    signal = schedule.sqrt_alphas_cumprod.to(codec)[drawn.steps][:, None, None]
+    spread = schedule.sqrt_one_minus_alphas_cumprod.to(codec)[drawn.steps][:, None, None]
     noised = signal * codec + spread * drawn.noise
     value = OFFICIAL_UNCONDITIONAL if official else UNCONDITIONAL
     given = condition.masked_fill(drawn.dropped[:, None, None], value)

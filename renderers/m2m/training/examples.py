@@ -81,7 +81,7 @@ def blocks(
     by up to ``transposition`` semitones."""
     drawn = []
     for index, one in enumerate(examples):
-        first = int(random.integers(min(length, len(one.score))))
+        first = int(random.integers(length)) if len(one.score) > length else 0
         for start in sorted({0, *range(first, len(one.score), length)}):
             shift = int(random.integers(-transposition, transposition + 1))
             drawn.append(Block(index, start, shift))

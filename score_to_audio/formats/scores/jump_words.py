@@ -118,7 +118,7 @@ def _jump(kind: SignKind, before: list[str], after: list[str], offset: int, text
     if any(word not in known and not _section(word) for word in words):
         return None
     until: Until = ""
-    if kind == "da-capo" and _SEGNO_WORDS & set(after):
+    if kind == "da-capo" and _SEGNO_WORDS & set(after) and {"al", "to", "au", "bis"} & set(after):
         until = "segno"
     elif _CODA_WORDS & set(after):
         until = "coda"

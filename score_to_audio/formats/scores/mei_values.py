@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+from score_to_audio.formats.scores.musicxml_values import steps_of
 from score_to_audio.formats.scores.words import plain_text
 
 XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
@@ -31,8 +32,6 @@ ALTERATIONS = {
 """Semitones of ``accid`` and ``accid.ges``."""
 MOST_DOTS = 4
 _MOST_MEASURES_AHEAD = 1000
-_SOUNDING_DEGREES = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
-"""Steps that go with a transposition by 0..11 semitones where ``trans.diat`` is missing."""
 
 
 def children(element: Any) -> Iterator[Any]:
@@ -202,9 +201,8 @@ def transposition_of(element: Any) -> tuple[int, int] | None:
     semitones = _signed(element.get("trans.semi"))
     if semitones is None:
         return None
-    octaves, rest = divmod(semitones, 12)
     steps = _signed(element.get("trans.diat"))
-    return (7 * octaves + _SOUNDING_DEGREES[rest] if steps is None else steps), semitones
+    return (steps_of(semitones) if steps is None else steps), semitones
 
 
 def _signed(text: str | None) -> int | None:

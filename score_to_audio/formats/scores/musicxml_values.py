@@ -116,11 +116,22 @@ def key_signature(element: Any) -> tuple[int, Mode] | None:
     return int(fifths), "major" if mode == "major" else "minor" if mode == "minor" else ""
 
 
+def steps_of(semitones: int) -> int:
+    """Diatonic steps that go with a transposition where only its semitones are given."""
+    octaves, rest = divmod(semitones, 12)
+    return 7 * octaves + _STEPS_OF_SEMITONES[rest]
+
+
+_STEPS_OF_SEMITONES = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
+
+
 def transposition(element: Any) -> tuple[int, int]:
-    """(diatonic steps, semitones) from written to sounding pitch."""
+    """(diatonic steps, semitones) from written to sounding pitch; missing steps follow from the semitones."""
     diatonic, chromatic, octaves = (
         int(number(element.findtext(tag)) or 0) for tag in ("diatonic", "chromatic", "octave-change")
     )
+    if diatonic == 0 and abs(chromatic) > 1:
+        diatonic = steps_of(chromatic)
     if element.find("double") is not None:
         octaves -= 1
     if not (abs(diatonic) < 50 and abs(chromatic) < 60 and abs(octaves) < 8):

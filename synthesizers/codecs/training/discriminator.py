@@ -56,16 +56,16 @@ def _inside(convolution: nn.Module) -> nn.ModuleDict:
 class StftDiscriminator(nn.Module):
     """One part: convolutions over the STFT with one window length."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, channels: int) -> None:
         super().__init__()
         self.spec_transform = nn.Module()
         self.spec_transform.register_buffer("window", torch.hann_window(window))
-        first = nn.Conv2d(2, CHANNELS, (3, 9), padding=(1, 4))
-        wide, square = (CHANNELS, CHANNELS, 3, 9), (CHANNELS, CHANNELS, 3, 3)
+        first = nn.Conv2d(2, channels, (3, 9), padding=(1, 4))
+        wide, square = (channels, channels, 3, 9), (channels, channels, 3, 3)
         strided = [NormedConvolution(wide, stride=2, dilation=dilation) for dilation in DILATIONS]
         layers = [first, *strided, NormedConvolution(square)]
         self.convs = nn.ModuleList(_inside(layer) for layer in layers)
-        self.conv_post = _inside(NormedConvolution((1, CHANNELS, 3, 3)))
+        self.conv_post = _inside(NormedConvolution((1, channels, 3, 3)))
 
     def forward(self, sound: Tensor) -> Judgement:
         """Sound [B, 1, samples], at least as long as the window."""
@@ -83,9 +83,9 @@ class StftDiscriminator(nn.Module):
 class Discriminator(nn.Module):
     """Parts for several window lengths."""
 
-    def __init__(self, windows: Sequence[int] = WINDOWS) -> None:
+    def __init__(self, windows: Sequence[int] = WINDOWS, channels: int = CHANNELS) -> None:
         super().__init__()
-        self.discriminators = nn.ModuleList(StftDiscriminator(window) for window in windows)
+        self.discriminators = nn.ModuleList(StftDiscriminator(window, channels) for window in windows)
 
     def forward(self, sound: Tensor) -> list[Judgement]:
         """Sound [B, 1, samples] -> one judgement per part."""

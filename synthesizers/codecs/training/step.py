@@ -27,6 +27,7 @@ from synthesizers.codecs.training.losses import (
 
 WEIGHTS = {"adversarial": 4.0, "feature": 4.0, "l1": 0.1, "spectral": 2.0}
 """Shares of the gradient (audiocraft's defaults)."""
+OF_DISCRIMINATOR = ("adversarial", "feature")
 BETAS = (0.5, 0.9)
 AVERAGE = 0.99
 """Decay of the moving average of weights and codebooks."""
@@ -41,6 +42,10 @@ class CodecTraining:
     balancer: Balancer
     dead_codes: DeadCodes = "revived"
     precision: Precision = "float32"
+
+    @property
+    def needs_discriminator(self) -> bool:
+        return not self.balancer.weights.keys().isdisjoint(OF_DISCRIMINATOR)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def begin(
     discriminator: Discriminator,
     *,
     learning_rate: float,
+    weights: Mapping[str, float] = WEIGHTS,
     average: float = AVERAGE,
     accumulation: int = 1,
     dead_codes: DeadCodes = "revived",
@@ -79,7 +85,7 @@ def begin(
     return CodecTraining(
         codec=Optimization(codec, adam(codec), unbiased_average(codec, average), accumulation),
         discriminator=Optimization(discriminator, adam(discriminator), accumulation=accumulation),
-        balancer=Balancer(WEIGHTS),
+        balancer=Balancer({name: weight for name, weight in weights.items() if weight}),
         dead_codes=dead_codes,
         precision=precision,
     )
@@ -90,7 +96,9 @@ def forget_weights(codec: Codec) -> None:
     them anew."""
     for module in codec.modules():
         if hasattr(module, "weight_g"):
-            module.weight = module.weight.detach()
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            module.weight = weight.detach()
 
 
 def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dict[str, float]:
@@ -98,14 +106,21 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
     codec, discriminator = training.codec.network, training.discriminator.network
     assert isinstance(codec, Codec)
     assert isinstance(discriminator, Discriminator)
+    figures = {}
     with mixed_precision(sound.device, training.precision):
         made = reconstruct(codec, sound, random, training.dead_codes)
-        against = discriminator_loss(discriminator(sound), discriminator(made.sound.detach()))
-    against.backward()
-    training.discriminator.update()
+    if training.needs_discriminator:
+        with mixed_precision(sound.device, training.precision):
+            against = discriminator_loss(discriminator(sound), discriminator(made.sound.detach()))
+        against.backward()
+        training.discriminator.update()
+        figures["discriminator"] = against.item()
     output = made.sound.detach().requires_grad_()
-    with mixed_precision(sound.device, training.precision):
-        losses = generator_losses(discriminator, output, sound, codec.config.sample_rate)
+    losses = waveform_losses(output, sound, codec.config.sample_rate)
+    if training.needs_discriminator:
+        with mixed_precision(sound.device, training.precision):
+            losses |= generator_losses(discriminator, output, sound)
+    losses = {name: losses[name] for name in training.balancer.weights}
     gradients = output_gradients(losses, output)
     scales = training.balancer.scales(gradients)
     made.commitment.backward(retain_graph=True)
@@ -118,10 +133,39 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
         "loss": sum(scale * values[name] for name, scale in scales.items()),
         **values,
         "commitment": made.commitment.item(),
-        "discriminator": against.item(),
+        **figures,
         "gradient_of_commitment": committed,
         "gradient": everything,
     }
+
+
+def averaged(training: CodecTraining) -> Codec:
+    """The codec with the averaged weights and codebooks, which is the result."""
+    codec = training.codec.averaged
+    assert isinstance(codec, Codec)
+    return codec
+
+
+def validated(codec: Codec, batches: Iterable[Tensor]) -> dict[str, float]:
+    """How far the codec's reconstructions of batches of sound [B, 1, samples] are from them.
+
+    ``codes_in_use``: exponential of the entropy of the first codebook's codes.
+    """
+    distances, lengths = [], []
+    counts = torch.zeros(codec.config.bins, dtype=torch.float64)
+    for sound in batches:
+        codes = codec.encode(sound)
+        made = codec.decode(codes)[..., : sound.shape[-1]]
+        distances.append(
+            [spectral_loss(made, sound, codec.config.sample_rate).item(), (made - sound).abs().mean().item()]
+        )
+        lengths.append(len(sound))
+        counts += torch.bincount(codes[:, 0].flatten().cpu(), minlength=codec.config.bins)
+    weights = torch.tensor(lengths, dtype=torch.float64)
+    spectral, absolute = (torch.tensor(distances).double().T @ weights / weights.sum()).tolist()
+    shares = counts / counts.sum()
+    perplexity = float(torch.special.entr(shares).sum().exp())
+    return {"spectral_distance": spectral, "absolute_difference": absolute, "codes_in_use": perplexity}
 
 
 def reconstruct(
@@ -133,7 +177,8 @@ def reconstruct(
     codes, distances = [], []
     for layer in codec.quantizer.vq.layers:
         vectors = residual.detach().transpose(1, 2).flatten(0, 1)
-        index, rows = quantize(layer._codebook, vectors, random, dead_codes)
+        with mixed_precision(sound.device, "float32"):
+            index, rows = quantize(layer._codebook, vectors, random, dead_codes)
         quantized = rows.view(len(sound), -1, latent.shape[1]).transpose(1, 2)
         distances.append((residual - quantized).square().mean())
         codes.append(index.view(len(sound), -1))
@@ -147,19 +192,20 @@ def reconstruct(
     )
 
 
-def generator_losses(
-    discriminator: Discriminator, output: Tensor, target: Tensor, sample_rate: int
-) -> dict[str, Tensor]:
-    """The losses of ``WEIGHTS``."""
-    with torch.no_grad():
-        real = discriminator(target)
-    fake = discriminator(output)
+def waveform_losses(output: Tensor, target: Tensor, sample_rate: int) -> dict[str, Tensor]:
+    """Those without the discriminator."""
     return {
-        "adversarial": adversarial_loss(fake),
-        "feature": feature_loss(real, fake),
         "l1": (output - target).abs().mean(),
         "spectral": spectral_loss(output, target, sample_rate),
     }
+
+
+def generator_losses(discriminator: Discriminator, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Those with the discriminator."""
+    with torch.no_grad():
+        real = discriminator(target)
+    fake = discriminator(output)
+    return {"adversarial": adversarial_loss(fake), "feature": feature_loss(real, fake)}
 
 
 def output_gradients(losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:

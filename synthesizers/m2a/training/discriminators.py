@@ -3,7 +3,7 @@ several periods. Names of parameters are the checkpoints'."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,22 +14,20 @@ from torch.nn import functional
 from synthesizers.m2a.training.weight_norm import normed
 from synthesizers.vocoders.hifigan import SLOPE
 
-ScaleKernels = tuple[int, int, int, int]
-
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     """Shape of the discriminators; defaults are the released configuration (70.7 million parameters)."""
 
     scales: int = 3
-    scale_kernels: ScaleKernels = (15, 41, 5, 3)
+    scale_kernels: tuple[int, ...] = (15, 41, 5, 3)
     """Of the first layer, of those that downsample, of the last but one and of the last."""
     scale_channels: int = 128
     scale_max_channels: int = 1024
     scale_max_groups: int = 16
     scale_strides: tuple[int, ...] = (4, 4, 4, 4, 1)
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
-    period_kernels: tuple[int, int] = (5, 3)
+    period_kernels: tuple[int, ...] = (5, 3)
     period_channels: int = 32
     period_max_channels: int = 1024
     period_strides: tuple[int, ...] = (3, 3, 3, 3, 1)
@@ -129,7 +127,7 @@ class Discriminators(nn.Module):
 
 
 class _Group(nn.Module):
-    def __init__(self, discriminators: Any) -> None:
+    def __init__(self, discriminators: Iterable[nn.Module]) -> None:
         super().__init__()
         self.discriminators = nn.ModuleList(discriminators)
 

@@ -35,21 +35,28 @@ class JointModel(nn.Module):
 
 
 @dataclass(frozen=True)
+class SoundTurn:
+    """What the vocoder makes of parts of spectra."""
+
+    window: Tensor
+    """[B, W, feature_bins] that it read."""
+    sound: Tensor
+    """[B, W hop]"""
+    wanted: Tensor
+    """The same part of the recording."""
+    loss: SoundLoss
+
+
+@dataclass(frozen=True)
 class GeneratorTurn:
     """The result of a generator's turn."""
 
     spectra: Spectra
-    window: Tensor
-    """[B, W, feature_bins] of the spectrum that the vocoder read."""
-    sound: Tensor
-    """[B, W hop] what it made of that."""
-    wanted: Tensor
-    """The same part of the recording."""
     spectrum_loss: SpectrumLoss
-    sound_loss: SoundLoss
+    vocoder: SoundTurn
 
     def total(self) -> Tensor:
-        return self.spectrum_loss.total() + self.sound_loss.total()
+        return self.spectrum_loss.total() + self.vocoder.loss.total()
 
 
 def generator_turn(
@@ -57,21 +64,21 @@ def generator_turn(
 ) -> GeneratorTurn:
     """``starts``: [B] first frame of each segment's window of ``window`` frames."""
     made = spectra(model.text2mel, batch, masks)
-    part = windows(made.after, starts, window)
-    sound = model.vocoder(part.mT)
+    sound = sound_turn(model, made.after, batch.audio, starts, window)
+    return GeneratorTurn(made, spectrum_loss(made, batch.frames), sound)
+
+
+def sound_turn(model: JointModel, frames: Tensor, audio: Tensor, starts: Tensor, window: int) -> SoundTurn:
+    """``frames``: [B, F, feature_bins], made or true; ``audio``: [B, samples]."""
     hop = model.vocoder.config.hop
-    wanted = windows(batch.audio[..., None], starts * hop, window * hop)[..., 0]
-    return GeneratorTurn(
-        spectra=made,
-        window=part,
-        sound=sound,
-        wanted=wanted,
-        spectrum_loss=spectrum_loss(made, batch.frames),
-        sound_loss=sound_loss(sound, wanted, model.discriminator(sound), model.discriminator(wanted)),
-    )
+    part = windows(frames, starts, window)
+    sound = model.vocoder(part.mT)
+    wanted = windows(audio[..., None], starts * hop, window * hop)[..., 0]
+    loss = sound_loss(sound, wanted, model.discriminator(sound), model.discriminator(wanted))
+    return SoundTurn(part, sound, wanted, loss)
 
 
-def discriminator_turn(model: JointModel, turn: GeneratorTurn) -> DiscriminatorLoss:
+def discriminator_turn(model: JointModel, turn: SoundTurn) -> DiscriminatorLoss:
     """With the sound of the generator's turn."""
     return discriminator_loss(model.discriminator(turn.sound.detach()), model.discriminator(turn.wanted))
 

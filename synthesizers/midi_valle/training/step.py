@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from score_to_audio.training.loop import Figures, Moment
 from score_to_audio.training.optimization import Optimization, Precision, mixed_precision
@@ -82,6 +82,23 @@ def figures(batch: Batch, found: Mapping[str, Loss]) -> dict[str, float]:
     """The loss per frame, and the accuracies."""
     accuracies = {f"accuracy_{name}": loss.accuracy.item() for name, loss in found.items()}
     return {"loss": total_of(found).item() / batch.frames, **accuracies}
+
+
+@torch.no_grad()
+def validated(network: nn.Module, batches: Iterable[Batch], part: Part) -> dict[str, float]:
+    """Loss and accuracies per frame, with the same draws each time."""
+    assert isinstance(network, TrainingNetwork)
+    draws, generator = StageDraws(network.config.codebooks), torch.Generator().manual_seed(0)
+    sums: dict[str, float] = {}
+    frames = 0
+    network.eval()
+    for batch in batches:
+        found = figures(batch, losses(network, batch, draws, generator, part))
+        frames += batch.frames
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value * batch.frames
+    network.train()
+    return {f"validation_{name}": value / frames for name, value in sums.items()}
 
 
 def trained_names(network: TrainingNetwork, part: Part) -> list[str]:

@@ -76,6 +76,20 @@ def test_a_riff_envelope() -> None:
     assert not is_midi(b"RIFF\0\0\0\0WAVE")
 
 
+def test_bytes_before_the_header() -> None:
+    content = header() + track(NOTE)
+    for before in (bytes(128), b"\r\n"):
+        assert is_midi(before + content)
+        assert tracks_of(before + content) == [NOTES]
+    assert not is_midi(bytes(1000) + content)
+    assert not is_midi(b"<!-- MThd -->")
+
+
+def test_one_pattern_is_a_plain_file() -> None:
+    assert read_midi_file(header(kind=2) + track(NOTE)).format == 1
+    assert read_midi_file(header(kind=2) + track(NOTE) * 2).format == 2
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -308,6 +308,25 @@ def test_transposing_instruments_sound_as_they_sound() -> None:
     assert parsed.notes.pitch.tolist() == [58, 63]
 
 
+@pytest.mark.parametrize(
+    ("transpose", "spellings"),
+    [
+        ("<chromatic>-2</chromatic>", ("Bb3", "E4")),
+        ("<diatonic>0</diatonic><chromatic>-9</chromatic>", ("Eb3", "A3")),
+        ("<chromatic>3</chromatic>", ("Eb4", "A4")),
+        ("<chromatic>-2</chromatic><octave-change>-1</octave-change>", ("Bb2", "E3")),
+        ("<diatonic>0</diatonic><chromatic>0</chromatic><octave-change>-1</octave-change>", ("C3", "F#3")),
+        ("<diatonic>0</diatonic><chromatic>12</chromatic>", ("C5", "F#5")),
+    ],
+)
+def test_the_spelling_of_a_transposition_without_its_steps(
+    transpose: str, spellings: tuple[str, ...]
+) -> None:
+    attributes = f"<attributes><transpose>{transpose}</transpose></attributes>"
+    parsed = score_of(attributes + note("C4", 2) + note("F#4", 2), parts="all")
+    assert parsed.notes.spelling == spellings
+
+
 # ------------------------------------------------------------------------------------------- measures
 
 

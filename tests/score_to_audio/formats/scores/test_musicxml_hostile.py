@@ -131,6 +131,11 @@ def test_not_xml() -> None:
         ("Shift_JIS", "shift_jis", "春の海"),
         ("Shift_JIS", "cp932", "①番"),
         ("x-sjis", "shift_jis", "春"),
+        ("Windows-31J", "cp932", "①番"),
+        ("windows-874", "cp874", "เปียโน"),
+        ("cp-1252", "cp1252", "Für"),
+        ("ANSI", "cp1252", "Für"),
+        ("Unicode", "utf-8", "Für"),
         ("EUC-JP", "euc_jp", "春"),
         ("ISO-8859-2", "iso-8859-2", "Dvořák"),
         ("windows-1251", "cp1251", "Чайковский"),
@@ -303,6 +308,7 @@ def test_the_score_is_found_however_it_is_named(named: str, member: str) -> None
 )
 def test_the_only_score_is_taken_where_the_container_does_not_help(container: str | bytes | None) -> None:
     members: dict[str, str | bytes] = {"score.xml": GOOD, "__MACOSX/._score.xml": "x", "META-INF/x.xml": "x"}
+    members["._score.xml"] = "x"
     if container is not None:
         members["META-INF/container.xml"] = container
     assert len(parse(compressed(members), "a.mxl").notes) == 1
@@ -313,6 +319,9 @@ def test_the_container_chooses_among_several() -> None:
     pdf = '<rootfile full-path="a.pdf" media-type="application/pdf"/>'
     named = CONTAINER.replace("score.xml", "b.xml").replace("<rootfile ", pdf + "<rootfile ")
     whole = compressed({"META-INF/container.xml": named, "a.xml": GOOD, "b.xml": other, "a.pdf": "x"})
+    assert parse(whole, "a.mxl").notes.spelling == ("C5",)
+    untyped = named.replace(' media-type="application/pdf"', "")
+    whole = compressed({"META-INF/container.xml": untyped, "a.xml": GOOD, "b.xml": other, "a.pdf": "x"})
     assert parse(whole, "a.mxl").notes.spelling == ("C5",)
 
 

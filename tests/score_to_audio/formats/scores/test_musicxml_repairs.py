@@ -86,6 +86,22 @@ def test_a_tremolo_and_its_strokes() -> None:
     assert spellings(two + backup(4) + hidden(*["C5", "E5"] * 8)) == ["C5", "E5"]
 
 
+def test_a_tremolo_or_arpeggio_of_a_chord() -> None:
+    tremolo = "<ornaments><tremolo>3</tremolo></ornaments>"
+    chord = note("C5", 4, notations=tremolo) + note("E5", 4, chord=True)
+    strokes = (hidden("C5") + note("E5", 0.25, voice=2, attributes=HIDDEN, chord=True)) * 8
+    assert spellings(chord + backup(4) + strokes) == ["C5", "E5"]
+    rolled = note("C5", 4, notations="<arpeggiate/>") + note("E5", 4, chord=True)
+    assert spellings(rolled + backup(4) + hidden("C5", "E5")) == ["C5", "E5"]
+    assert spellings(rolled + backup(4) + hidden("C5", "E5", "G5")) == ["C5", "C5", "E5", "E5", "G5"]
+
+
+def test_a_trill_that_is_played_out_on_the_other_staff() -> None:
+    trill = note("C5", 4, staff=1, notations=ornament("trill-mark")) + backup(4)
+    assert spellings(trill + hidden(*["D5", "C5"] * 4, staff=2)) == ["C5"]
+    assert len(spellings(trill + hidden("D5", "E5", "D5", "E5", staff=2))) == 5
+
+
 def test_hidden_grace_notes_before_an_ornamented_note() -> None:
     """Chopin, Scherzo op. 20."""
     graces = "".join(note(pitch, voice=1, grace="", attributes=HIDDEN) for pitch in ("C5", "D5"))
@@ -130,6 +146,10 @@ def test_a_full_rest_does_not_fill_a_pickup() -> None:
     full = note("rest", 4).replace("<rest/>", '<rest measure="yes"/>')
     pickup = measure(note("C4", 1) + backup(1) + full, 0, 'implicit="yes"')
     assert score_of(pickup, note("D4", 4)).notes.onset.tolist() == [0, 1]
+    whole = note("C4", 1) + backup(1) + note("rest", 4, voice=2)
+    for attributes in ('implicit="yes"', ""):
+        assert score_of(measure(whole, 0, attributes), note("D4", 4)).notes.onset.tolist() == [0, 1]
+    assert score_of(whole, note("D4", 4)).notes.onset.tolist() == [0, 4]
     silent = measure(full.replace(">48<", ">12<"), 0, 'implicit="yes"')
     assert score_of(silent, note("D4", 4)).notes.onset.tolist() == [1]
 

@@ -323,6 +323,38 @@ def test_the_repeats_of_a_coda_are_taken() -> None:
     ) == [1, 2, 1, 2, 3, 1, 2, 4, 5, 4, 6]
 
 
+def test_a_repeat_in_a_coda_starts_with_the_coda() -> None:
+    signs = words("Segno"), words("To Coda"), words("D.S. al Coda"), words("Coda")
+    assert order(*signs, BACKWARD, "") == [1, 2, 3, 1, 2, 4, 5, 4, 5, 6]
+    spanning = FORWARD + signs[0], *signs[1:]
+    assert order(*spanning, BACKWARD, "")[:5] == [1, 2, 3, 4, 5]
+
+
+def test_a_jump_at_the_end_of_an_ending_takes_the_place_of_its_repeat_sign() -> None:
+    first, both = (
+        f"{ending(number, 'start')}{words('D.C.')}{ending(number, 'stop')}" for number in ("1", "1, 2")
+    )
+    assert order("", first, SECOND, "") == [1, 2, 1, 3, 4]
+    assert order("", both, SECOND.replace('"2"', '"3"')) == [1, 2, 1, 2, 1, 3]
+    dal_segno = first.replace("D.C.", "D.S.")
+    assert order("", words("Segno"), dal_segno, SECOND) == [1, 2, 3, 2, 4]
+    assert order("", dal_segno, SECOND) == [1, 2, 1, 3]
+
+
+def test_a_da_capo_al_segno() -> None:
+    at_end = f"{note('C4', 4)}{words('Segno')}"
+    parsed = score_of(note("C4", 4), at_end, note("C4", 4), words("D.C. al Segno") + note("C4", 4))
+    assert [m.written + 1 for m in parsed.measures] == [1, 2, 3, 4, 1, 2]
+    coda = words("Segno"), words("D.C. al Segno e poi la Coda"), words("Coda")
+    assert order("", "", *coda) == [1, 2, 3, 4, 1, 2, 5]
+
+
+def test_a_da_capo_with_its_repeats() -> None:
+    fine = BACKWARD + words("Fine")
+    assert order(fine, words("D.C. con repetizione")) == [1, 1, 2, 1, 1]
+    assert order(fine, words("D.C. senza repetizione")) == [1, 1, 2, 1]
+
+
 def test_a_coda_sign_before_the_jump_is_where_playing_leaves() -> None:
     sign = direction("<coda/>")
     assert order("", sign, words("D.C. al Coda"), sign) == [1, 2, 3, 1, 2, 4]

@@ -50,6 +50,7 @@ SUNG = note("C4", 4).replace("</note>", "<lyric><text>la</text></lyric></note>")
     """Piano|Pianoforte|Fortepiano|Pno.|Pf.|Klavier|Clavier|Clavecin|Clavicembalo|Cembalo|Harpsichord|Flügel
     Tastiera|Teclado|Klavír|Klaver|Klavír|Flygel|Fortepian|Klawesyn, fortepian|Zongora|Piyano|Pian|Pianino
     Фортепиано|Ф-но|Рояль|Пианино|Фортепіано|Пиано|Клавесин|Πιάνο|Πιανο|ピアノ|チェンバロ|钢琴|鋼琴|피아노
+    Ф-п.|Ф.-п.|Фп.|Роял|Пијано|Клавікорд|Piāno|Pijano|Klav.|Pft.|Épinette|Cémbalo|Acoustic Grand|ﾋﾟｱﾉ|钢 琴
     פסנתר|بيانو|پیانو|पियानो|เปียโน|դաշնամուր|ფორტეპიანო|Keyboard 1|(Piano)|Klavier / Piano""".replace(
         "\n", "|"
     ).split("|"),
@@ -176,6 +177,8 @@ def test_the_printed_name_counts_more_than_the_instrument() -> None:
         (["Voice", "Piano", "m.g."], [1, 2]),
         (["Voix", "Main droite", "Main gauche"], [1, 2]),
         (["右手", "左手"], [0, 1]),
+        (["Voice", "Right", "Left"], [1, 2]),
+        (["Voice", "Piano (R.H.)", "Piano (L.H.)"], [1, 2]),
         (["Piano RH", "Piano LH", "Flute"], [0, 1]),
         (["Voice", "", "Flute", "Piano"], [3]),
         (["Piano", "Flute", ""], [0]),
@@ -199,4 +202,13 @@ def test_parts_in_a_brace_have_its_name() -> None:
     brace = group.format("<group-symbol>brace</group-symbol>")
     end = "<part-group type='stop' number='1'/>"
     assert parts_of("X", "", "", groups=(brace, end)).parts == ("part 2", "part 3")
-    assert len(parts_of("X", "", "", groups=(group.format(""), end)).parts) == 3
+    assert parts_of("X", "", "", groups=(group.format(""), end)).parts == ("part 2", "part 3")
+    bracket = group.format("").replace("Piano", "Choir")
+    assert len(parts_of("X", "", "", groups=(bracket, end)).parts) == 3
+
+
+def test_two_parts_in_a_brace_without_a_name_are_a_piano() -> None:
+    brace = "<part-group type='start' number='1'><group-symbol>brace</group-symbol></part-group>"
+    end = "<part-group type='stop' number='1'/>"
+    assert parts_of("X", "", "", groups=(brace, end)).parts == ("part 2", "part 3")
+    assert len(parts_of("X", "", "Flute", groups=(brace, end)).parts) == 3

@@ -116,7 +116,7 @@ TINY_MEASURES = midi([(0, TINY), *played(60, 0, 90_000)])
         (midi(played(60, 0, 1))[:-12], "damaged MIDI file"),
         (b"MThd\0\0\0\6\0\1\0\1\xe2\x50MTrk\0\0\0\0", "video frames"),
         (b"MThd\0\0\0\6\0\1\0\1\0\0MTrk\0\0\0\0", "video frames|damaged"),
-        (midi(played(60, 0, 1), kind=2), "format 2"),
+        (midi(played(60, 0, 1), played(62, 0, 1), kind=2), "format 2"),
         (midi([]), "has no notes"),
         (midi(played(36, 0, 1, 9)), "percussion only"),
         (midi(played(60, 0, 200_000)), "longer than 100,000 quarter notes"),
