@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import struct
@@ -28,6 +29,8 @@ from score_to_audio.errors import InputError
 from score_to_audio.files import replacing, sha256_of, user_folder
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.wording import did_you_mean, reason
+
+log = logging.getLogger(__name__)
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
 """What ``zipfile`` raises for damaged archives."""
@@ -105,6 +108,23 @@ def find(name_or_path: str) -> Checkpoint:
             f"checkpoint {entry.name!r} lacks {', '.join(missing)}: it needs {how_to_obtain(entry.name)}"
         )
     return Checkpoint(entry.name, paths, _joint_sha256(_verified_hashes(entry, paths)))
+
+
+def say_first_use(name: str) -> None:
+    """Log the licence of a shipped checkpoint that forbids commercial use, once per user: others were said
+    when they were pulled."""
+    entry = table().get(name)
+    if entry is None or not entry.package or entry.commercial_use:
+        return
+    said = folder() / name / "licence-said"
+    with suppress(OSError):  # said before, or a folder that cannot be written
+        said.parent.mkdir(parents=True, exist_ok=True)
+        said.touch(exist_ok=False)
+        log.warning(
+            "weights of %s: %s; no commercial use (the renderers kth-rules and score have no such condition)",
+            name,
+            entry.licence,
+        )
 
 
 def is_available(name_or_path: str) -> bool:

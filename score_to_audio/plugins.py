@@ -80,6 +80,14 @@ class Renderer(Protocol):
 
 
 @runtime_checkable
+class NoticingRenderer(Renderer, Protocol):
+    """A renderer that also says what it decided on its own, as readers of scores do."""
+
+    def notices(self, score: Score) -> tuple[str, ...]:
+        """A sentence each, for ``Artifact.notices``."""
+
+
+@runtime_checkable
 class Synthesizer(Protocol):
     """Stage 2, performance to sound. Built once per process and set of options.
 

@@ -148,6 +148,8 @@ def build(resolved: ResolvedPlugin[Plugin]) -> Plugin:
             while len(_built) >= MAX_BUILT:
                 _built.pop(next(iter(_built)))
             make = plugin(resolved.kind, resolved.name)
+            for checkpoint in resolved.checkpoints.values():
+                checkpoints.say_first_use(checkpoint.name)
             _built[key] = make(resolved.parameters, checkpoints=resolved.checkpoints, device=resolved.device)
         built: Plugin = _built[key]
         return built

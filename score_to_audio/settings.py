@@ -64,7 +64,7 @@ class PipelineSettings(Adjustments):
     """
 
     renderer: RendererName = Field(
-        "kth-rules", description="Stage 1, score to performance; see `score-to-audio models list`."
+        "pianist-mean", description="Stage 1, score to performance; see `score-to-audio models list`."
     )
     synthesizer: SynthesizerName = Field(
         "sampled-piano", description="Stage 2, performance to audio; see `score-to-audio models list`."

@@ -22,7 +22,7 @@ from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
 from score_to_audio.files import copy_file, copy_time, replacing, sha256_of, writing
 from score_to_audio.formats.audio import LOSSLESS, TAGGED, Tags, copy_lossless, same_samples, same_shape
 from score_to_audio.parameters import input_files
-from score_to_audio.plugins import Prompt, Renderer, Synthesizer
+from score_to_audio.plugins import NoticingRenderer, Prompt, Renderer, Synthesizer
 from score_to_audio.registry import ResolvedPlugin, build
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import Artifact, AudioStream, Performance, Provenance, Score
@@ -68,10 +68,12 @@ def render(
 
     def make(destination: Path) -> tuple[str, ...]:
         with _running(renderer, path, store, wanted):
-            performance = build(renderer).render(score, seed=renderer.seed)
+            model = build(renderer)
+            performance = model.render(score, seed=renderer.seed)
             _check_performance(performance, renderer.name, path)
         destination.write_bytes(performance_to_midi(performance))
-        return score.parsed.notices
+        own = model.notices(score) if isinstance(model, NoticingRenderer) else ()
+        return (*score.parsed.notices, *own)
 
     def adjust(destination: Path) -> tuple[str, ...]:
         try:

@@ -20,6 +20,7 @@ from score_to_audio.tensorflow_checkpoints import is_tensorflow_data, load_tenso
 from score_to_audio.wording import brief, reason
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -109,12 +110,23 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a ``.safetensors`` file, without PyTorch. Raises ``InputError`` for any other file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); get it again") from error
+
+
 def safetensors_metadata(path: Path) -> dict[str, str]:
     """The metadata in the header of a ``.safetensors`` file."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); get it again") from error

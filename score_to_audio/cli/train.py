@@ -150,12 +150,25 @@ def _weights(start: str) -> Path | None:
     return checkpoints.find(start).weights if start else None
 
 
+@app.command("pianist-mean")
+def pianist_mean(
+    data: Corpus, config: OptionalConfig = None, output: Output = Path("training"), cache: Cache = None
+) -> None:
+    """Train pianist-mean, the default renderer; without --config as the shipped checkpoint."""
+    from adapters.pianist_mean_training import TrainingSettings, train
+    from score_to_audio.training.configuration import read_config
+
+    settings = read_config(config, TrainingSettings) if config else TrainingSettings()
+    for line in train(data, settings, output, _cache(cache)):
+        print(line, flush=True)
+
+
 @app.command("export")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training, such as best.pt.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
 ) -> None:
-    """Reduce a checkpoint to what playing needs: a third of its size."""
+    """Reduce a checkpoint of VirtuosoNet to what playing needs: a third of its size."""
     from adapters.virtuosonet_training import export as write
     from score_to_audio.outputs import delivering
 

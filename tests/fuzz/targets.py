@@ -185,7 +185,7 @@ def _assert_written_and_read(performance: Any) -> None:
 def _renderers() -> tuple[Any, ...]:
     from score_to_audio.registry import build, resolve
 
-    return tuple(build(resolve("renderer", name, {})) for name in ("kth-rules", "score"))
+    return tuple(build(resolve("renderer", name, {})) for name in ("pianist-mean", "kth-rules", "score"))
 
 
 def load_notated_parts(path: Path) -> None:

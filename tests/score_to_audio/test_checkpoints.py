@@ -176,3 +176,20 @@ def test_a_shipped_checkpoint_is_there_without_a_download(
     assert not list(tmp_path.iterdir())  # no pins, no copies
     with pytest.raises(InputError, match="shipped with score-to-audio"):
         checkpoints.import_files("asap-small", [found.weights])
+
+
+def test_the_licence_of_a_shipped_checkpoint_is_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints.say_first_use("asap-small")
+    checkpoints.say_first_use("asap-small")
+    assert [record.message for record in caplog.records] == [
+        "weights of asap-small: CC BY-NC-SA 4.0, inherited from the corpus it was trained on, (n)ASAP; no "
+        "commercial use (the renderers kth-rules and score have no such condition)"
+    ]
+
+
+def test_a_pulled_checkpoint_has_had_its_licence_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints.say_first_use("midi-valle")
+    checkpoints.say_first_use("a file of the user.pt")
+    assert not caplog.records

@@ -86,7 +86,10 @@ def test_the_three_verbs(place: Path) -> None:
         (("run", "bad.musicxml", "-o", "out"), "bad.musicxml"),
         (("run", "nowhere.mxl", "-o", "out"), "nowhere.mxl"),
         (("run", "good.musicxml", "-o", "out", "-r", "skore"), "did you mean 'score'?"),
-        (("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"), "renderer.speed of 'kth-rules'"),
+        (
+            ("run", "good.musicxml", "-o", "out", "--set", "renderer.speed=0"),
+            "renderer.speed of 'pianist-mean'",
+        ),
         (("run", "good.musicxml", "-o", "out", "--set", "speed=1"), "--set 'speed=1'"),
         (
             ("run", "good.musicxml", "-o", "out", "-f", "aiff"),
@@ -241,7 +244,7 @@ def test_run_delivers_the_hands_apart(place: Path, inside: InProcess) -> None:
     code, shown, _ = inside(*arguments)
     assert (code, "from the store" in shown) == (0, True)
     tags = soundfile.SoundFile(place / "out/good.flac").copy_metadata()
-    assert "rendered by kth-rules, synthesized by sampled-piano" in tags["comment"]
+    assert "rendered by pianist-mean, synthesized by sampled-piano" in tags["comment"]
     assert (place / "out/good.left.flac").read_bytes() != (place / "out/good.right.flac").read_bytes()
 
 
@@ -264,9 +267,9 @@ def test_a_picture_beside_humans(place: Path, inside: InProcess) -> None:
     assert inside("plot", "good.musicxml", "-o", "x.svg", "--humans", ".", "--measures", "1-2")[0] == 0
     picture = (place / "x.svg").read_text()
     assert "mean of 1 human performances" in picture
-    assert "kth-rules" in picture
+    assert "pianist-mean" in picture
     assert inside("plot", "good.musicxml", "-o", "y.svg", "--measures", "2")[0] == 0
-    assert "kth-rules · measures 2" in (place / "y.svg").read_text()
+    assert "pianist-mean · measures 2" in (place / "y.svg").read_text()
 
 
 @pytest.mark.parametrize(
