@@ -35,7 +35,20 @@ MAX_CODES_FILE = 64 * 2**20
 
 
 def load_codec(checkpoint: Checkpoint, *, device: str = "cpu") -> Codec:
-    """The codec in a checkpoint of audiocraft (as Piano-Encodec was published) or of transformers.
+    """The codec in a checkpoint of audiocraft (as Piano-Encodec was published) or of transformers, for
+    inference.
+
+    Raises ``InputError`` for a file that is neither, or whose configuration is not supported.
+    """
+    from synthesizers.codecs.encodec import remove_weight_norm
+
+    codec = load_trainable_codec(checkpoint, device=device)
+    remove_weight_norm(codec)
+    return codec.requires_grad_(False)
+
+
+def load_trainable_codec(checkpoint: Checkpoint, *, device: str = "cpu") -> Codec:
+    """As ``load_codec``, with weight norm.
 
     Raises ``InputError`` for a file that is neither, or whose configuration is not supported.
     """
@@ -144,7 +157,7 @@ def _build(
     import torch
 
     from score_to_audio.weights import shape_differences, shapes_of
-    from synthesizers.codecs.encodec import Codec, remove_weight_norm
+    from synthesizers.codecs.encodec import Codec
 
     with torch.device("meta"):
         codec = Codec(config)
@@ -162,8 +175,7 @@ def _build(
         found = tensors()
         part = {name: found[published_name(name)].to(device, torch.float32, copy=True) for name in names}
         codec.load_state_dict(part, strict=False, assign=True)
-    remove_weight_norm(codec)
-    return codec.requires_grad_(False)
+    return codec
 
 
 def _audiocraft_content(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from renderers.dexter.score_codec import ScoreColumns, score_columns
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
 from score_to_audio.progress import report
-from score_to_audio.types import Performance, Score
+from score_to_audio.types import Controls, Performance, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,7 @@ class Dexter:
     def render(self, score: Score, *, seed: int) -> Performance:
         """Raises ``InputError`` for a score without notes or, with a source, without a usable alignment."""
         from renderers.dexter import official
-        from renderers.dexter.performance import decoded, pedal_per_chord, to_performance
+        from renderers.dexter.performance import decoded, to_performance
 
         columns = official_columns(score) if self._official else score_columns(score.parsed)
         if not len(columns):
@@ -104,18 +104,10 @@ class Dexter:
             source=None if source is None else encode_performance(source, columns, score),
             report=lambda done, total: report(done, total, "steps"),
         )
-        if np.isnan(codec).any():
-            raise InputError(
-                f"{score.path}: the network's output is not a number; is the checkpoint damaged "
-                "(`score-to-audio models check dexter`)?"
-            )
-        codec = within_limits(codec)
         if self._official:
-            notes = decoded(codec, columns)
+            notes = decoded(_checked(codec, score), columns)
             return to_performance(notes, columns, official.pedal_per_note(notes))
-        codec = with_tempo(codec, columns.onset_beat, columns.duration_beat, self._parameters.base_tempo)
-        notes = decoded(codec, columns)
-        return to_performance(notes, columns, pedal_per_chord(notes, columns))
+        return performance_of(codec, columns, score, self._parameters.base_tempo)
 
     def _options(self) -> SamplingOptions:
         from renderers.dexter.generation import SamplingOptions
@@ -129,6 +121,26 @@ class Dexter:
             joining="average" if self._official else chosen.joining,
             with_condition_dropout=self._official,
         )
+
+
+def performance_of(
+    codec: NDArray[np.float32], columns: ScoreColumns, score: Score, base_tempo: float | None = None
+) -> Performance:
+    """A generated codec [N, 5] as performance. Raises ``InputError`` for one that is not a number."""
+    from renderers.dexter.performance import decoded, pedal_per_chord, to_performance
+
+    codec = with_tempo(_checked(codec, score), columns.onset_beat, columns.duration_beat, base_tempo)
+    notes = decoded(codec, columns)
+    return to_performance(notes, columns, pedal_per_chord(notes, columns))
+
+
+def _checked(codec: NDArray[np.float32], score: Score) -> NDArray[np.float32]:
+    if np.isnan(codec).any():
+        raise InputError(
+            f"{score.path}: the network's output is not a number; is the checkpoint damaged "
+            "(`score-to-audio models check dexter`)?"
+        )
+    return within_limits(codec)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], DenoiserConfig, DiffusionSettings]:
@@ -183,27 +195,39 @@ def official_columns(score: Score) -> ScoreColumns:
 def encode_performance(source: Path, columns: ScoreColumns, score: Score) -> NDArray[np.float32]:
     """A performance MIDI file of the score as codec [N, 5]. Raises ``InputError``."""
     from adapters.alignment import aligned_performance
+
+    performance, index = aligned_performance(
+        source,
+        score,
+        onset=columns.onset_beat,
+        duration=columns.duration_beat,
+        pitch=columns.codec[:, 2].astype(np.int64),
+        advice="give a performance of this score",
+    )
+    return encode_aligned(columns.onset_beat, columns.duration_beat, index, performance, performance.controls)
+
+
+def encode_aligned(
+    onset: NDArray[np.float32],
+    duration: NDArray[np.float32],
+    index: NDArray[np.int64],
+    performance: Performance,
+    controls: Controls,
+) -> NDArray[np.float32]:
+    """The codec [N, 5] of a performance. ``onset``, ``duration``: [N] beats of the score; ``index``: [N] of
+    the performed notes, -1 for none; ``controls``: that give the pedal's column."""
     from renderers.dexter.encoding import encode, match, sounding_durations
     from score_to_audio.formats.scores.partitura_bridge import import_partitura
 
     import_partitura()
     from partitura.musicanalysis.performance_codec import encode_tempo
 
-    onset, duration = columns.onset_beat, columns.duration_beat
-    performance, index = aligned_performance(
-        source,
-        score,
-        onset=onset,
-        duration=duration,
-        pitch=columns.codec[:, 2].astype(np.int64),
-        advice="give a performance of this score",
-    )
     durations = sounding_durations(performance)
     matched = match(onset, duration, index, performance.onset, durations, performance.velocity)
     with np.errstate(invalid="ignore", divide="ignore"):
         tempo = encode_tempo(
             matched.onset, matched.performed_onset, matched.duration, matched.performed_duration
         )
-    codec = encode(matched, tempo, performance.controls)
+    codec = encode(matched, tempo, controls)
     finite = np.isfinite(codec)
     return np.where(finite, codec, np.nanmean(np.where(finite, codec, np.nan), axis=0))

@@ -56,6 +56,7 @@ class FluidSynth:
         code_licence="Apache-2.0 (FluidSynth: LGPL-2.1)",
         weights_licence="the SoundFont's",
         limits="No half-pedalling; notes start on a grid of 1.3 ms",
+        process_memory=400,
     )
 
     def __init__(

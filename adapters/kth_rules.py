@@ -54,6 +54,7 @@ class KthRules:
         code_licence="Apache-2.0",
         limits="No styles beyond its palettes; phrases are found by rule, not understood.",
         uses_seed=True,
+        process_memory=200,
     )
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,7 +20,9 @@ from score_to_audio.types import Controls, Performance, Score
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from renderers.m2m.network import M2MNetwork
     from renderers.m2m.tokens import TickNotes
+    from renderers.m2m.windows import NoteOrder
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ FOREIGN = (
     *("lightning", "pytorch_lightning", "typing"),
 )
 """Packages whose objects a Lightning checkpoint of M2M contains beside its tensors."""
+NOTE_ORDER = "note_order"
+"""Entry of the ``hyper_parameters`` of our own checkpoints."""
 
 
 class M2MParameters(Parameters):
@@ -82,6 +87,7 @@ class M2M:
         load_strictly(network, tensors, source=str(path))
         self._network = network.requires_grad_(False).to(device).eval()
         self._parameters = parameters
+        self._order = read_note_order(path)
         self._style = PERFORMERS.index(parameters.performer)
         if self._style >= network.config.styles:
             raise InputError(
@@ -95,35 +101,8 @@ class M2M:
         with torch.inference_mode():
             if self._parameters.compatibility == "official":
                 return self._render_officially(score, seed)
-            return self._render(score, seed)
-
-    def _render(self, score: Score, seed: int) -> Performance:
-        from renderers.keyboard import to_performance
-        from renderers.m2m import performance, sampling
-        from renderers.m2m.tokens import encode
-        from renderers.m2m.windows import probabilities
-
-        options = self._parameters
-        source, notes = performance.score_notes(score.parsed)
-        if not len(notes):
-            raise InputError(f"{score.path}: has no notes that a piano can play")
-        distributions = probabilities(
-            self._network,
-            encode(notes),
-            self._style,
-            temperature=options.temperature,
-            report=lambda done: report(done, len(notes), "notes"),
-        )
-        velocity, ioi, duration = (
-            sampling.draw(
-                sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p),
-                _noise(distribution.shape, seed, head),
-            ).numpy()
-            for head, distribution in enumerate(distributions)
-        )
-        timed = performance.timed_notes(source, notes.pitch, velocity, ioi, duration)
-        pedal = Controls.none() if options.pedal == "none" else performance.pedal(score.parsed, timed)
-        return to_performance(timed, score.parsed.notes.id, pedal)
+            pianist = Pianist(self._network, self._style, self._order)
+            return perform(pianist, score, self._parameters, seed)
 
     def _render_officially(self, score: Score, seed: int) -> Performance:
         import torch
@@ -163,6 +142,46 @@ class M2M:
         return to_performance(timed, ("",), Controls.none())
 
 
+@dataclass(frozen=True)
+class Pianist:
+    """A network in one of its styles."""
+
+    network: M2MNetwork
+    style: int
+    order: NoteOrder
+    """Of the notes in training."""
+
+
+def perform(pianist: Pianist, score: Score, options: M2MParameters, seed: int) -> Performance:
+    """A performance of the score. Raises ``InputError`` for a score without playable notes."""
+    from renderers.keyboard import to_performance
+    from renderers.m2m import performance, sampling
+    from renderers.m2m.tokens import encode
+    from renderers.m2m.windows import probabilities
+
+    source, notes = performance.score_notes(score.parsed)
+    if not len(notes):
+        raise InputError(f"{score.path}: has no notes that a piano can play")
+    distributions = probabilities(
+        pianist.network,
+        encode(notes),
+        pianist.style,
+        order=pianist.order,
+        temperature=options.temperature,
+        report=lambda done: report(done, len(notes), "notes"),
+    )
+    velocity, ioi, duration = (
+        sampling.draw(
+            sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p),
+            _noise(distribution.shape, seed, head),
+        ).numpy()
+        for head, distribution in enumerate(distributions)
+    )
+    timed = performance.timed_notes(source, notes.pitch, velocity, ioi, duration)
+    pedal = Controls.none() if options.pedal == "none" else performance.pedal(score.parsed, timed)
+    return to_performance(timed, score.parsed.notes.id, pedal)
+
+
 def _noise(shape: Sequence[int], *seed: int) -> Tensor:
     """Standard exponential noise; ``seed``: as for ``seeding.generator``."""
     import torch
@@ -184,6 +203,17 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if "bert.in_linear.weight" not in named:
         raise InputError(f"{path}: not a checkpoint of M2M (it has no bert.in_linear.weight)")
     return named
+
+
+def read_note_order(path: Path) -> NoteOrder:
+    """The order of the notes in a checkpoint's training: published ones were trained in that of the
+    performance."""
+    from score_to_audio.weights import load_checkpoint
+
+    content = load_checkpoint(path, foreign=FOREIGN)
+    settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    own = isinstance(settings, Mapping) and settings.get(NOTE_ORDER) == "score"
+    return "score" if own else "performance"
 
 
 def official_notes(score: Score) -> TickNotes:

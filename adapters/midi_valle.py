@@ -70,7 +70,8 @@ class MidiValleParameters(Parameters):
         "published program's, and all but naive shorten the piece (auto with compatibility: naive).",
     )
     precision: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16", description="Of the linear layers; float32 is exact and about half as fast."
+        default="bfloat16",
+        description="Of linear layers (with AMX of attention, too); float32 is exact, half as fast.",
     )
     batch_size: int = Field(
         default=16, ge=1, le=64, description="Segments at a time; the result does not depend on it."
@@ -106,7 +107,7 @@ class MidiValleSynthesizer:
 
     spec: ClassVar[Spec] = Spec(
         name="midi-valle",
-        version="1",
+        version="2",
         summary="MIDI-VALLE: neural codec language model, plays in the colour of a prompt",
         parameters=MidiValleParameters,
         paper="Tang et al., MIDI-VALLE: Improving Expressive Piano Performance Synthesis Through Neural "
@@ -466,7 +467,7 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
     from score_to_audio.weights import shape_differences, shapes_of
     from synthesizers.midi_valle.network import MidiValle, config_from_shapes, parameter_shapes
 
-    shapes = shapes_of(_tensors(path))
+    shapes = shapes_of(checkpoint_tensors(path))
     try:
         config = config_from_shapes(shapes)
     except ValueError as error:
@@ -476,12 +477,13 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
 
     def read(prefix: str) -> dict[str, Tensor]:
         # Opens the file anew each time, so that tensors leave the memory with the mapping.
-        return {name: tensor for name, tensor in _tensors(path).items() if name.startswith(prefix)}
+        return {name: tensor for name, tensor in checkpoint_tensors(path).items() if name.startswith(prefix)}
 
     return MidiValle(config, read, precision=precision, device=device)
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def checkpoint_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint as published, by name, mapped to the file. Raises ``InputError``."""
     import torch
 
     from score_to_audio.weights import load_checkpoint

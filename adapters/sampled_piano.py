@@ -39,13 +39,14 @@ class SampledPiano:
 
     spec: ClassVar[Spec] = Spec(
         name="sampled-piano",
-        version="2",
+        version="3",
         summary="A sampled Yamaha C5 with half-pedalling, bundled: the default",
         parameters=SampledPianoParameters,
         paper="Salamander Grand Piano V3 by Alexander Holm",
         code_licence="Apache-2.0",
         weights_licence="CC BY 3.0",
         limits="Notes fade out by 10 s",
+        process_memory=400,
     )
 
     def __init__(

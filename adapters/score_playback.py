@@ -51,6 +51,7 @@ class ScorePlayback:
         parameters=ScorePlaybackParameters,
         code_licence="Apache-2.0",
         limits="No interpretation: no phrasing, no rubato, no pedal that is not written.",
+        process_memory=200,
     )
 
     def __init__(

@@ -96,6 +96,7 @@ class VirtuosoNet:
         "of the corpus it was trained on",
         limits="Trained on Western classical piano music of 16 composers; needs a notated score (no MIDI).",
         uses_seed=True,
+        process_memory=900,
     )
 
     def __init__(

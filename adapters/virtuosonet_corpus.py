@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.aligned_corpus import Arrays, matches_of, read_cached
 from adapters.virtuosonet import note_ids, read_notes
 from renderers.virtuosonet.encoding import encode
 from renderers.virtuosonet.features import composer_named, note_features
@@ -21,12 +21,10 @@ from renderers.virtuosonet.training.examples import (
     within_limits,
 )
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing
 from score_to_audio.formats.matches import Piece, pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.types import Performance
 
-FORMAT = 1
+FORMAT = "1"
 """Version of the cached examples; a change makes them anew."""
 FEWEST_KNOWN = 0.8
 """Smallest share of a score's notes that a performance must play plausibly."""
@@ -53,37 +51,19 @@ def prepare(corpus: Path, split: str, cache: Path) -> TrainingCorpus:
     examples: list[TrainingExample] = []
     left_out: list[str] = []
     for piece in pieces(corpus, split):
-        example, problems = _read_cached(piece, cache)
+        arrays, problems = read_cached(piece, cache, FORMAT, _read_arrays)
         left_out += problems
-        if example is not None:
-            examples.append(example)
+        if arrays:
+            examples.append(from_arrays(arrays))
     return TrainingCorpus(tuple(examples), tuple(left_out))
 
 
-def _read_cached(piece: Piece, cache: Path) -> tuple[TrainingExample | None, list[str]]:
-    cached = cache / "examples" / f"{_key(piece)}.npz"
-    if cached.is_file():
-        with np.load(cached, allow_pickle=False) as data:
-            arrays = dict(data)
-    else:
-        example, problems = read_example(piece, cache)
-        arrays = {} if example is None else to_arrays(example)
-        arrays["problems"] = np.array(problems, dtype=np.str_)
-        with replacing(cached) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-    # The first reading, too, returns the cached arrays: their float32 columns change the statistics slightly.
-    problems = arrays.pop("problems").tolist()
-    return (from_arrays(arrays) if arrays else None), problems
+def _read_arrays(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
+    example, problems = read_example(piece, matches)
+    return (None if example is None else to_arrays(example)), problems
 
 
-def _key(piece: Piece) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {piece.folder}".encode())
-    for path in (piece.score, *piece.robust, *piece.others):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def read_example(piece: Piece, cache: Path) -> tuple[TrainingExample | None, list[str]]:
+def read_example(piece: Piece, matches: Path) -> tuple[TrainingExample | None, list[str]]:
     """A piece with its usable performances (None without any), and a line for each problem."""
     try:
         score = read_score(piece.score)
@@ -97,7 +77,7 @@ def read_example(piece: Piece, cache: Path) -> tuple[TrainingExample | None, lis
     problems = []
     for path in (*piece.robust, *piece.others):
         try:
-            performance = read_match_cached(path, cache / "matches")
+            performance = read_match_cached(path, matches)
             encoded = encode(notes, performance, matches_of(ids, performance))
         except (InputError, ValueError) as error:
             problems.append(f"{piece.folder}/{path.name}: {error}")
@@ -122,11 +102,3 @@ def read_example(piece: Piece, cache: Path) -> tuple[TrainingExample | None, lis
         known=np.stack(known),
     )
     return example, problems
-
-
-def matches_of(ids: Sequence[str], performance: Performance) -> NDArray[np.int64]:
-    """[N] index of the first performed note for each score note id, -1 for none."""
-    first: dict[str, int] = {}
-    for index, name in enumerate(performance.score_ids or ()):
-        first.setdefault(name, index)
-    return np.array([first.get(name, -1) if name else -1 for name in ids], dtype=np.int64)

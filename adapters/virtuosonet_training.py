@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import tomllib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from adapters.aligned_corpus import merit
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
 from adapters.virtuosonet_corpus import TrainingCorpus, prepare
 from renderers import expression
@@ -34,17 +33,16 @@ from renderers.virtuosonet.training.layout import (
     new_statistics,
     statistics_section,
 )
-from renderers.virtuosonet.training.loop import TrainingSettings, TrainingState
+from renderers.virtuosonet.training.loop import TrainingSettings
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
 from score_to_audio.formats.matches import pieces, read_match_cached
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.seeding import generator
-
-LAST, BEST, CURVE = "last.pt", "best.pt", "curve.csv"
-"""Files of a training: the last checkpoint, the best one, and the history."""
-CHOSEN_BY = ("velocity", "local_beat_period", "beat_period", "articulation", "pedal_within_beat")
-"""Measures whose mean on the validation split decides which checkpoint is best."""
+from score_to_audio.training.folder import TrainingFolder
+from score_to_audio.training.loop import TrainingState
+from score_to_audio.training.loop import train as run
+from score_to_audio.training.optimization import Optimization
 
 
 class NetworkWidths(BaseModel):
@@ -87,20 +85,6 @@ class ValidationPiece:
     humans: expression.Expression
 
 
-def read_config(path: Path) -> TrainingConfig:
-    """A TOML file. Raises ``InputError`` that names the invalid entry."""
-    try:
-        return TrainingConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {place}: {first['msg']} (got {first['input']!r})") from error
-
-
 def train(
     corpus: Path, config: TrainingConfig, output: Path, cache: Path, start: Path | None = None
 ) -> Iterator[str]:
@@ -115,10 +99,14 @@ def train(
     with single_thread():
         network, statistics = _start(config, prepared, start)
         validation = _validation_pieces(corpus, cache, statistics)
-        state = loop.begin(network, config.training)
-        output.mkdir(parents=True, exist_ok=True)
-        _resume(state, config, output / LAST)
-        if state.epoch:
+        optimization = loop.begin(network, config.training)
+        state = TrainingState({"optimization": optimization})
+        folder = TrainingFolder(
+            output,
+            config.model_dump_json(),
+            lambda state: _layout(optimization, state, statistics, config),
+        )
+        if folder.resume(state):
             yield f"going on after epoch {state.epoch}"
         yield f"{sum(p.numel() for p in network.parameters())} parameters"
         examples = [piece_of(example, statistics) for example in prepared.examples]
@@ -126,11 +114,8 @@ def train(
         def validate(candidate: VirtuosoNetwork) -> dict[str, float]:
             return validated(FrozenModel(candidate, statistics), validation)
 
-        for figures in loop.epochs(state, examples, statistics, config.training, validate):
-            _save(output / LAST, {**_layout(state, statistics, config), **_continuation(state, config)})
-            if _merit(figures) >= max(_merit(epoch) for epoch in state.history):
-                _save(output / BEST, _layout(state, statistics, config))
-            _write_curve(output / CURVE, state.history)
+        task = loop.task(optimization, examples, statistics, config.training, validate, merit)
+        for figures in run(state, loop.schedule(config.training), task, folder):
             yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
@@ -177,10 +162,6 @@ def _start(
         return VirtuosoNetwork(sizes), statistics
 
 
-def _merit(figures: Mapping[str, float]) -> float:
-    return expression.nan_average([figures[name] for name in CHOSEN_BY])
-
-
 def export(checkpoint: Path, output: Path) -> None:
     """Write weights, statistics and sizes of a checkpoint to one safetensors file, without the optimizer.
 
@@ -199,44 +180,18 @@ def export(checkpoint: Path, output: Path) -> None:
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _layout(state: TrainingState, statistics: Statistics, config: TrainingConfig) -> dict[str, Any]:
+def _layout(
+    optimization: Optimization, state: TrainingState, statistics: Statistics, config: TrainingConfig
+) -> dict[str, Any]:
     """A checkpoint in the published layout. Its loss is 1 minus the mean agreement in validation."""
-    network = loop.averaged(state)
+    network = loop.averaged(optimization)
     return {
         "epoch": state.epoch,
         "state_dict": OrderedDict(network.state_dict()),
-        "best_valid_loss": 1 - max(_merit(epoch) for epoch in state.history),
-        "optimizer": state.optimizer.state_dict(),
+        "best_valid_loss": 1 - max(merit(epoch) for epoch in state.history),
+        "optimizer": optimization.optimizer.state_dict(),
         "training_step": state.epoch,
         "stats": statistics_section(statistics),
         "network_params": network_params(network.sizes),
         "model_code": config.name,
     }
-
-
-def _continuation(state: TrainingState, config: TrainingConfig) -> dict[str, Any]:
-    return {"training": loop.to_tensors(state), "config": config.model_dump_json()}
-
-
-def _resume(state: TrainingState, config: TrainingConfig, last: Path) -> None:
-    """Raises ``InputError`` where the folder has a training with another configuration."""
-    if not last.is_file():
-        return
-    saved = torch.load(last, map_location="cpu", weights_only=True)
-    if saved["config"] != config.model_dump_json():
-        raise InputError(
-            f"{last}: a training with another configuration; take another output folder, or remove this one"
-        )
-    loop.restore(state, saved["training"])
-
-
-def _save(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
-        torch.save(dict(content), file)
-
-
-def _write_curve(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]))
-        writer.writeheader()
-        writer.writerows({name: f"{value:.5f}" for name, value in epoch.items()} for epoch in history)

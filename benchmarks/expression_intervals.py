@@ -2,10 +2,10 @@
 
     python -m benchmarks.expression_intervals CORPUS BASELINE RENDERER [--set NAME.KEY=VALUE]...
 
-The measures are those of ``benchmarks.expression_report`` (docs/evaluation.md). Per piece and measure: the
-correlation with the mean of the humans and its 95 % interval from drawing blocks of 8 beats or 32 notes; how
-far RENDERER is ahead of BASELINE, from the same blocks; and the human figure. The interval of the mean over
-pieces comes from drawing pieces as well.
+The measures are those of ``benchmarks.expression_report`` (docs/reference/evaluation.md). Per piece and
+measure: the correlation with the mean of the humans and its 95 % interval from drawing blocks of 8 beats or
+32 notes; how far RENDERER is ahead of BASELINE, from the same blocks; and the human figure. The interval of
+the mean over pieces comes from drawing pieces as well.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 For every piece: correlation with the mean of the human performances, how far humans agree among themselves
 (the ceiling), and the spread within the piece relative to a human's. Only robust alignments count; pieces
 without any are reported apart, from their other alignments, because these are wrong in places.
-docs/evaluation.md defines the measures. With ``-o FOLDER``, writes report.md and report.csv.
+docs/reference/evaluation.md defines the measures. With ``-o FOLDER``, writes report.md and report.csv.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ lengths that the performance needs.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -24,10 +25,11 @@ from torch import Generator, Tensor
 
 from adapters.codec import decode_stream
 from score_to_audio.formats.audio import write_audio
+from score_to_audio.packed_linear import PackedLinear
 from synthesizers.codecs.encodec import Codec, CodecConfig, remove_weight_norm
 from synthesizers.midi_valle.decoder_batch import decoder_batch
 from synthesizers.midi_valle.decoding import DecodingRequest, first_codebooks, sampler
-from synthesizers.midi_valle.layers import Precision
+from synthesizers.midi_valle.layers import DTYPES, Precision, Transformer
 from synthesizers.midi_valle.network import MidiValle, MidiValleConfig
 from synthesizers.midi_valle.sampling import Sampling
 from synthesizers.midi_valle.segments import segment_requests
@@ -36,6 +38,10 @@ from tests.parity.reference.midi_valle import filled_weights, model_of
 
 PROMPT_FRAMES = 150
 FRAME_RATE = 50
+NOTES = 220
+"""Rows of a segment's notes, those of the prompt included."""
+POSITIONS = NOTES + PROMPT_FRAMES + 400
+"""Of a sequence in the middle of its segment."""
 NOTES_PER_SECOND = 10
 """Of the performance: that of the Bach fugue on which the published program was timed."""
 
@@ -132,6 +138,105 @@ def chain(arguments: argparse.Namespace) -> None:
     print(f"  peak memory of the process: {peak_memory():.2f} GiB")
 
 
+def limits(_: argparse.Namespace) -> None:
+    """Each part beside its limit: bare linear layers of the same rows, and bytes over the memory's bandwidth.
+
+    One thread, processor time, minima of alternating runs, since a busy machine slows all of them alike.
+    """
+    torch.set_num_threads(1)
+    print(f"limits: load {os.getloadavg()[0]:.1f}")
+    for precision, segments in (("bfloat16", 11), ("float32", 1)):
+        model = filled_model(precision, "cpu")
+        step_beside_limit(model, precision, segments)
+        if precision == "bfloat16":
+            pass_beside_limit(model)
+    codec_beside_limit()
+
+
+@torch.inference_mode()
+def step_beside_limit(model: MidiValle, precision: str, segments: int) -> None:
+    """A step of the first codebook in the middle of segments."""
+    batch = decoder_batch(model, segments, POSITIONS + 100)
+    for row in range(segments):
+        request = random_request(row, model, frames=1, prompt_frames=POSITIONS - NOTES)
+        batch.start(row, request.tokens, request.prompt[:, 0], 100)
+    frames = [7] * segments + [None] * (batch.rows - segments)
+    decoder, width = model.ar_decoder, model.config.width
+    least = minima(
+        {
+            "step": lambda: batch.step(frames),
+            "bare": bare_layers(decoder, batch.rows, width, DTYPES[precision]),
+            "memory": read_memory,
+        }
+    )
+    weights = len(decoder.layers) * 12 * width**2 * DTYPES[precision].itemsize
+    cache = segments * POSITIONS * len(decoder.layers) * 2 * width * decoder.attention_dtype.itemsize
+    transfer = (weights + cache) / MEMORY.nbytes * least["memory"]
+    print(
+        f"{precision}, a step of {segments} segments at {POSITIONS} positions: {least['step']:.1f} ms; "
+        f"bare linear layers {least['bare']:.1f} ms ({least['step'] / least['bare']:.2f} times); "
+        f"weights {weights / 1e6:.0f} MB and cache {cache / 1e6:.0f} MB at "
+        f"{MEMORY.nbytes / least['memory'] / 1e6:.1f} GB/s {transfer:.1f} ms"
+    )
+
+
+@torch.inference_mode()
+def pass_beside_limit(model: MidiValle) -> None:
+    """A pass of another codebook over a segment."""
+    decoder, width = model.nar_decoder, model.config.width
+    positions = NOTES + PROMPT_FRAMES + 800
+    rows = torch.randn(positions, width, generator=Generator().manual_seed(0))
+    least = minima(
+        {
+            "pass": lambda: decoder.whole(rows, stage=0, needed_from=NOTES + PROMPT_FRAMES),
+            "bare": bare_layers(decoder, positions, width, torch.bfloat16),
+        }
+    )
+    print(
+        f"bfloat16, a pass of another codebook over {positions} positions: {least['pass']:.0f} ms; "
+        f"bare linear layers {least['bare']:.0f} ms ({least['pass'] / least['bare']:.2f} times)"
+    )
+
+
+@torch.inference_mode()
+def codec_beside_limit() -> None:
+    """Five seconds decoded, beside convolutions as products of the same size and the LSTM's weights, which
+    every frame reads."""
+    model, frames = random_codec("cpu"), 250
+    codes = torch.randint(0, 2048, (1, 4, frames), generator=Generator().manual_seed(0))
+    products = 0
+
+    def count(layer: torch.nn.Module, values: tuple[Tensor], output: Tensor) -> None:
+        nonlocal products
+        length = values[0] if isinstance(layer, torch.nn.ConvTranspose1d) else output
+        products += layer.weight.numel() * length.shape[-1]  # type: ignore[operator, union-attr]
+
+    convolutions = (torch.nn.Conv1d, torch.nn.ConvTranspose1d)
+    layers = [layer for layer in model.decoder.modules() if isinstance(layer, convolutions)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    model.decode(codes)
+    for hook in hooks:
+        hook.remove()
+    lstm = next(layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.LSTM))
+    recurrent = sum(weight.nbytes for name, weight in lstm.named_parameters() if name.startswith("weight_hh"))
+    square = PackedLinear(torch.randn(1024, 1024), None, torch.float32, "cpu")
+    rows = torch.randn(1024, 1024)
+    least = minima(
+        {
+            "decoded": lambda: list(model.decode_blocks([codes])),
+            "product": lambda: square(rows),
+            "memory": read_memory,
+        }
+    )
+    convolution = products / 1024**3 * least["product"]
+    transfer = frames * recurrent / MEMORY.nbytes * least["memory"]
+    print(
+        f"codec, 5 s decoded: {least['decoded']:.0f} ms; {products / 1e9:.1f} G products of its convolutions "
+        f"in a linear layer {convolution:.0f} ms, the LSTM's weights from memory {transfer:.0f} ms "
+        f"({least['decoded'] / (convolution + transfer):.2f} times)"
+    )
+
+
 def codec(arguments: argparse.Namespace) -> None:
     """Codec alone, in seconds of sound per second."""
     model, generator = random_codec(arguments.device), Generator().manual_seed(0)
@@ -222,7 +327,7 @@ def loading(arguments: argparse.Namespace) -> None:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
-    part.__name__: part for part in (single, chain, codec, invariance, deviation, loading)
+    part.__name__: part for part in (limits, single, chain, codec, invariance, deviation, loading)
 }
 PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
@@ -259,12 +364,43 @@ def random_notes(seconds: float) -> NoteArray:
 def random_request(
     index: int, model: MidiValle, *, frames: int, prompt_frames: int = PROMPT_FRAMES
 ) -> DecodingRequest:
-    """A segment of 220 token rows, prompt included."""
+    """A segment of ``NOTES`` token rows."""
     generator = Generator().manual_seed(index)
-    columns = [torch.randint(4, rows, (220, 1), generator=generator) for rows in model.config.field_rows]
+    columns = [torch.randint(4, rows, (NOTES, 1), generator=generator) for rows in model.config.field_rows]
     prompt = torch.randint(0, 2048, (prompt_frames, 4), generator=generator).to(model.device)
     tokens = torch.cat(columns, dim=1).to(model.device)
     return DecodingRequest(tokens, prompt, Generator().manual_seed(index), frames, frames)
+
+
+def minima(works: dict[str, Callable[[], object]], repeats: int = 8) -> dict[str, float]:
+    """Least processor time of each in milliseconds; they alternate."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            started = time.process_time()
+            work()
+            times[name].append(time.process_time() - started)
+    return {name: 1e3 * min(found) for name, found in times.items()}
+
+
+def bare_layers(decoder: Transformer, rows: int, width: int, dtype: torch.dtype) -> Callable[[], None]:
+    """The linear layers of a decoder alone."""
+    narrow, wide = torch.randn(rows, width).to(dtype), torch.randn(rows, 4 * width).to(dtype)
+
+    def work() -> None:
+        for layer in decoder.layers:
+            for linear in (layer.project_in, layer.project_out, layer.feed_in):
+                linear(narrow)
+            layer.feed_out(wide)
+
+    return work
+
+
+MEMORY = torch.ones(2**26)
+
+
+def read_memory() -> Tensor:
+    return MEMORY.sum()
 
 
 def now(device: str) -> float:

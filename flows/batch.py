@@ -23,6 +23,7 @@ from score_to_audio.files import check_output_folder
 from score_to_audio.jobs import Job, Outcome
 from score_to_audio.settings import ExecutionSettings, Pipeline, PipelineSettings, SubmissionSettings
 from score_to_audio.store import ArtifactStore, default_store
+from score_to_audio.workers import process_count
 
 
 @flow(name="batch", flow_run_name=run_name)
@@ -61,6 +62,9 @@ def batch(
             )
             totals = _collected(lost, recorder, output, run)
         else:
+            if submission.runner == "thread":  # a cluster, or the workers of a deployment, share the cores
+                count = process_count(execution, pipeline, len(plan))
+                execution = execution.model_copy(update={"processes": count})
             with Report(len(plan), recorder, output) as report:
                 _run_tasks(parts, pipeline, store, output, execution, submission.runner, report)
             totals = report.totals
@@ -79,7 +83,7 @@ def _collected(lost: Sequence[tuple[Job, str]], recorder: jobs.Recorder, output:
             recorder.add(Outcome(job, error=error))
     totals = Totals()
     for entry in manifest.latest(output, run):
-        totals.add(entry, output)
+        totals.add(entry)
     return totals
 
 
@@ -129,8 +133,10 @@ def _run_tasks(
     A look-up takes a millisecond; a task some three, and more on the server. Raises ``InputError`` where the
     runner's library is missing.
     """
-    limits, settings = _limits(execution, runner), pipeline.settings.model_dump_json()
-    with task_runners(runner, execution.processes) as new_runner:
+    settings = pipeline.settings.model_dump_json()
+    processes = execution.processes if isinstance(execution.processes, int) else 0
+    limits = _limits(execution, processes, runner)
+    with task_runners(runner, processes) as new_runner:
         for part in parts:
             missing = [job for job in part if not _is_found(job, pipeline, store, output, report)]
             if not missing:
@@ -146,11 +152,11 @@ def _run_tasks(
             _forget_task_states()
 
 
-def _limits(execution: ExecutionSettings, runner: str) -> ExecutionSettings | None:
+def _limits(execution: ExecutionSettings, processes: int, runner: str) -> ExecutionSettings | None:
     """Those of a worker pool per process; None where jobs run in the process of their task."""
-    if not (execution.deadline or execution.memory_limit or (execution.processes and runner == "thread")):
+    if not (execution.deadline or execution.memory_limit or (processes and runner == "thread")):
         return None
-    processes = max(execution.processes, 1) if runner == "thread" else 1  # a cluster has its own processes
+    processes = max(processes, 1) if runner == "thread" else 1  # a cluster has its own processes
     return execution.model_copy(update={"processes": processes, "retry_failed": False})
 
 

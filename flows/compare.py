@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
@@ -17,6 +17,7 @@ from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows.pipeline import RUNNER
+from flows.report import shown_file
 from flows.server import ignore_server_outage
 from flows.tasks import TASK_OPTIONS, failed_state, final_state, reason
 from score_to_audio import logs, progress
@@ -25,8 +26,10 @@ from score_to_audio.comparison.config_file import read_plan, with_paths
 from score_to_audio.comparison.outputs import check_output, write_outputs
 from score_to_audio.comparison.plan import make_plan
 from score_to_audio.comparison.run import run_comparison
+from score_to_audio.comparison.studio.address import address_of
 from score_to_audio.comparison.work import Failure
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
+from score_to_audio.settings import Device
 from score_to_audio.store import default_store
 
 _computing = Lock()
@@ -50,8 +53,9 @@ def compare(
     output: Path = Path("comparison"),
     blind: Literal["pairs", "mushra"] | None = None,
     blind_seed: Annotated[int, Field(ge=0)] = 0,
+    blind_listen: Annotated[float, Field(ge=0)] = 0.0,
     webmushra: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> State[None]:
     """Make every combination, measure it, and put it on a page to listen to.
 
@@ -63,6 +67,7 @@ def compare(
         output: Folder for the page (page/index.html), cells.csv, summary.csv and results.json.
         blind: Hide the names on the page and collect votes: pairs or mushra.
         blind_seed: Of the order in a blind test.
+        blind_listen: Seconds of each sound to be heard before a vote.
         webmushra: Also write a configuration and stimuli for webMUSHRA.
         device: auto, cpu or cuda.
     """
@@ -78,14 +83,26 @@ def compare(
         return Failed(message=str(error), data=error)
     result = run_comparison(plan, store, each=_as_tasks, device=device)
     try:
-        outputs = write_outputs(result, output, store, blind=blind, seed=blind_seed, webmushra=webmushra)
+        outputs = write_outputs(
+            result,
+            output,
+            store,
+            blind=blind,
+            seed=blind_seed,
+            listen=blind_listen,
+            webmushra=webmushra,
+        )
     except (InputError, OutputError) as error:
         return Failed(message=str(error), data=error)
     with ignore_server_outage():
-        create_link_artifact(
-            key="listening-page", link=outputs.page.absolute().as_uri(), link_text=plan.title
+        create_markdown_artifact(
+            key="listening-page",
+            markdown=shown_file(outputs.page, output, plan.title, address_of(output)),
+            description=f"The listening page of {plan.title}",
         )
-        create_markdown_artifact(key="measures", markdown=f"```\n{outputs.text}\n```")
+        create_markdown_artifact(
+            key="measures", markdown=f"```\n{outputs.text}\n```", description=f"The measures of {plan.title}"
+        )
     if result.failures:
         return Failed(message=outputs.summary)
     return Completed(message=outputs.summary)

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import allow_failure
 
 from flows.report import Report
 from flows.tasks import failed_state, final_state, reason, render, synthesize
@@ -80,7 +81,8 @@ def _perform_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State
     submitted: dict[Stage, tuple[Job, Stage]] = {}
     for job in plan:
         performance = render.submit(job, settings, store.location)
-        audio = synthesize.submit(job, cast(StageResult, performance), settings, store.location)
+        given = cast(StageResult, allow_failure(performance))
+        audio = synthesize.submit(job, given, settings, store.location)
         submitted[audio] = job, performance
     with Report(len(plan), jobs.Recorder(pipeline, store, output), output) as report:
         for audio in as_completed(list(submitted)):
@@ -100,6 +102,7 @@ def _outcome(
     if not synthesis_state.is_completed():
         return Outcome(job, rendered, error=reason(synthesis_state))
     try:
-        return jobs.deliver_results(job, pipeline, rendered, synthesis_state.result(), store, output)
+        results = jobs.finish(job, pipeline, rendered, synthesis_state.result(), store)
+        return jobs.deliver_results(job, results, store, output)
     except EXPECTED_ERRORS as error:
         return jobs.failed(job, error)

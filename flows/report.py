@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -18,6 +19,7 @@ from prefect.states import Completed, Failed
 from flows.server import ignore_server_outage
 from flows.tasks import show_progress
 from score_to_audio import jobs, manifest, progress
+from score_to_audio.comparison.studio.address import address_of
 from score_to_audio.jobs import Outcome
 
 MAX_ROWS = 300
@@ -28,19 +30,19 @@ PROGRESS_INTERVAL = 5.0
 
 @dataclass
 class Totals:
-    """Counts of the results of a run, and the first of them as rows of a table."""
+    """Counts of the results of a run, and the first of them as entries of the manifest."""
 
     counts: dict[str, int] = field(default_factory=lambda: {"made": 0, "cached": 0, "failed": 0})
-    failed: list[dict[str, str]] = field(default_factory=list)
-    done: list[dict[str, str]] = field(default_factory=list)
+    failed: list[Mapping[str, Any]] = field(default_factory=list)
+    done: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def add(self, entry: Mapping[str, Any], output: Path) -> None:
+    def add(self, entry: Mapping[str, Any]) -> None:
         result = manifest.result(entry)
         self.counts[result] += 1
-        rows = self.failed if result == "failed" else self.done
-        if len(rows) < MAX_ROWS:
-            rows.append(_row(entry, output))
+        entries = self.failed if result == "failed" else self.done
+        if len(entries) < MAX_ROWS:
+            entries.append(entry)
         if result == "failed" and len(self.errors) < 4:
             self.errors.append(f"{entry['name']}: {entry['error']}")
 
@@ -55,10 +57,12 @@ class Totals:
         rest = sum(self.counts.values()) - MAX_ROWS
         cut = f"; {rest} more in the manifest" if rest > 0 else ""
         by_score = itemgetter("score")
+        entries = [*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS]
+        address = address_of(output)
         with ignore_server_outage():
             create_table_artifact(
-                key="score-to-audio",
-                table=[*sorted(self.failed, key=by_score), *sorted(self.done, key=by_score)][:MAX_ROWS],
+                key="results",
+                table=[_row(entry, output, address) for entry in entries],
                 description=f"{self.summary()}; results and manifest.jsonl in {output.absolute()}{cut}",
             )
         if not self.counts["failed"]:
@@ -71,9 +75,19 @@ def report_progress(done: int, failed: int, total: int) -> None:
     progress.report(done, total, f"scores, {failed} failed" if failed else "scores")
 
 
-def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
-    files = [output / file for file in entry["files"]]
-    links = " ".join(f"[{file.suffix[1:]}]({file.absolute().as_uri()})" for file in files)
+def shown_file(file: Path, output: Path, text: str, address: str | None) -> str:
+    """Markdown: a link where the studio serves ``output`` at ``address``, else the path to copy.
+
+    A browser opens no link from a server's page to a file of the disk.
+    """
+    if address is None:
+        return str(file.absolute())
+    return f"[{text}]({address}{quote(file.relative_to(output).as_posix())})"
+
+
+def _row(entry: Mapping[str, Any], output: Path, address: str | None) -> dict[str, str]:
+    stem = len(entry["name"]) + 1
+    links = " ".join(shown_file(output / file, output, file[stem:], address) for file in entry["files"])
     seconds = entry["sound_seconds"]
     return {
         "score": entry["score"],
@@ -82,7 +96,7 @@ def _row(entry: Mapping[str, Any], output: Path) -> dict[str, str]:
         "duration": "" if seconds is None else f"{round(seconds) // 60}:{round(seconds) % 60:02}",
         "result": manifest.result(entry),
         "notices": " ".join(entry.get("notices", ())),
-        "link": entry["error"] or links,
+        "files": entry["error"] or links,
     }
 
 
@@ -104,7 +118,7 @@ class Report:
 
     def add(self, outcome: Outcome) -> None:
         entry = self._recorder.add(outcome)
-        self.totals.add(entry, self._output)
+        self.totals.add(entry)
         if outcome.error:
             self._logger.error("%s: %s", outcome.job.name, outcome.error)
         else:
@@ -116,6 +130,6 @@ class Report:
     def _show(self) -> None:
         done = sum(self.totals.counts.values())
         self._progress = show_progress(
-            self._progress, done / max(self._total, 1), f"{done} of {self._total} scores"
+            self._progress, "progress", done / max(self._total, 1), f"{done} of {self._total} scores"
         )
         self._last_time = time.monotonic()

@@ -6,6 +6,7 @@ in the store ends in a state named Cached.
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.server import ignore_server_outage, is_server_unavailable
 from score_to_audio import jobs, progress, stages
@@ -76,8 +77,12 @@ def render(job: Job, settings: str, store: str) -> State[StageResult]:
 
 
 @task(task_run_name="synthesize {job.name}", **TASK_OPTIONS)
-def synthesize(job: Job, performance: StageResult, settings: str, store: str) -> State[StageResult]:
-    """Performance MIDI to WAV, both in the store at ``store``."""
+def synthesize(
+    job: Job, performance: StageResult | BaseException, settings: str, store: str
+) -> State[StageResult]:
+    """Performance MIDI to WAV, both in the store at ``store``; skipped where there is no performance."""
+    if not isinstance(performance, StageResult):
+        return Cancelled(name="Skipped", message=f"there is no performance: {sentence(performance)}")
     try:
         pipeline, opened = resolved(settings), open_store(store)
         with progress.listening(ProgressArtifact(f"synthesize {job.name}")):
@@ -140,6 +145,11 @@ def reason(state: State[Any]) -> str:
     return state.message or state.name or "no reason was given"
 
 
+def artifact_key(name: str) -> str:
+    """ "render op. 28/4" -> "render-op-28-4": Prefect takes small letters, digits and dashes."""
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "progress"
+
+
 class ProgressArtifact:
     """A listener that shows the progress of a long task as a progress artifact of its task run."""
 
@@ -154,16 +164,19 @@ class ProgressArtifact:
             return
         self.next_update = now + PROGRESS_INTERVAL
         self.artifact = show_progress(
-            self.artifact, done / max(total, 1e-9), f"{self.name}: {done:.0f} of {total:.0f} {unit}"
+            self.artifact,
+            self.name,
+            done / max(total, 1e-9),
+            f"{self.name}: {done:.0f} of {total:.0f} {unit}",
         )
 
 
-def show_progress(artifact: UUID | None, share: float, description: str) -> UUID | None:
-    """Create or update a progress artifact; ``share`` in 0..1."""
+def show_progress(artifact: UUID | None, name: str, share: float, description: str) -> UUID | None:
+    """Create a progress artifact called ``name``, or update it; ``share`` in 0..1."""
     percent = round(100 * min(max(share, 0.0), 1.0), 1)
     with ignore_server_outage():
         if artifact is None:
-            created = create_progress_artifact(progress=percent, description=description)
+            created = create_progress_artifact(percent, key=artifact_key(name), description=description)
             assert isinstance(created, UUID)
             return created
         update_progress_artifact(artifact_id=artifact, progress=percent, description=description)

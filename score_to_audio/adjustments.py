@@ -178,11 +178,8 @@ def _with_times(performance: Performance, onset: Floats, offset: Floats, control
 
 
 def only_measures(performance: Performance, score: ParsedScore, measures: str) -> Performance:
-    """The passage from one printed measure to another, such as "5-12", from time 0 on.
-
-    Where repeats play some of them more than once: the longest unbroken run, the first of equals.
-    """
-    first, last = _longest_run(score, measures)
+    """The passage of ``played_measures``, from time 0 on."""
+    first, last = played_measures(score, measures)
     notes = score.notes
     measure_of = dict(zip(notes.id, notes.measure.tolist(), strict=True))
     place = np.array([measure_of.get(name, -1) for name in performance.score_ids or ()], np.int64)
@@ -194,8 +191,12 @@ def only_measures(performance: Performance, score: ParsedScore, measures: str) -
     return cut_notes(performance, start, float(later.min()) if len(later) else performance.end + 1.0)
 
 
-def _longest_run(score: ParsedScore, measures: str) -> tuple[int, int]:
-    """Indices of the first and last measure in playing order."""
+def played_measures(score: ParsedScore, measures: str) -> tuple[int, int]:
+    """Indices in playing order of the first and the last of the measures with the printed numbers "5-12".
+
+    Where repeats play some of them more than once: the longest unbroken run, the first of equals. Raises
+    ``InputError`` where the score has none of them.
+    """
     lowest, _, highest = measures.partition("-")
     wanted = range(int(lowest), int(highest or lowest) + 1)
     numbers = [re.match(r"\d+", measure.number) for measure in score.measures]

@@ -13,7 +13,6 @@ from score_to_audio.formats.midi import read_performance
 from score_to_audio.formats.scores import reader
 from score_to_audio.parameters import validated
 from score_to_audio.settings import PipelineSettings, read_score_options
-from score_to_audio.stages import encode, render, synthesize
 from score_to_audio.store import ArtifactStore, default_store
 from score_to_audio.types import Performance, Score, Waveform
 
@@ -24,7 +23,8 @@ class PerformedScore:
 
     score: Score
     files: tuple[Path, ...]
-    """Performance MIDI, then audio in each requested format; in the store unless ``output`` was given."""
+    """Performance MIDI, audio in each requested format, then what else the settings ask for. Without
+    ``output`` those of the store, which has FLAC for WAV."""
 
     @cached_property
     def performance(self) -> Performance:
@@ -53,22 +53,13 @@ def perform(
     """
     pipeline = validated(PipelineSettings, settings, owner="perform").resolve()
     path, store = Path(score).expanduser(), store or default_store()
-    parsed = reader.read_score(path, pipeline.score_options)
+    job, parsed = jobs.Job(path, path.stem), reader.read_score(path, pipeline.score_options)
     if output is not None:
-        job = jobs.Job(path, path.stem)
         jobs.prepare_output([job], Path(output))
-        return PerformedScore(parsed, jobs.run(job, pipeline, store, Path(output)).files)
-    performance = render(
-        path, pipeline.renderer, store, score_options=pipeline.score_options, adjustments=pipeline.adjustments
-    ).artifact
-    midi = store.path(performance)
-    audio = synthesize(
-        midi, pipeline.synthesizer, store, prompt=pipeline.prompt, name=path.stem, parent=performance.key
-    ).artifact
-    encodings = [
-        encode(audio, format, store, loudness=pipeline.loudness).artifact for format in pipeline.formats
-    ]
-    return PerformedScore(parsed, (midi, *map(store.path, encodings)))
+    results = jobs.make(job, pipeline, store)
+    if output is not None:
+        return PerformedScore(parsed, jobs.deliver_results(job, results, store, Path(output)).files)
+    return PerformedScore(parsed, tuple(store.path(result.artifact) for result in results.files.values()))
 
 
 def read_score(path: str | Path, **options: Any) -> Score:

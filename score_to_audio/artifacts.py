@@ -15,6 +15,8 @@ MEDIA_TYPES = {
     "flac": "audio/flac",
     "mp3": "audio/mpeg",
     "ogg": "audio/ogg",
+    "match": "text/plain",
+    "csv": "text/csv",
     "json": "application/json",
     "npz": "application/x-npz",
 }

@@ -8,7 +8,8 @@ import logging
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,27 @@ from typing import Any
 from score_to_audio import manifest
 from score_to_audio.artifacts import StageResult
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, ScoreToAudioError, StoreError, sentence
+from score_to_audio.exports import find_exports, make_exports, suffixes
 from score_to_audio.files import check_output_folder, sha256_of, sweep
+from score_to_audio.formats.audio import TAGGED, Tags
+from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.manifest import MANIFEST, read_manifest
 from score_to_audio.outputs import check_output_files
 from score_to_audio.settings import Pipeline
 from score_to_audio.stages import (
+    NO_TAGS,
     deliver,
     encode,
     find_audio,
     find_encoding,
     find_performance,
+    is_copy,
     render,
     synthesize,
 )
 from score_to_audio.store import ArtifactStore
 from score_to_audio.types import Artifact
+from score_to_audio.wording import brief
 
 log = logging.getLogger(__name__)
 
@@ -195,14 +202,14 @@ class Outcome:
     error: str | None = None
     exit_code: int = 0
     """Of the error; 2 for bad input."""
-    encoding_seconds: float = 0.0
-    """Of the formats that the store did not have."""
+    further_seconds: float = 0.0
+    """Of the formats and other files that the store did not have."""
 
     @property
     def cached(self) -> bool:
-        """Whether the store had both stages and the formats."""
+        """Whether the store had both stages and the files."""
         made = self.performance and self.audio and self.performance.cached and self.audio.cached
-        return bool(made) and not self.encoding_seconds
+        return bool(made) and not self.further_seconds
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -211,8 +218,8 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Of both stages and the formats."""
-        return self.encoding_seconds + sum(stage.seconds for stage in (self.performance, self.audio) if stage)
+        """Of both stages and the files."""
+        return self.further_seconds + sum(stage.seconds for stage in (self.performance, self.audio) if stage)
 
 
 def failed(job: Job, error: BaseException) -> Outcome:
@@ -221,15 +228,19 @@ def failed(job: Job, error: BaseException) -> Outcome:
     return Outcome(job, error=sentence(error), exit_code=code)
 
 
-def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
-    """Both stages for one score; the results in ``output``. Raises what the stages raise."""
-    performance = render(
-        job.score,
-        pipeline.renderer,
-        store,
-        score_options=pipeline.score_options,
-        adjustments=pipeline.adjustments,
-    )
+@dataclass(frozen=True)
+class Results:
+    """What the stages make of a score, in the store."""
+
+    performance: StageResult
+    audio: StageResult
+    files: Mapping[str, StageResult]
+    """Suffix -> what is delivered: "mid", the formats, and what else the settings ask for."""
+
+
+def make(job: Job, pipeline: Pipeline, store: ArtifactStore) -> Results:
+    """Both stages for one score, and its files. Raises what the stages raise."""
+    performance = _render(job, pipeline, store)
     audio = synthesize(
         store.path(performance.artifact),
         pipeline.synthesizer,
@@ -238,19 +249,61 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
         name=job.name,
         parent=performance.artifact.key,
     )
-    return deliver_results(job, pipeline, performance, audio, store, output)
+    return finish(job, pipeline, performance, audio, store)
+
+
+def finish(
+    job: Job, pipeline: Pipeline, performance: StageResult, audio: StageResult, store: ArtifactStore
+) -> Results:
+    """The results of a job whose stages have run."""
+    files, shown = {"mid": performance}, tags(job.score, pipeline)
+    for format in pipeline.formats:
+        files[format] = encode(audio.artifact, format, store, loudness=pipeline.loudness, tags=shown)
+    files |= make_exports(job.score, job.name, pipeline, performance, store)
+    return Results(performance, audio, files)
+
+
+def tags(score: Path, pipeline: Pipeline) -> Tags:
+    """What players show; nothing where no format takes tags, since the score need not be parsed then."""
+    if not set(pipeline.formats) & set(TAGGED):
+        return NO_TAGS
+    parsed = read_score(score, pipeline.score_options).parsed
+    settings = pipeline.settings
+    return Tags(
+        title=brief(parsed.title),
+        artist=brief(parsed.composer),
+        comment=f"rendered by {settings.renderer}, synthesized by {settings.synthesizer} (score-to-audio)",
+    )
+
+
+def _render(job: Job, pipeline: Pipeline, store: ArtifactStore) -> StageResult:
+    return render(
+        job.score,
+        pipeline.renderer,
+        store,
+        score_options=pipeline.score_options,
+        adjustments=pipeline.adjustments,
+    )
+
+
+def render_ahead(job: Job, pipeline: Pipeline, store: ArtifactStore) -> None:
+    """Put the performance into the store, where ``run`` finds it; errors are left to ``run``."""
+    with suppress(Exception), store.releasing():
+        _render(job, pipeline, store)
 
 
 def find(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome | None:
     """The outcome of ``run`` if the store has everything; None where there is work to do."""
-    found = find_results(job, pipeline, store)
-    if set(found) != {"performance", "audio", *pipeline.formats}:
-        return None
-    return deliver_results(job, pipeline, found["performance"], found["audio"], store, output)
+    with store.releasing():
+        found = find_results(job, pipeline, store)
+        if not {"performance", "audio", *file_suffixes(pipeline)} <= set(found):
+            return None
+        files = {suffix: found[suffix] for suffix in file_suffixes(pipeline)}
+        return deliver_results(job, Results(found["performance"], found["audio"], files), store, output)
 
 
 def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str, StageResult]:
-    """The results of both stages and of each format, those that the store has."""
+    """Those that the store has of "performance", "audio", and each suffix of a file."""
     performance = find_performance(
         job.score,
         pipeline.renderer,
@@ -260,38 +313,41 @@ def find_results(job: Job, pipeline: Pipeline, store: ArtifactStore) -> dict[str
     )
     if performance is None:
         return {}
+    found: dict[str, StageResult | None] = {"performance": performance}
     audio = find_audio(
         performance.artifact, pipeline.synthesizer, store, prompt=pipeline.prompt, name=job.name
     )
-    if audio is None:
-        return {"performance": performance}
-    encodings = {
-        str(format): find_encoding(audio.artifact, format, store, loudness=pipeline.loudness)
-        for format in pipeline.formats
-    }
-    found = {format: result for format, result in encodings.items() if result}
-    results: dict[str, StageResult] = {"performance": performance, "audio": audio}
-    results.update(found)
-    return results
+    if pipeline.settings.midi_tempo == "constant":
+        found["mid"] = performance
+    if audio:
+        found["audio"], shown = audio, tags(job.score, pipeline)
+        for format in pipeline.formats:
+            found[format] = find_encoding(
+                audio.artifact, format, store, loudness=pipeline.loudness, tags=shown
+            )
+    found |= find_exports(job.score, job.name, pipeline, performance, store)
+    return {name: result for name, result in found.items() if result}
 
 
-def deliver_results(
-    job: Job,
-    pipeline: Pipeline,
-    performance: StageResult,
-    audio: StageResult,
-    store: ArtifactStore,
-    output: Path,
-) -> Outcome:
-    """Copy the results of a job into ``output``, in all requested formats."""
-    encodings = [
-        encode(audio.artifact, format, store, loudness=pipeline.loudness) for format in pipeline.formats
-    ]
-    files = result_files(job, pipeline, output)
-    for file, result in zip(files, [performance, *encodings], strict=True):
-        deliver(result.artifact, file, store)
-    encoding_seconds = sum(result.seconds for result in encodings if not result.cached)
-    return Outcome(job, performance, audio, tuple(files), encoding_seconds=encoding_seconds)
+def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Outcome:
+    """Both stages for one score; the results in ``output``. Raises what the stages raise."""
+    with store.releasing():
+        return deliver_results(job, make(job, pipeline, store), store, output)
+
+
+def deliver_results(job: Job, results: Results, store: ArtifactStore, output: Path) -> Outcome:
+    """Copy the files of a job into ``output``."""
+    files = {suffix: output / f"{job.name}.{suffix}" for suffix in results.files}
+    for suffix, file in files.items():
+        deliver(results.files[suffix].artifact, file, store)
+    further = [result for result in results.files.values() if result is not results.performance]
+    return Outcome(
+        job,
+        results.performance,
+        results.audio,
+        tuple(files.values()),
+        further_seconds=sum(result.seconds for result in further if not result.cached),
+    )
 
 
 # ----------------------------------------------------------------------------------- output folders
@@ -319,24 +375,29 @@ def select(
     listed = {output / name for name in _results_in(output)} if job_of else set()
 
     def is_ours(file: Path) -> bool:
-        return file in listed or sha256_of(file) in _known_hashes(job_of[file], pipeline, store)
+        return file in listed or _is_result(file, job_of[file], pipeline, store)
 
     check_output_files(job_of, [job.score for job in jobs], is_ours)
     return jobs
 
 
 def result_files(job: Job, pipeline: Pipeline, output: Path) -> list[Path]:
-    """The performance, then the audio in each requested format."""
-    return [output / f"{job.name}.{suffix}" for suffix in ("mid", *pipeline.formats)]
+    """The performance, then the audio in each requested format, then what else the settings ask for."""
+    return [output / f"{job.name}.{suffix}" for suffix in file_suffixes(pipeline)]
 
 
-def _known_hashes(job: Job, pipeline: Pipeline, store: ArtifactStore) -> set[str]:
-    """Of the results of a job that the store has: a killed run delivers files that no manifest lists yet."""
+def file_suffixes(pipeline: Pipeline) -> tuple[str, ...]:
+    """ "mid", the formats, and those of ``exports``."""
+    return "mid", *pipeline.formats, *suffixes(pipeline.settings)
+
+
+def _is_result(file: Path, job: Job, pipeline: Pipeline, store: ArtifactStore) -> bool:
+    """Whether the file is a result that the store has: a killed run delivers some that no manifest lists."""
     try:
         found = find_results(job, pipeline, store)
+        return any(is_copy(file, result.artifact, store) for result in found.values())
     except EXPECTED_ERRORS:
-        return set()
-    return {result.artifact.sha256 for result in found.values()}
+        return False
 
 
 def failed_names(output: Path) -> set[str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from score_to_audio.formats.audio import stream_of
 from score_to_audio.formats.resampling import resampled
@@ -74,6 +73,8 @@ def true_peak(samples: NDArray[np.float32]) -> float:
 
 def k_weighted(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Samples at 48 kHz through the K-weighting; same shape."""
+    from scipy.signal import lfilter  # a second of processor time, which a first sound should not wait for
+
     shelved = lfilter(*HIGH_SHELF, samples.astype(np.float64), axis=-1)
     return np.asarray(lfilter(*HIGH_PASS, shelved, axis=-1))
 
@@ -102,6 +103,8 @@ def step_powers(stream: AudioStream) -> NDArray[np.float64]:
 
 
 def _step_powers(stream: AudioStream) -> Iterator[float]:
+    from scipy.signal import lfilter
+
     step = round(GATE_STEP * MEASURING_RATE)
     filters = [(*one, np.zeros((stream.channels, 2))) for one in (HIGH_SHELF, HIGH_PASS)]
     pending = np.zeros(0)

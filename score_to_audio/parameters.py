@@ -98,3 +98,13 @@ def _parsed(value: Any) -> Any:
         except ValueError:
             return value
     return value
+
+
+def number_of_bytes(size: str) -> int:
+    """20GB -> 20_000_000_000; K, M, G, T are powers of 1000, "B" is optional. Raises ``InputError``."""
+    number = size.rstrip("KMGTBkmgtb ")
+    unit = size[len(number) :].strip().upper().removesuffix("B")
+    try:
+        return int(float(number) * 1000 ** ("", "K", "M", "G", "T").index(unit))
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{size!r} is no size: write 500MB or 20GB") from error

@@ -57,6 +57,9 @@ class Spec:
     uses_seed: bool = False
     """The seed changes the result, at least with some options."""
     runs_on_gpu: bool = False
+    process_memory: int | None = None
+    """MB that a process with it takes, if it computes on one core, so that several processes for a list of
+    scores gain time; None if it uses all cores itself."""
 
 
 @runtime_checkable

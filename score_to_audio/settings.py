@@ -36,6 +36,20 @@ AudioFormats = Annotated[
 ]
 
 
+class _PluginName:
+    """Lists the installed plug-ins of a kind in the JSON schema, so that forms offer them."""
+
+    def __init__(self, kind: Literal["renderer", "synthesizer"]) -> None:
+        self._kind = kind
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], dict[str, Any]]) -> Any:
+        from score_to_audio.registry import entries
+
+        return handler(schema) | {"enum": list(entries(self._kind))}
+
+
+RendererName = Annotated[str, _PluginName("renderer")]
+SynthesizerName = Annotated[str, _PluginName("synthesizer")]
 Loudness = Annotated[float, Field(ge=-60, le=-5)] | Literal["none"]
 
 
@@ -49,10 +63,10 @@ class PipelineSettings(Adjustments):
     1.2
     """
 
-    renderer: str = Field(
+    renderer: RendererName = Field(
         "kth-rules", description="Stage 1, score to performance; see `score-to-audio models list`."
     )
-    synthesizer: str = Field(
+    synthesizer: SynthesizerName = Field(
         "sampled-piano", description="Stage 2, performance to audio; see `score-to-audio models list`."
     )
     renderer_options: dict[str, Any] = Field(
@@ -73,6 +87,18 @@ class PipelineSettings(Adjustments):
         "synthesizer's own level.",
     )
     device: Device = Field("auto", description="auto, cpu or cuda.")
+    midi_tempo: Literal["constant", "score"] = Field(
+        "constant",
+        description="Of the MIDI file: constant (120), or score: measures and beats of the score, with a "
+        "tempo map that follows the performance, for sequencers and notation programs.",
+    )
+    alignment: bool = Field(
+        False,
+        description="Also write a match file of score and performance, and a table of the seconds of beats.",
+    )
+    stems: Literal["none", "hands"] = Field(
+        "none", description="hands: also write the sound of the right and of the left hand alone."
+    )
 
     def resolve(self) -> Pipeline:
         """The plug-ins with checked options and checkpoints. Raises ``InputError``."""
@@ -96,11 +122,16 @@ class PipelineSettings(Adjustments):
         )
 
 
+Processes = Annotated[int, Field(ge=0, le=256)] | Literal["auto"]
+
+
 class ExecutionSettings(Parameters):
     """How scores are processed; never changes results."""
 
-    processes: int = Field(
-        0, ge=0, le=256, description="Scores processed at once, each in its own process; 0: in this process."
+    processes: Processes = Field(
+        "auto",
+        description="Scores processed at once, each in its own process; 0: in this process; auto: for a "
+        "list, one per core where the models use one core each and the memory suffices.",
     )
     deadline: float | None = Field(
         None, gt=0, description="Seconds that one score may take; its process is then killed."

@@ -5,7 +5,6 @@ Each takes a file and gives an artifact in the store; command line, flows and co
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,8 @@ from score_to_audio import progress
 from score_to_audio.adjustments import Adjustments, adjusted
 from score_to_audio.artifacts import ArtifactRequest, StageResult, request
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
-from score_to_audio.files import replacing, sha256_of, writing
+from score_to_audio.files import copy_file, copy_time, replacing, sha256_of, writing
+from score_to_audio.formats.audio import LOSSLESS, TAGGED, Tags, copy_lossless, same_samples, same_shape
 from score_to_audio.parameters import input_files
 from score_to_audio.plugins import Prompt, Renderer, Synthesizer
 from score_to_audio.registry import ResolvedPlugin, build
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from score_to_audio.formats.scores.reader import ScoreOptions
     from score_to_audio.settings import AudioFormat
 
-FORMAT_VERSIONS = {"render": 1, "adjust": 1, "synthesize": 1, "encode": 3}
-"""Part of every key: raise one when its stage writes other bytes for the same input."""
+FORMAT_VERSIONS = {"render": 1, "adjust": 1, "synthesize": 1, "encode": 4}
+"""Part of every key: raise one when its stage writes other samples for the same input."""
 AS_RENDERED = Adjustments()
+NO_TAGS = Tags()
 SILENCE = 1e-4
 """Full scale (-80 dBFS): below it, a performance with notes counts as not synthesized."""
 MAX_REASON = 500
@@ -139,7 +140,7 @@ def synthesize(
     name: str | None = None,
     parent: str | None = None,
 ) -> StageResult:
-    """Performance MIDI file -> WAV in the store.
+    """Performance MIDI file -> sound in the store, as FLAC; WAV if an earlier version made it.
 
     ``name``: what the provenance calls the input; ``parent``: key of the artifact that it is, if it is one.
     """
@@ -155,7 +156,7 @@ def synthesize(
         performance = read_performance(midi)
         with _running(synthesizer, Path(name) if parent else midi, store, wanted):
             stream = _stream(synthesizer, performance, prompt)
-            write_audio(_checked(stream, synthesizer.name, name), destination, format="wav")
+            write_audio(_checked(stream, synthesizer.name, name), destination, format="flac")
 
     return wanted.get_or_make(store, make)
 
@@ -181,7 +182,7 @@ def _audio_request(
 ) -> ArtifactRequest:
     provenance = _provenance("synthesize", synthesizer, input_hash, name, parent)
     prompt_hash = prompt.sha256 if prompt and synthesizer.spec.uses_prompt else None
-    return _request(provenance, "audio.wav", input_files(synthesizer.spec.parameters), prompt=prompt_hash)
+    return _request(provenance, "audio.flac", input_files(synthesizer.spec.parameters), prompt=prompt_hash)
 
 
 def _stream(
@@ -214,10 +215,15 @@ def _checked(stream: AudioStream, synthesizer: str, source: str) -> AudioStream:
 
 
 def encode(
-    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+    audio: Artifact,
+    format: AudioFormat,
+    store: ArtifactStore,
+    *,
+    loudness: float | None,
+    tags: Tags = NO_TAGS,
 ) -> StageResult:
-    """The WAV of an earlier stage in a format, mastered to a loudness in LUFS if one is given (see
-    ``mastering.mastered``); without one the WAV itself for "wav"."""
+    """The sound of an earlier stage in a format, mastered to a loudness in LUFS if one is given (see
+    ``mastering.mastered``); for lossless formats FLAC, and without a loudness the sound itself."""
     from score_to_audio.formats.audio import stream_audio, write_audio
     from score_to_audio.mastering import mastered
 
@@ -226,12 +232,23 @@ def encode(
 
     def make(destination: Path) -> None:
         stream = read() if loudness is None else mastered(read, loudness)
-        reported = _reported(stream, audio, format, store)
-        write_audio(replace(stream, blocks=reported), destination, format=format)
+        reported = _reported(stream, audio, kept, store)
+        write_audio(replace(stream, blocks=reported), destination, format=kept, tags=tags)
 
-    if format == "wav" and loudness is None:
+    kept = _kept_as(format)
+    if _is_kept(format, loudness, tags):
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format, loudness).get_or_make(store, make)
+    return _encoding_request(audio, kept, loudness, tags).get_or_make(store, make)
+
+
+def _kept_as(format: AudioFormat) -> AudioFormat:
+    """The format in the store: WAV is written from FLAC, which takes half the space."""
+    return "flac" if format == "wav" else format
+
+
+def _is_kept(format: AudioFormat, loudness: float | None, tags: Tags) -> bool:
+    """Whether the sound of the stage before is the result."""
+    return loudness is None and (format == "wav" or (format == "flac" and not any(tags)))
 
 
 def _reported(
@@ -248,15 +265,23 @@ def _reported(
 
 
 def find_encoding(
-    audio: Artifact, format: AudioFormat, store: ArtifactStore, *, loudness: float | None
+    audio: Artifact,
+    format: AudioFormat,
+    store: ArtifactStore,
+    *,
+    loudness: float | None,
+    tags: Tags = NO_TAGS,
 ) -> StageResult | None:
     """The result of ``encode`` if the store has it."""
-    if format == "wav" and loudness is None:
+    if _is_kept(format, loudness, tags):
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, format, loudness).find(store)
+    return _encoding_request(audio, _kept_as(format), loudness, tags).find(store)
 
 
-def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | None) -> ArtifactRequest:
+def _encoding_request(
+    audio: Artifact, format: AudioFormat, loudness: float | None, tags: Tags
+) -> ArtifactRequest:
+    shown = {"tags": tags._asdict()} if format in TAGGED and any(tags) else {}
     provenance = Provenance(
         stage="encode",
         model=format,
@@ -264,7 +289,7 @@ def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | No
         checkpoints={},
         input=audio.sha256,
         input_name=Path(audio.path).name,
-        parameters={"loudness": loudness},
+        parameters={"loudness": loudness, **shown},
         seed=0,
         device_class="cpu",
         parent=audio.key,
@@ -273,20 +298,45 @@ def _encoding_request(audio: Artifact, format: AudioFormat, loudness: float | No
 
 
 def deliver(artifact: Artifact, destination: Path, store: ArtifactStore) -> None:
-    """Copy an artifact out of the store, unless an unchanged copy is already there.
+    """Copy an artifact out of the store, unless an unchanged copy is already there; between WAV and FLAC by
+    the suffix of ``destination``, with the same samples.
 
     Raises ``OutputError`` where it cannot be written.
     """
     source = store.path(artifact)
-    status = source.stat()
     source.open("rb").close()  # an unreadable source is not an error of the destination
     with writing(destination):
-        if destination.is_file():
-            existing = destination.stat()
-            if (existing.st_size, existing.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
-                return
+        if destination.is_file() and _is_unchanged(destination, source):
+            return
         with replacing(destination) as temporary:
-            shutil.copy2(source, temporary)
+            if converted := _converted(source, destination):
+                copy_lossless(source, temporary, format=converted)
+                copy_time(source, temporary)
+            else:
+                copy_file(source, temporary)
+
+
+def _converted(source: Path, destination: Path) -> AudioFormat | None:
+    """The lossless format of a copy; None where it is a copy of the bytes."""
+    for format in LOSSLESS:
+        if destination.suffix == f".{format}" != source.suffix:
+            return format
+    return None
+
+
+def _is_unchanged(copy: Path, source: Path) -> bool:
+    """By size and modification time."""
+    ours, theirs = source.stat(), copy.stat()
+    if ours.st_mtime_ns != theirs.st_mtime_ns:
+        return False
+    return same_shape(source, copy) if _converted(source, copy) else ours.st_size == theirs.st_size
+
+
+def is_copy(file: Path, artifact: Artifact, store: ArtifactStore) -> bool:
+    """Whether ``deliver`` may have written the file: it has the content of the artifact."""
+    if _converted(source := store.path(artifact), file):
+        return same_samples(source, file)
+    return sha256_of(file) == artifact.sha256
 
 
 # ------------------------------------------------------------------------------------ shared by both

@@ -204,11 +204,14 @@ def config_of(value: Any) -> Any:
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Load a state dict whose names and shapes must be exactly the module's.
 
-    Raises ``InputError`` that names ``source`` and lists the first differences.
+    The module gets the tensors themselves where they have its types: those of a mapped file stay in memory
+    that processes share. Raises ``InputError`` that names ``source`` and lists the first differences.
     """
-    if differences := shape_differences(shapes_of(module.state_dict()), shapes_of(tensors)):
+    own = module.state_dict()
+    if differences := shape_differences(shapes_of(own), shapes_of(tensors)):
         raise InputError(f"{source}: not a checkpoint of this model: it {differences}")
-    module.load_state_dict(dict(tensors))
+    fitting = {name: tensor.to(own[name].dtype).contiguous() for name, tensor in tensors.items()}
+    module.load_state_dict(fitting, assign=True)
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:

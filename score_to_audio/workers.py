@@ -31,6 +31,7 @@ from typing import Any, Self
 from score_to_audio import jobs, progress
 from score_to_audio.errors import EXPECTED_ERRORS, StageError
 from score_to_audio.jobs import Job, Outcome
+from score_to_audio.machine import available_memory, cores
 from score_to_audio.registry import build
 from score_to_audio.settings import ExecutionSettings, Pipeline, PipelineSettings
 from score_to_audio.store import ArtifactStore, open_store
@@ -39,6 +40,8 @@ LOADING_SECONDS = 600.0
 """Added to the first deadline of a worker, for loading the models."""
 REPORT_SECONDS = 0.2
 """A worker reports its progress at most this often."""
+MEMORY_SHARE = 0.8
+"""Of the available memory, for the processes that are started without being asked for."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -56,12 +59,11 @@ def run_jobs(
     A job that fails yields an outcome with its error. ``around``: a context manager around each job that
     runs in this process, made from the path of the score.
     """
-    if not needs_workers(execution):
-        for job in plan:
-            with around(str(job.score)):
-                outcome = _attempted(job, lambda job: jobs.run(job, pipeline, store, output))
-            yield outcome
+    processes = process_count(execution, pipeline, len(plan))
+    if not processes:
+        yield from _run_here(plan, pipeline, store, output, around)
         return
+    execution = execution.model_copy(update={"processes": processes})
     with WorkerPool(execution) as pool, ThreadPoolExecutor(pool.size) as threads:
 
         def run(job: Job) -> Outcome:
@@ -84,8 +86,44 @@ def run_jobs(
             raise
 
 
-def needs_workers(execution: ExecutionSettings) -> bool:
-    return bool(execution.processes or execution.deadline or execution.memory_limit)
+def process_count(execution: ExecutionSettings, pipeline: Pipeline, scores: int) -> int:
+    """Worker processes for a list; 0 where this process does the work."""
+    chosen = execution.processes
+    wanted = chosen if isinstance(chosen, int) else _automatic(pipeline, scores)
+    return max(wanted, 1) if execution.deadline or execution.memory_limit else wanted
+
+
+def _automatic(pipeline: Pipeline, scores: int) -> int:
+    """One per core if the models use one each; 0 instead of 1, which would gain nothing."""
+    plugins = (pipeline.renderer, pipeline.synthesizer)
+    needs = [plugin.spec.process_memory for plugin in plugins if plugin.device == "cpu"]
+    memory = sum(need for need in needs if need is not None)
+    if None in needs or len(needs) < len(plugins) or not memory:
+        return 0
+    fitting = int(MEMORY_SHARE * available_memory() / (memory * 1_000_000))
+    count = min(cores(), fitting, scores)
+    return count if count > 1 else 0
+
+
+def _run_here(
+    plan: Sequence[Job],
+    pipeline: Pipeline,
+    store: ArtifactStore,
+    output: Path,
+    around: Callable[[str], AbstractContextManager[Any]],
+) -> Iterator[Outcome]:
+    """One job after the other; on two devices, the next is rendered while this one is synthesized."""
+    ahead = ThreadPoolExecutor(max_workers=1)
+    overlaps = pipeline.renderer.device != pipeline.synthesizer.device
+    try:
+        for job, following in itertools.zip_longest(plan, plan[1:]):
+            if overlaps and following:
+                ahead.submit(jobs.render_ahead, following, pipeline, store)
+            with around(str(job.score)):
+                outcome = _attempted(job, lambda job: jobs.run(job, pipeline, store, output))
+            yield outcome
+    finally:
+        ahead.shutdown(wait=False, cancel_futures=True)
 
 
 def _attempted(job: Job, run: Callable[[Job], Outcome]) -> Outcome:
@@ -99,7 +137,7 @@ class WorkerPool:
     """A fixed number of workers; ``run`` waits while all of them are busy. Thread-safe."""
 
     def __init__(self, execution: ExecutionSettings) -> None:
-        self.size = max(execution.processes, 1)
+        self.size = max(execution.processes, 1) if isinstance(execution.processes, int) else 1
         self._workers = [_Worker(execution) for _ in range(self.size)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:

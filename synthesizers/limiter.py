@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from score_to_audio.levels import CEILING, MAX_OVERSHOOT, TRUE_PEAK_TAPS, true_peak_envelope
 from score_to_audio.progress import report
@@ -68,6 +67,8 @@ def _limited(blocks: Iterable[Block], sample_rate: int) -> Iterator[Block]:
 
 def _gain(samples: Block, reach: int) -> NDArray[np.float64]:
     """[n] factor: the lowest that any peak within ``reach`` needs, smoothed over the same distance."""
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d  # slow to import
+
     needed = np.minimum(1, CEILING / np.maximum(true_peak_envelope(samples), CEILING)).astype(np.float64)
     if needed.min() == 1:
         return needed

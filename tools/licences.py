@@ -1,4 +1,4 @@
-"""Writes docs/licences.md: what the locked dependencies are licensed under, as their packages say.
+"""Writes docs/reference/licences.md: what the locked dependencies are licensed under, as their packages say.
 
     python tools/licences.py
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 LOCKED = PROJECT / "requirements" / "constraints.txt"
-LISTED = PROJECT / "docs" / "licences.md"
+LISTED = PROJECT / "docs" / "reference" / "licences.md"
 LONGEST = 60
 """Characters; some packages put the whole text of the licence where its name belongs."""
 MIT = "Permission is hereby granted, free of charge"

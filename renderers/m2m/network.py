@@ -2,7 +2,8 @@
 
 A BERT encoder with relative positions in keys and queries (Huang et al., Improve Transformer Models with
 Better Relative Position Embeddings, EMNLP Findings 2020, method 4). Names of parameters are those of
-checkpoints; unused parameters are declared, so that checkpoints load strictly."""
+checkpoints; unused parameters are declared, so that checkpoints load strictly. Dropout is off until a
+training sets it."""
 
 from __future__ import annotations
 
@@ -86,9 +87,10 @@ class _Embeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.positions, config.hidden)
         self.token_type_embeddings = nn.Embedding(2, config.hidden)
         self.LayerNorm = nn.LayerNorm(config.hidden, eps=NORM_EPS)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.LayerNorm(x + self.token_type_embeddings.weight[0])
+        return self.dropout(self.LayerNorm(x + self.token_type_embeddings.weight[0]))
 
 
 class _SelfAttention(nn.Module):
@@ -100,6 +102,7 @@ class _SelfAttention(nn.Module):
         self.key = nn.Linear(config.hidden, config.hidden)
         self.value = nn.Linear(config.hidden, config.hidden)
         self.distance_embedding = nn.Embedding(2 * config.positions - 1, config.hidden // config.heads)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, L, hidden], bias [B, 1, 1, L] -> (context [B, L, hidden], attention [B, heads, L, L])."""
@@ -114,7 +117,8 @@ class _SelfAttention(nn.Module):
         scores = query @ key.transpose(-1, -2)
         scores = scores + _of_distance(query @ distances.T) + _of_distance(key @ distances.flip(0).T).mT
         attention = functional.softmax(scores / math.sqrt(hidden // self.heads) + bias, dim=-1)
-        return (attention @ value).transpose(1, 2).reshape(batch, length, hidden), attention
+        context = self.dropout(attention) @ value
+        return context.transpose(1, 2).reshape(batch, length, hidden), attention
 
 
 def _of_distance(products: Tensor) -> Tensor:
@@ -138,8 +142,12 @@ class _Dense(nn.Module):
     def __init__(self, wide: int, narrow: int, *, norm: bool) -> None:
         super().__init__()
         self.dense = nn.Linear(wide, narrow)
+        self.dropout = nn.Dropout(0.0)
         if norm:
             self.LayerNorm = nn.LayerNorm(narrow, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(residual + self.dropout(self.dense(x)))
 
 
 class _Attention(nn.Module):
@@ -158,9 +166,9 @@ class _EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         context, attention = self.attention.self(x, bias)
-        x = self.attention.output.LayerNorm(x + self.attention.output.dense(context))
+        x = self.attention.output(context, x)
         inner = functional.gelu(self.intermediate.dense(x))
-        return self.output.LayerNorm(x + self.output.dense(inner)), attention
+        return self.output(inner, x), attention
 
 
 class _Encoder(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +18,10 @@ OVERLAP = 64
 SHORTEST_TICKS = 4
 """Shortest predicted duration: 21 ms, about the shortest key stroke of a pianist."""
 WINDOWS_AT_ONCE = 16
-_LEAST = (SPECIALS, SPECIALS + BAR_TICKS, SPECIALS - 1 + SHORTEST_TICKS)
-"""First possible id of velocity, IOI (an interval of 0) and duration."""
+NoteOrder = Literal["performance", "score"]
+"""Of a network's training examples: intervals are at least 0 in the first."""
+_LEAST_INTERVAL = {"performance": SPECIALS + BAR_TICKS, "score": SPECIALS + 1}
+"""First possible id."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,16 @@ def probabilities(
     tokens: Tokens,
     style: int,
     *,
+    order: NoteOrder = "performance",
     temperature: float = 1.0,
     report: Callable[[int], None] = lambda _notes: None,
 ) -> list[Tensor]:
     """[N, classes] distributions of all notes over velocity, IOI and duration; ``report`` is called with the
     number of completed notes.
 
-    Impossible classes have probability 0: special ids, negative intervals (the training performances were
-    sorted by onset) and durations below ``SHORTEST_TICKS``."""
+    Impossible classes have probability 0: special ids, negative intervals where the training examples were
+    sorted by performed onset, and durations below ``SHORTEST_TICKS``."""
+    all_least = SPECIALS, _LEAST_INTERVAL[order], SPECIALS - 1 + SHORTEST_TICKS
     device = network.out_linear.weight.device
     all_windows = windows(len(tokens), network.config.positions - 2)
     blended = [torch.zeros((len(tokens), classes)) for classes in network.config.classes]
@@ -68,7 +73,7 @@ def probabilities(
         rows, mask = _framed(tokens, batch)
         styles = torch.full((len(batch),), style, device=device)
         heads = network(rows.to(device), mask.to(device), styles)
-        for logits, sums, least in zip(heads, blended, _LEAST, strict=True):
+        for logits, sums, least in zip(heads, blended, all_least, strict=True):
             impossible = torch.arange(logits.shape[-1]) < least
             possible = logits.float().cpu().div(temperature).masked_fill(impossible, -torch.inf)
             for window, distribution in zip(batch, functional.softmax(possible, dim=-1), strict=True):

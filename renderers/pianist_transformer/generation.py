@@ -95,8 +95,8 @@ Draw = Callable[[Tensor, int, tuple[int, int]], Tensor]
 def _make(decoder: Decoder, memory: Memory, score: Tensor, begun: Tensor, draw: Draw) -> Tensor:
     """The decoder's input [B, 1 + T]: BOS, the tokens that are ``begun``, and the others as drawn.
 
-    Where the pedal rests, the decoder hears its next four values and the next pitch at once, as a guess: the
-    tokens are drawn from the same distributions, and the guess only saves passes where it is right.
+    The decoder hears a guess of the pedal and the next pitch at once with the token before them: the tokens
+    are drawn from the same distributions, and the guess only saves passes where it is right.
     """
     batch, length = score.shape
     made = score.new_full((batch, 1 + length), BOS)
@@ -121,13 +121,29 @@ def _make(decoder: Decoder, memory: Memory, score: Tensor, begun: Tensor, draw: 
 
 
 def _guess(made: Tensor, score: Tensor, place: int) -> int:
-    """Writes a guess of the tokens from ``place`` on into ``made``; their number."""
-    pedals = made[:, max(1 + place - NOTE_TOKENS, 0) : 1 + place - FIRST_PEDAL]
-    if place % NOTE_TOKENS != FIRST_PEDAL or place < NOTE_TOKENS or bool((pedals != pedals[:, :1]).any()):
+    """Writes a guess of the tokens from ``place`` on into ``made``; how many of them a pass can use.
+
+    From a pedal's place on the pedal keeps its value and the next pitch follows. There is no guess where no
+    two successive ones of the last four pedals agree, as with untrained weights.
+    """
+    number = place % NOTE_TOKENS
+    if number < FIRST_PEDAL or place < NOTE_TOKENS:
         return 0
-    guess = torch.cat([pedals, score[:, place + 4 : place + 5]], dim=1)[:, : score.shape[1] - place]
-    made[:, 1 + place : 1 + place + guess.shape[1]] = guess
-    return guess.shape[1] - (guess.shape[1] < 5)  # nothing follows the last token
+    pedals = [index for index in range(1 + place - NOTE_TOKENS, 1 + place) if _is_pedal(index)]
+    last = made[:, pedals]
+    if not bool((last[:, 1:] == last[:, :-1]).all(0).any()):
+        return 0
+    following = 1 + place + NOTE_TOKENS - number
+    made[:, 1 + place : following] = last[:, -1:]
+    if following > score.shape[1]:
+        return score.shape[1] - 1 - place  # nothing follows the last token, which may be within a note
+    made[:, following] = score[:, following - 1]
+    return following - place
+
+
+def _is_pedal(index: int) -> bool:
+    """Of an index into the decoder's input."""
+    return (index - 1) % NOTE_TOKENS >= FIRST_PEDAL
 
 
 def choose(logits: Tensor, sampling: Sampling, noise: Callable[[], Tensor]) -> Tensor:

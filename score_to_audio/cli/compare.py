@@ -65,11 +65,16 @@ def compare(
     ] = "",
     metrics: Annotated[
         str,
-        typer.Option(help=f"Comma-separated, of: {', '.join(get_args(MetricName))}; default: all installed."),
+        typer.Option(
+            help=f"Comma-separated, of: {', '.join(get_args(MetricName))}; default: all but transcription."
+        ),
     ] = "",
     recording: Annotated[bool, typer.Option(help="Recordings themselves as a column.")] = True,
     blind: Annotated[str | None, typer.Option(help="A blind test, names hidden: pairs or mushra.")] = None,
     blind_seed: Annotated[int, typer.Option(min=0, help="Of the order in a blind test.")] = 0,
+    blind_listen: Annotated[
+        float, typer.Option(min=0, help="Seconds of each sound to be heard before a vote; 0: any part.")
+    ] = 0.0,
     webmushra: Annotated[bool, typer.Option("--webmushra", help="Also write a test for webMUSHRA.")] = False,
     *,
     adjusted: dict[str, Any],
@@ -124,6 +129,7 @@ def compare(
                 store,
                 blind=blind,  # type: ignore[arg-type]
                 seed=blind_seed,
+                listen=blind_listen,
                 webmushra=webmushra,
             )
     print((output / report.WHOLE).read_text("utf-8") if as_json else outputs.text, end="")

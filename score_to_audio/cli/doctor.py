@@ -127,7 +127,7 @@ def _store_checks() -> list[Check]:
     found: list[Check] = []
     try:
         store = default_store()
-        found.append(_folder_check(store.folder))
+        found.append(_folder_check(store.folder, store.limit))
         if store.location != str(store.folder):
             store.check()
             found.append(Check("shared store", True, f"{store.location} answers"))
@@ -136,8 +136,9 @@ def _store_checks() -> list[Check]:
     return found
 
 
-def _folder_check(root: Path) -> Check:
+def _folder_check(root: Path, limit: int | None) -> Check:
     from score_to_audio.files import may_write_to, nearest
+    from score_to_audio.store.limits import VARIABLE, size_in_words
 
     there = nearest(root)
     if not may_write_to(there):
@@ -147,7 +148,7 @@ def _folder_check(root: Path) -> Check:
     if free < LITTLE_SPACE:
         remedy = "make room, for instance with `score-to-audio store prune --local --max-size 20GB`"
         return Check("store", False, f"{root}: {free:.2f} GB free; {remedy}")
-    return Check("store", True, f"{root}, {free:.0f} GB free")
+    return Check("store", True, f"{root}, {free:.0f} GB free; size limit {size_in_words(limit)} ({VARIABLE})")
 
 
 def _checkpoint_check() -> Check:

@@ -17,7 +17,6 @@ from score_to_audio.cli import (
     codec,
     compare,
     doctor,
-    editable,
     models,
     plot,
     prompts,
@@ -43,7 +42,6 @@ app = typer.Typer(
 )
 for command in (
     *(run.run, batch.batch, run.render, run.synthesize, plot.plot),
-    editable.editable,
     *(compare.compare, compare.votes, studio.studio, doctor.doctor),
 ):
     app.command()(command)

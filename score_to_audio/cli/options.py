@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from score_to_audio.errors import InputError
-from score_to_audio.parameters import Parameters, validated
+from score_to_audio.parameters import Parameters, number_of_bytes, validated
 from score_to_audio.settings import ExecutionSettings, PipelineSettings, flatten_parameters
 
 EXIT_FAILED = 1
@@ -43,6 +43,9 @@ Loudness = Annotated[str, _pipeline_option("loudness", metavar="LUFS")]
 Device = Annotated[str, _pipeline_option("device")]
 Prompt = Annotated[str | None, _pipeline_option("prompt")]
 Formats = Annotated[list[str] | None, _pipeline_option("format", "--format", "-f")]
+MidiTempo = Annotated[str, _pipeline_option("midi_tempo", metavar="constant|score")]
+Alignment = Annotated[bool, _pipeline_option("alignment", "--alignment")]
+Stems = Annotated[str, _pipeline_option("stems", metavar="none|hands")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per result.")]
 
 RENDERER: str = PipelineSettings.model_fields["renderer"].default
@@ -71,12 +74,16 @@ def pipeline_settings(
     *,
     adjusted: dict[str, Any],
     loudness: Loudness = LOUDNESS,
+    midi_tempo: MidiTempo = "constant",
+    alignment: Alignment = False,
+    stems: Stems = "none",
     device: Device = "auto",
 ) -> PipelineSettings:
     """What a command's options ask for. Raises ``InputError``."""
     values: dict[str, Any] = {"renderer": renderer, "synthesizer": synthesizer, "prompt": prompt}
     values |= {"seed": seed, "device": device, "format": formats or ("wav",)}
     values |= {"loudness": loudness, **adjusted}
+    values |= {"midi_tempo": midi_tempo, "alignment": alignment, "stems": stems}
     values |= {f"{stage}_options": chosen for stage, chosen in split_options(options).items()}
     return validated(PipelineSettings, values)
 
@@ -95,10 +102,13 @@ def performance_settings(
     seed: Seed = 0,
     *,
     adjusted: dict[str, Any],
+    midi_tempo: MidiTempo = "constant",
+    alignment: Alignment = False,
     device: Device = "auto",
 ) -> PipelineSettings:
     """As ``pipeline_settings``, for commands of stage 1 alone."""
-    return pipeline_settings(renderer=renderer, options=options, seed=seed, device=device, **adjusted)
+    values: dict[str, Any] = {"renderer": renderer, "options": options, "seed": seed, "device": device}
+    return pipeline_settings(**values, midi_tempo=midi_tempo, alignment=alignment, **adjusted)
 
 
 def synthesizer_settings(
@@ -115,7 +125,7 @@ def synthesizer_settings(
 
 
 def execution_settings(
-    processes: Annotated[int, option(ExecutionSettings, "processes", min=0, max=256)] = 0,
+    processes: Annotated[str, option(ExecutionSettings, "processes", metavar="N")] = "auto",
     deadline: Annotated[float | None, option(ExecutionSettings, "deadline")] = None,
     memory_limit: Annotated[
         str | None, typer.Option(help="Memory that one process may use, for instance 8GB.")
@@ -140,13 +150,3 @@ def split_options(settings: Iterable[str] | None) -> dict[str, dict[str, str]]:
             )
         options[stage][key] = value
     return options
-
-
-def number_of_bytes(size: str) -> int:
-    """20GB -> 20_000_000_000; K, M, G, T are powers of 1000, "B" is optional. Raises ``InputError``."""
-    number = size.rstrip("KMGTBkmgtb ")
-    unit = size[len(number) :].strip().upper().removesuffix("B")
-    try:
-        return int(float(number) * 1000 ** ("", "K", "M", "G", "T").index(unit))
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{size!r} is no size: write 500MB or 20GB") from error

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from score_to_audio.adjustments import Adjustments, only_measures, played_measures
 from score_to_audio.cli.options import renderer_settings
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
+from score_to_audio.parameters import validated
 from score_to_audio.settings import PipelineSettings, flatten_parameters
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ def plot(
             "mean and spread of their tempo, dynamics and pedal."
         ),
     ] = None,
-    measures: Annotated[str, typer.Option(help="Measures to draw with --humans, for instance 1-16.")] = "",
+    measures: Annotated[
+        str | None, typer.Option(help="1-16: only these measures, by their printed numbers.")
+    ] = None,
     *,
     settings: PipelineSettings,
 ) -> None:
@@ -48,7 +52,11 @@ def plot(
 
 
 def _picture(
-    source: Path, score: Path | None, matches: Sequence[Path], measures: str, settings: PipelineSettings
+    source: Path,
+    score: Path | None,
+    matches: Sequence[Path],
+    measures: str | None,
+    settings: PipelineSettings,
 ) -> str:
     from score_to_audio import stages
     from score_to_audio.comparison.listening.piano_roll import piano_roll
@@ -65,11 +73,17 @@ def _picture(
     parsed = read_score(score, pipeline.score_options).parsed if score else None
     if parsed and not _is_performance_of(parsed, performance):
         raise InputError(f"{source} is no performance of {score}; give its own score, or omit --score")
+    passage = validated(Adjustments, {"measures": measures}).measures
+    if passage and not parsed:
+        raise InputError(f"{source}: --measures needs the score; give it as the source or with --score")
     title = (parsed.title if parsed else "") or source.stem
     if not matches:
         by = f" · {settings.renderer}" if midi is not source else ""
+        if passage and parsed:
+            performance = only_measures(performance, parsed, passage)
+            by += f" · measures {passage}"
         return piano_roll(performance, parsed, title=title + by)
-    return _beside_humans(source, title, {settings.renderer: performance}, parsed, matches, measures)
+    return _beside_humans(source, title, {settings.renderer: performance}, parsed, matches, passage)
 
 
 def _is_performance_of(score: ParsedScore, performance: Performance) -> bool:
@@ -92,7 +106,7 @@ def _beside_humans(
     performances: Mapping[str, Performance],
     score: ParsedScore | None,
     matches: Sequence[Path],
-    measures: str,
+    measures: str | None,
 ) -> str:
     """The curves over the score. Raises ``InputError`` if the performances are not of this score."""
     from score_to_audio.comparison.listening.curves import expression_curves
@@ -100,9 +114,7 @@ def _beside_humans(
 
     if score is None:
         raise InputError(f"{source}: --humans needs the score; give it as the source or with --score")
-    first, last = _measures(measures)
-    if first >= len(score.measures):
-        raise InputError(f"--measures: there is no such measure; {source} has {len(score.measures)}")
+    first, last = played_measures(score, measures) if measures else (0, None)
     people = [read_match(path) for path in matches]
     try:
         return expression_curves(
@@ -122,13 +134,3 @@ def _match_files(paths: Sequence[Path]) -> list[Path]:
             raise InputError(f"{path}: no .match files in this folder")
         files += found
     return files
-
-
-def _measures(text: str) -> tuple[int, int | None]:
-    """ "5-12", counted from 1 in playing order -> indices of the first and the last measure."""
-    if not text:
-        return 0, None
-    first, _, last = text.partition("-")
-    if not first.isdecimal() or not (last or first).isdecimal() or not 1 <= int(first) <= int(last or first):
-        raise InputError(f"--measures {text!r}: write the first and the last measure, for instance 1-16")
-    return int(first) - 1, int(last or first) - 1

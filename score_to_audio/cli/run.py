@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,14 +143,18 @@ def render(
     as_json: Json = False,
 ) -> None:
     """Score to performance MIDI: stage 1."""
-    from score_to_audio import stages
+    from score_to_audio import exports, stages
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
     if output.suffix.lower() not in MIDI_SUFFIXES:
         raise InputError(f"{output}: `render` writes MIDI; name a .mid file, or use `run` for audio")
     pipeline, store = settings.resolve(), default_store()
-    check_output_file(output, [score], store)
+    files = {"mid": output} | {
+        suffix: output.with_suffix(f".{suffix}") for suffix in exports.suffixes(settings)
+    }
+    for file in files.values():
+        check_output_file(file, [score], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(score)):
         result = stages.render(
             score,
@@ -159,8 +163,10 @@ def render(
             score_options=pipeline.score_options,
             adjustments=pipeline.adjustments,
         )
-    stages.deliver(result.artifact, output, store)
-    record_delivery(output, store)
+        made = {"mid": result} | exports.make_exports(score, score.stem, pipeline, result, store)
+    for suffix, file in files.items():
+        stages.deliver(made[suffix].artifact, file, store)
+        record_delivery(file, store)
     _print_result(result, output, as_json)
 
 
@@ -173,6 +179,7 @@ def synthesize(
 ) -> None:
     """Performance MIDI to audio: stage 2."""
     from score_to_audio import stages
+    from score_to_audio.formats.audio import Tags
     from score_to_audio.outputs import check_output_file, record_delivery
     from score_to_audio.store import default_store
 
@@ -182,10 +189,12 @@ def synthesize(
     check_output_file(output, [performance], store)
     with Display(total=1, quiet=as_json) as display, display.item(str(performance)):
         result = stages.synthesize(performance, pipeline.synthesizer, store, prompt=pipeline.prompt)
-    sound = stages.encode(result.artifact, format, store, loudness=pipeline.loudness)
+        tags = Tags(performance.stem, comment=f"synthesized by {settings.synthesizer} (score-to-audio)")
+        sound = stages.encode(result.artifact, format, store, loudness=pipeline.loudness, tags=tags)
     stages.deliver(sound.artifact, output, store)
     record_delivery(output, store)
-    _print_result(result, output, as_json)
+    seconds = result.seconds + (0.0 if sound.cached else sound.seconds)
+    _print_result(replace(result, cached=result.cached and sound.cached, seconds=seconds), output, as_json)
 
 
 def _refuse_score(performance: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from score_to_audio.cli.options import Json, number_of_bytes
+from score_to_audio.cli.options import Json
+from score_to_audio.parameters import number_of_bytes
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -18,13 +19,17 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 def info(as_json: Json = False) -> None:
     """Show where the store is and what it holds."""
     from score_to_audio.store import default_store
+    from score_to_audio.store.limits import VARIABLE, size_in_words
 
     store = default_store()
     info = store.info()
     if as_json:
-        print(json.dumps({"root": store.location, "folder": str(store.folder), **asdict(info)}, default=str))
+        place = {"root": store.location, "folder": str(store.folder), "limit": store.limit}
+        print(json.dumps({**place, **asdict(info)}, default=str))
         return
     print(f"{store.location}: {info.count} artifacts, {info.bytes / 1e6:.1f} MB")
+    of = "" if store.location == str(store.folder) else f" of the copies in {store.folder}"
+    print(f"  limit{of}: {size_in_words(store.limit)} ({VARIABLE})")
     for name, (count, size) in sorted(info.by_model.items()):
         print(f"  {name:<28} {count:>6}  {size / 1e6:>9.1f} MB")
 

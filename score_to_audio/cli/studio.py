@@ -30,15 +30,15 @@ def studio(
 
     Everything stays on this machine. Ctrl-C ends the studio; the pieces are there again next time.
     """
+    from score_to_audio.comparison.studio.address import studio_folder
     from score_to_audio.comparison.studio.server import serve
-    from score_to_audio.files import user_folder
     from score_to_audio.store import default_store
 
     for path in filter(None, (scores, *(outputs or ()))):
         if not path.is_dir():
             raise InputError(f"{path}: no such folder")
     serve(
-        folder or user_folder("SCORE_TO_AUDIO_STUDIO", "studio"),
+        folder or studio_folder(),
         default_store(),
         scores=scores,
         outputs=[path.resolve() for path in outputs or ()],

@@ -15,6 +15,8 @@ from score_to_audio.adjustments import Adjustments
 from score_to_audio.settings import PipelineSettings
 
 MetricName = Literal["levels", "distance", "transcription", "expression", "frechet"]
+QUICK_METRICS: tuple[MetricName, ...] = ("levels", "distance", "expression", "frechet")
+"""Those that are computed where nothing is said: the others take about as long as the sounds play."""
 DatasetName = Literal["maestro", "atepp", "pijama", "asap"]
 
 MAX_ROWS = 1000
@@ -157,7 +159,7 @@ class ComparisonConfig(_Part):
         Adjustments(), description="Changes to what every renderer plays: tempo, expression, measures, key."
     )
     measures: tuple[MetricName, ...] | None = Field(
-        None, description="Metrics to compute; by default all that the installation has."
+        None, description="Metrics to compute; by default all but transcription, which is slow."
     )
     embedding: str = Field(
         "piano-encodec", description="Codec whose latents the Fréchet audio distance compares."

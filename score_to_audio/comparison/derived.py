@@ -208,28 +208,28 @@ def _score_onsets(performance: Performance, score: Score) -> np.ndarray:
 
 
 def cut_recording(recording: TracedFile, start: float, end: float, store: ArtifactStore) -> TracedFile:
-    """The part between two times (seconds) as a WAV file."""
+    """The part between two times (seconds) as a FLAC file."""
 
     def make(path: Path) -> None:
-        _write(read_audio(recording.path, start=start, seconds=end - start), path, "wav")
+        _write(read_audio(recording.path, start=start, seconds=end - start), path, "flac")
 
-    return derive(recording, store, make, "audio.wav", "cut", "recording", start=start, end=end)
+    return derive(recording, store, make, "audio.flac", "cut", "recording", start=start, end=end)
 
 
 def reconstructed(
     recording: TracedFile, checkpoint: Checkpoint, device: str, store: ArtifactStore
 ) -> TracedFile:
-    """The recording through a codec and back, as a WAV file; peaks limited as those of every synthesizer."""
+    """The recording through a codec and back, as a FLAC file; peaks limited as those of every synthesizer."""
 
     def make(path: Path) -> None:
         from adapters.codec import reconstruct
         from synthesizers.limiter import limit_peaks
 
         sound = reconstruct(loaded_codec(checkpoint, device), read_audio(recording.path))
-        write_audio(limit_peaks(stream_of(sound)), path, format="wav")
+        write_audio(limit_peaks(stream_of(sound)), path, format="flac")
 
     return derive(
-        recording, store, make, "audio.wav", "reconstruct", checkpoint.name, codec=checkpoint, device=device
+        recording, store, make, "audio.flac", "reconstruct", checkpoint.name, codec=checkpoint, device=device
     )
 
 
@@ -248,17 +248,17 @@ def compressed(audio: TracedFile, store: ArtifactStore) -> TracedFile:
 
 
 def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> TracedFile:
-    """The sound as a WAV file of ``rate`` Hz and ``length`` samples, cut or filled up with silence."""
+    """The sound as a FLAC file of ``rate`` Hz and ``length`` samples, cut or filled up with silence."""
 
     def make(path: Path) -> None:
         samples = resample(read_audio(audio.path), rate).samples[:, :length]
         padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-        _write(Waveform(padded, rate), path, "wav")
+        _write(Waveform(padded, rate), path, "flac")
 
-    return derive(audio, store, make, "audio.wav", "encode", "wav", rate=rate, length=length)
+    return derive(audio, store, make, "audio.flac", "encode", "wav", rate=rate, length=length)
 
 
-def _write(sound: Waveform, path: Path, form: Literal["wav", "mp3"]) -> None:
+def _write(sound: Waveform, path: Path, form: Literal["flac", "mp3"]) -> None:
     write_audio(stream_of(sound), path, format=form)
 
 

@@ -213,7 +213,7 @@ ATTRIBUTES = {
     "articulation": ("articulation", "articulation"),
     "pedal_within_beat": ("pedal", "pedal within the beat"),
 }
-"""Those of ``Expression`` that a comparison shows: in plain words, and as docs/evaluation.md defines them."""
+"""Those of ``Expression`` that a comparison shows: in plain words, and as in docs/reference/evaluation.md."""
 
 
 def _expression(cell: MetricInputs) -> Mapping[str, float]:
@@ -248,7 +248,8 @@ def _expression_inputs(cell: MetricInputs) -> dict[str, Any] | None:
 
 def _expression_quantities(name: str, plain: str, exact: str) -> tuple[Quantity, ...]:
     shape = (
-        f"Rises and falls as the pianists': Pearson's r of {exact} with their mean; see docs/evaluation.md."
+        f"Rises and falls as the pianists': Pearson's r of {exact} with their mean; "
+        "see docs/reference/evaluation.md."
     )
     amount = f"1-Wasserstein distance of the {exact} values from the pianists', in their standard deviations."
     within = f"Share of {exact} values between the least and the greatest of the pianists' at the same place."

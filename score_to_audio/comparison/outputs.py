@@ -44,13 +44,14 @@ def write_outputs(
     *,
     blind: BlindTestKind | None = None,
     seed: int = 0,
+    listen: float = 0.0,
     webmushra: bool = False,
 ) -> Outputs:
     """Write everything into ``folder``, which is made.
 
     ``blind`` hides the names on the page; the key goes beside the page's folder: give listeners the page
-    alone. Raises ``InputError`` where the page's folder holds something else, ``OutputError`` where a file
-    cannot be written.
+    alone. ``listen``: seconds of each sound to be heard before a vote. Raises ``InputError`` where the page's
+    folder holds something else, ``OutputError`` where a file cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,13 @@ def write_outputs(
             index = page.write_page(result, folder / PAGE, store)
         else:
             index = page.write_blind_test(
-                result, folder / PAGE, store, kind=blind, seed=seed, key_file=folder / BLIND_KEY
+                result,
+                folder / PAGE,
+                store,
+                kind=blind,
+                seed=seed,
+                listen=listen,
+                key_file=folder / BLIND_KEY,
             )
         write_report(result, folder)
         for name in (*REPORT_FILES, *([BLIND_KEY] if blind else [])):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from score_to_audio import checkpoints, registry
 from score_to_audio.adjustments import Adjustments
 from score_to_audio.comparison.config import (
+    QUICK_METRICS,
     ColumnConfig,
     ComparisonConfig,
     FirstSeconds,
@@ -116,12 +117,12 @@ class Plan:
     sections: tuple[Section, ...]
     score_options: ScoreOptions
     metrics: tuple[MetricName, ...] | None
-    """None: all that the installation has."""
+    """None: ``QUICK_METRICS``."""
     embedding: str
     """Codec of the Fréchet audio distance."""
 
     def wants(self, metric: MetricName) -> bool:
-        return self.metrics is None or metric in self.metrics
+        return metric in (self.metrics or QUICK_METRICS)
 
     @property
     def cell_count(self) -> int:

@@ -93,10 +93,14 @@ def run_comparison(
     )
 
 
+SLOW = "left out: transcription, which takes minutes; `--metrics levels,expression,transcription` computes it"
+
+
 def _metrics(plan: Plan) -> tuple[list[Metric], list[str]]:
     """The metrics to compute, and why others cannot be. Levels always are: sounds are played equally loud."""
     wanted = [metric for metric in metrics.METRICS if plan.wants(metric.name)]
-    missing = [f"left out: {metric.name}: {reason}" for metric in wanted if (reason := metric.missing())]
+    missing = [SLOW] if plan.metrics is None else []
+    missing += [f"left out: {metric.name}: {reason}" for metric in wanted if (reason := metric.missing())]
     computed = [metric for metric in wanted if not metric.missing()]
     return computed if metrics.LEVELS in computed else [*computed, metrics.LEVELS], missing
 

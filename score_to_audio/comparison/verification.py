@@ -1,7 +1,7 @@
 """Whether the weights of a checkpoint behave like trained ones: loaded strictly, measured, played and judged.
 
-The phrase is Chopin's prelude op. 28 no. 7, typeset for this project. The ranges hold for trained models of
-any kind; ``asap-small`` and ``ddsp-piano`` show the measured examples.
+The phrase is Chopin's prelude op. 28 no. 7, typeset for this project. The ranges come from ``asap-small`` and
+``ddsp-piano``, the trained weights that were at hand; those of codecs are expected, not measured.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Figure:
     low: float
     high: float
     example: str
-    """What a model with its authors' weights shows, or why the range is so."""
+    """What a trained model shows, or that none was measured."""
     otherwise: str
     """What a value outside the range says, as a sentence."""
 
@@ -294,6 +294,6 @@ def _reconstruction(found: Checkpoint) -> Iterator[Figure]:
     again = reconstruct(load_codec(found), _piano())
     louder = levels(again).loudness - levels(_piano()).loudness
     yield Figure(
-        "loudness against the original, LU", louder, -3, 3, "expected of a codec", "the level is lost"
+        "loudness against the original, LU", louder, -3, 3, "expected, not measured", "the level is lost"
     )
-    yield _likeness(again, 0.8, "expected of a codec")
+    yield _likeness(again, 0.8, "expected, not measured")

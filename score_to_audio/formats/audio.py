@@ -6,8 +6,9 @@ import errno
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,15 @@ ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "ogg": ("OGG", "VORBIS"),
 }
-"""libsndfile's container and encoding. The rounding noise of 24 bits (-146 dB) is below that of float32
-samples at any audible level, and unlike float files these have no time stamp (PEAK chunk)."""
+"""libsndfile's container and encoding, of the same integers in WAV and FLAC. The rounding noise of 24 bits
+(-146 dB) is below that of float32 samples at any audible level, and unlike float files these have no time
+stamp (PEAK chunk). FLAC stores 16-bit sound in 24 bits without taking more room."""
+LOSSLESS: tuple[AudioFormat, ...] = ("wav", "flac")
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 """Hz; ISO/IEC 11172-3 and 13818-3, and the MPEG-2.5 extension."""
 MAX_WAV_SIZE = 2**32 - 2**16
 """Bytes; RIFF has 32-bit sizes (4.1 hours at 48 kHz stereo)."""
+TOO_LONG_FOR_WAV = "longer than a WAV file can be (4 GB); choose flac"
 MAX_FILE_SIZE = 2**30
 """Bytes of an input file."""
 MAX_SAMPLES = 2**28
@@ -48,6 +52,18 @@ BLOCK = 1 << 16
 (and overruns its stack on millions of samples)."""
 OGG_SERIAL = 0x73324121
 """Replaces libsndfile's random stream number, so that the same samples give the same bytes."""
+
+
+class Tags(NamedTuple):
+    """What players show of a FLAC, MP3 or OGG file; "" for none."""
+
+    title: str = ""
+    artist: str = ""
+    """The composer: players show no other field, and libsndfile writes none."""
+    comment: str = ""
+
+
+TAGGED: tuple[AudioFormat, ...] = ("flac", "mp3", "ogg")
 
 
 def read_audio(path: Path, *, start: float = 0.0, seconds: float | None = None) -> Waveform:
@@ -100,27 +116,46 @@ def stream_audio(path: Path) -> AudioStream:
     return AudioStream(info.samplerate, info.channels, blocks())
 
 
-def write_audio(stream: AudioStream, path: Path, *, format: AudioFormat) -> None:
-    """Write the stream block by block; the same samples give the same bytes.
+def write_audio(
+    stream: AudioStream,
+    path: Path,
+    *,
+    format: AudioFormat,
+    tags: Tags = Tags(),  # noqa: B008 (immutable)
+) -> None:
+    """Write the stream block by block; the same samples and tags give the same bytes. WAV takes no tags.
 
     Raises ``InputError`` for a rate or length that the format does not support, ``OSError`` where the file
     cannot be written; after any error, that of the stream included, no file is left.
     """
+    if format == "mp3" and stream.sample_rate not in MP3_RATES:
+        raise InputError(f"{path}: MP3 does not support {stream.sample_rate} Hz; choose wav, flac or ogg")
+    with _new_file(path, stream.sample_rate, stream.channels, format, tags) as file:
+        _write_blocks(stream, file, path, format)
+
+
+@contextmanager
+def _new_file(path: Path, rate: int, channels: int, format: AudioFormat, tags: Tags) -> Iterator[SoundFile]:
+    """An empty file to write to; deleted after any error in the block."""
     import soundfile
 
     container, encoding = ENCODINGS[format]
-    if format == "mp3" and stream.sample_rate not in MP3_RATES:
-        raise InputError(f"{path}: MP3 does not support {stream.sample_rate} Hz; choose wav, flac or ogg")
     with path.open("wb"):  # a clear OSError where libsndfile would say "System error"
         pass
     try:
         lossy = LOSSY.get(format, {})
         with soundfile.SoundFile(
-            path, "w", stream.sample_rate, stream.channels, format=container, subtype=encoding, **lossy
+            path, "w", rate, channels, format=container, subtype=encoding, **lossy
         ) as file:
-            _write_blocks(stream, file, path, format)
+            if format in ("flac", "ogg"):
+                for name, text in tags._asdict().items():
+                    if text:
+                        setattr(file, name, text)
+            yield file
         if format == "ogg":
             fix_ogg_serial(path)
+        if format == "mp3" and any(tags):
+            path.write_bytes(id3_tag(tags) + path.read_bytes())
     except soundfile.SoundFileError as error:
         path.unlink(missing_ok=True)
         raise OSError(f"{path}: cannot be written ({_reason(error)})") from error
@@ -134,11 +169,22 @@ def _write_blocks(stream: AudioStream, file: SoundFile, path: Path, format: Audi
     for block in _equal_blocks(stream):
         written += block.size
         if format == "wav" and written * 3 > MAX_WAV_SIZE:
-            raise InputError(f"{path}: longer than a WAV file can be (4 GB); choose flac")
-        try:
-            file.write(block.T)
-        except AssertionError as error:  # soundfile's error for a short write
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise InputError(f"{path}: {TOO_LONG_FOR_WAV}")
+        _write(file, _as_integers(block) if format in LOSSLESS else block, path)
+
+
+def _write(file: SoundFile, block: NDArray[Any], path: Path) -> None:
+    try:
+        file.write(block.T)
+    except AssertionError as error:  # soundfile's error for a short write
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def _as_integers(block: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Full scale 2**31, of which libsndfile keeps the upper 24 bits. It rounds floats in another way for FLAC
+    than for WAV."""
+    scaled = np.rint(block.astype(np.float64) * 2.0**31)
+    return np.clip(scaled, -(2.0**31), 2.0**31 - 1).astype(np.int32)
 
 
 def _equal_blocks(stream: AudioStream) -> Iterator[NDArray[np.float32]]:
@@ -152,6 +198,48 @@ def _equal_blocks(stream: AudioStream) -> Iterator[NDArray[np.float32]]:
         pending = pending[:, whole:]
     if pending.shape[1]:
         yield pending
+
+
+# -------------------------------------------------------------------------------------- lossless copies
+
+
+def copy_lossless(source: Path, destination: Path, *, format: AudioFormat) -> None:
+    """Write the integer samples of a WAV or FLAC file that ``write_audio`` wrote in the other format.
+
+    Raises ``InputError`` for a sound too long for WAV, ``OSError`` where the file cannot be written.
+    """
+    import soundfile
+
+    info = soundfile.info(source)
+    if format == "wav" and info.frames * info.channels * 3 > MAX_WAV_SIZE:
+        raise InputError(f"{destination}: {TOO_LONG_FOR_WAV}")
+    with _new_file(destination, info.samplerate, info.channels, format, Tags()) as file:
+        for block in soundfile.blocks(source, BLOCK, dtype="int32", always_2d=True):
+            _write(file, block.T, destination)
+
+
+def same_samples(one: Path, other: Path) -> bool:
+    """Whether two audio files have the same rate, length and integer samples."""
+    import soundfile
+
+    try:
+        if not same_shape(one, other):
+            return False
+        pairs = zip(*(soundfile.blocks(path, BLOCK, dtype="int32") for path in (one, other)), strict=True)
+        return all(np.array_equal(a, b) for a, b in pairs)
+    except soundfile.SoundFileError:
+        return False
+
+
+def same_shape(one: Path, other: Path) -> bool:
+    """Whether two audio files have the same rate, channels, depth and length, by their headers."""
+    import soundfile
+
+    try:
+        a, b = ((i.samplerate, i.channels, i.subtype, i.frames) for i in map(soundfile.info, (one, other)))
+    except soundfile.SoundFileError:
+        return False
+    return a == b
 
 
 def _reason(error: Exception) -> str:
@@ -169,6 +257,29 @@ def stream_of(waveform: Waveform) -> AudioStream:
 def collect(stream: AudioStream) -> Waveform:
     blocks = [np.zeros((stream.channels, 0), np.float32), *stream.blocks]
     return Waveform(np.concatenate(blocks, axis=1), stream.sample_rate)
+
+
+# ------------------------------------------------------------------------------------------ MP3 tags
+
+
+def id3_tag(tags: Tags) -> bytes:
+    """The tags for the start of an MP3 file (ID3v2.3.0): libsndfile writes 30 characters of each at most."""
+    frames = b"".join(
+        _id3_frame(name, prefix + b"\xff\xfe" + text.encode("utf-16-le"))
+        for name, prefix, text in (
+            (b"TIT2", b"\x01", tags.title),
+            (b"TPE1", b"\x01", tags.artist),
+            (b"TCOM", b"\x01", tags.artist),
+            (b"COMM", b"\x01eng\xff\xfe\x00\x00", tags.comment),  # UTF-16, English, no short description
+        )
+        if text
+    )
+    size = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x03\x00\x00" + size + frames
+
+
+def _id3_frame(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4) + bytes(2) + content
 
 
 # ------------------------------------------------------------------------------------- repeatable OGG

@@ -1,4 +1,4 @@
-"""Human performances of the (n)ASAP corpus, aligned to their scores note by note.
+"""Match files: performances aligned to their scores note by note; those of the (n)ASAP corpus, and our own.
 
 (n)ASAP: Peter et al., "Automatic note-level score-to-performance alignments in the ASAP dataset", TISMIR
 6(1), 2023. The corpus is a folder with ``performances.csv`` and the folders that it names.
@@ -11,12 +11,20 @@ import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing, sha256_of
-from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, Controls, Performance
+from score_to_audio.types import (
+    HIGHEST_PITCH,
+    LOWEST_PITCH,
+    Controls,
+    ParsedScore,
+    Performance,
+    TimeSignature,
+)
 
 COLUMNS = ("onset", "offset", "pitch", "velocity")
 CONTROL_COLUMNS = ("time", "number", "value")
@@ -136,3 +144,109 @@ def read_match_cached(path: Path, cache: Path) -> Performance:
         controls = Controls(**{name: data[name] for name in CONTROL_COLUMNS})
         columns = {name: data[name] for name in COLUMNS}
         return Performance(**columns, controls=controls, score_ids=tuple(data["ids"].tolist()))
+
+
+# --------------------------------------------------------------------------------------------- writing
+
+DIVISIONS = 10080
+"""Per quarter note, of score times in match files: 2^5 * 3^2 * 5 * 7."""
+
+
+def match_text(score: ParsedScore, performance: Performance) -> str:
+    """A match file (Foscarin et al., SMC 2022) of a performance, times on the grid of its MIDI file.
+
+    Notes that are not played are deletions, between the first and the last that are; played notes that the
+    score does not have, or has once for several, are insertions. Raises ``ValueError`` where no note has the
+    id of a note of the score.
+    """
+    from score_to_audio.formats.midi import TICKS_PER_QUARTER
+    from score_to_audio.formats.scores.partitura_bridge import import_partitura, quiet
+
+    partitura = import_partitura()
+    with quiet():
+        performed = _performed_part(partitura, performance)
+        written = partitura.save_match(
+            _alignment(score, performance),
+            performed,
+            _score_part(partitura, score),
+            mpq=500_000,
+            ppq=TICKS_PER_QUARTER,
+            piece=score.title or None,
+            composer=score.composer or None,
+        )
+    return "".join(f"{line.matchline}\n" for line in written.lines)
+
+
+def _alignment(score: ParsedScore, performance: Performance) -> list[dict[str, str]]:
+    index = {note: number for number, note in enumerate(score.notes.id)}
+    found, played = [], set()
+    for number, note in enumerate(performance.score_ids or ()):
+        if note in index and note not in played:
+            played.add(note)
+            found.append({"label": "match", "score_id": note, "performance_id": f"n{number}"})
+        else:
+            found.append({"label": "insertion", "performance_id": f"n{number}"})
+    if not played:
+        raise ValueError("no note of the performance has the id of a note of the score")
+    onsets = [float(score.notes.onset[index[note]]) for note in played]
+    found += [
+        {"label": "deletion", "score_id": note}
+        for note, number in index.items()
+        if note not in played and min(onsets) <= score.notes.onset[number] <= max(onsets)
+    ]
+    return found
+
+
+def _performed_part(partitura: Any, performance: Performance) -> Any:
+    columns = (performance.onset, performance.offset, performance.pitch, performance.velocity)
+    notes = [
+        {
+            "id": f"n{number}",
+            "note_on": onset,
+            "note_off": offset,
+            "sound_off": offset,
+            "midi_pitch": pitch,
+            "velocity": velocity,
+            "track": 0,
+            "channel": 0,
+        }
+        for number, (onset, offset, pitch, velocity) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True)
+        )
+    ]
+    events = performance.controls
+    controls = [
+        {"time": time, "number": number, "value": value, "track": 0, "channel": 0}
+        for time, number, value in zip(
+            events.time.tolist(), events.number.tolist(), events.value.tolist(), strict=True
+        )
+    ]
+    return partitura.performance.PerformedPart(notes, controls=controls)
+
+
+def _score_part(partitura: Any, score: ParsedScore) -> Any:
+    """The score in playing order as one part of partitura."""
+    structure = partitura.score
+    part = structure.Part("P1", score.title or None, quarter_duration=DIVISIONS)
+
+    def place(quarter: float) -> int:
+        return round(quarter * DIVISIONS)
+
+    for signature in score.time_signatures or (TimeSignature(0.0, 4, 4),):
+        part.add(structure.TimeSignature(signature.beats, signature.beat_type), place(signature.onset))
+    for key in score.key_signatures:
+        part.add(structure.KeySignature(key.fifths, key.mode or "major"), place(key.onset))
+    for number, measure in enumerate(score.measures):
+        part.add(structure.Measure(number + 1, measure.number), place(measure.onset), place(measure.end))
+    notes = score.notes
+    columns = (notes.onset, notes.duration, notes.voice, notes.staff)
+    for name, spelling, grace, onset, duration, voice, staff in zip(
+        notes.id, notes.spelling, notes.grace, *(column.tolist() for column in columns), strict=True
+    ):
+        alter = spelling.count("#") - spelling[1:].count("b")
+        octave = int(spelling[1:].lstrip("#b"))
+        about = {"step": spelling[0], "octave": octave, "alter": alter, "id": name}
+        about |= {"voice": voice, "staff": staff}
+        note = structure.GraceNote(grace, **about) if grace else structure.Note(**about)
+        part.add(note, place(onset), place(onset + duration))
+    return part

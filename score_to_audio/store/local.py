@@ -1,10 +1,11 @@
 """The store: every file that was made, found by the hash of everything that determines its content.
 
     FOLDER/ab/abcdef.../.lock           held by the process that makes the artifact
-                        audio.wav       the file
+                        audio.flac      the file
                         artifact.json   the artifact record: what the file is, how it was made; written last
                         parts/*.npz     finished parts of an unfinished artifact
     FOLDER/.in-use                      which artifacts running processes use (see ``locks.Claims``)
+    FOLDER/.made                        how much was made since the size was checked (see ``limits``)
 
 Without a record there is no artifact, so a process may be killed at any moment. A hit compares the file's
 size and modification time with the record and reads the file only if the time alone differs. To hash on every
@@ -20,6 +21,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import logging
 import math
 import os
 import secrets
@@ -27,7 +29,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -39,12 +41,15 @@ import numpy as np
 from score_to_audio.errors import StoreError
 from score_to_audio.files import exclusive, replace_atomically, sha256_of
 from score_to_audio.progress import Arrays
+from score_to_audio.store import limits
 from score_to_audio.store.locks import Claims, claims
 from score_to_audio.store.records import KEY, MAX_RECORD_SIZE, NAME, RECORD, ArtifactRecord, parse_record
 from score_to_audio.types import Artifact, Provenance
 
 if TYPE_CHECKING:
     from score_to_audio.store.remote import RemoteStore
+
+log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 PARTS = "parts"
@@ -106,8 +111,10 @@ class Store:
     Every method raises ``StoreError`` if the folder cannot be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        """``limit``: bytes that it may take; when it grows beyond, what was not used longest is deleted."""
         self.folder = folder.expanduser().absolute()
+        self.limit = limit
 
     @property
     def location(self) -> str:
@@ -117,7 +124,8 @@ class Store:
     # ------------------------------------------------------------------------------------------ reading
 
     def get(self, key: str, *, verify: Verify = "time") -> Artifact | None:
-        """The artifact, if the store has it whole; it is then kept until this process ends.
+        """The artifact, if the store has it whole; it is then kept until this process ends, or to the end of
+        a block ``releasing``.
 
         ``verify="hash"`` reads the file in any case (once per process).
         """
@@ -171,9 +179,11 @@ class Store:
             if artifact := self.get(key):
                 return artifact, True
             try:
-                return self._make(key, name, media_type, provenance, make), False
+                artifact = self._make(key, name, media_type, provenance, make)
             finally:
                 _clear(self._home(key))
+        self._keep_limit(artifact.size)
+        return artifact, False
 
     def _make(self, key: str, name: str, media_type: str, provenance: Provenance, make: MakeFile) -> Artifact:
         home = self._home(key)
@@ -196,6 +206,28 @@ class Store:
         temporary.write_text(record.to_json(), encoding="utf-8")
         replace_atomically(temporary, home / RECORD)
         return artifact
+
+    def _keep_limit(self, made: int) -> None:
+        """Delete what was not used longest if the ``made`` bytes are too many."""
+        try:
+            with self._explained():
+                if self.limit is None or not limits.is_check_due(self.folder, made, self.limit):
+                    return
+            pruned = self.prune(max_size=self.limit - self.limit // limits.PARTS)
+            if pruned.count and limits.is_first(self.folder):
+                log.warning(
+                    "%s: the store has reached its limit of %s; from now on, what was not used longest is "
+                    "deleted (%s changes the limit)",
+                    self.folder,
+                    limits.size_in_words(self.limit),
+                    limits.VARIABLE,
+                )
+        except (StoreError, OSError) as error:  # the artifact itself is there
+            log.warning("%s: cannot be kept below its limit (%s)", self.folder, error)
+
+    def releasing(self) -> AbstractContextManager[None]:
+        """A block at whose end artifacts may be deleted that this thread made or got in it."""
+        return self._claims().releasing()
 
     def cached_part(self, key: str, name: str, make: Callable[[], Arrays]) -> Arrays:
         """The arrays kept as part ``name`` of the unfinished artifact ``key``; made and kept if missing.
@@ -344,9 +376,15 @@ def cutoff(older_than: timedelta | None) -> float:
 def open_store(location: str) -> ArtifactStore:
     """The store in a folder, or below a URL of any file system that fsspec knows ("s3://bucket/prefix").
 
-    Raises ``StoreError`` for a URL that cannot be used.
+    Its folder on this machine is limited in size (``limits.size_limit``). Raises ``StoreError`` for a URL or
+    a limit that cannot be used.
     """
-    return _remote_store(location, _cache_of(location)) if "://" in location else Store(Path(location))
+    return _remote_store(location, _cache_of(location)) if "://" in location else _limited(Path(location))
+
+
+def _limited(folder: Path) -> Store:
+    folder = folder.expanduser()
+    return Store(folder, limits.size_limit(folder))
 
 
 @cache
@@ -354,7 +392,7 @@ def _remote_store(url: str, folder: Path) -> ArtifactStore:
     """One per process, so that all its threads know when the shared folder does not answer."""
     from score_to_audio.store.remote import RemoteStore
 
-    return RemoteStore(url, Store(folder))
+    return RemoteStore(url, _limited(folder))
 
 
 def default_store() -> ArtifactStore:

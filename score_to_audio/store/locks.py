@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -17,39 +19,70 @@ class Claims:
     """The artifacts in use, so that pruning does not delete a file that a process is about to read.
 
     Each key maps to one byte of one file. A process that uses an artifact holds a shared POSIX record lock on
-    that byte until it ends; a process that deletes the artifact holds an exclusive one. Record locks belong
-    to a process, so there is one instance per file and process (``claims``), and sets for its threads.
+    that byte, until it ends or to the end of a block ``releasing``; a process that deletes the artifact holds
+    an exclusive one. Record locks belong to a process, so there is one instance per file and process
+    (``claims``), and counts for its threads.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._guard = Lock()
+        self._block: ContextVar[set[str] | None] = ContextVar("claims", default=None)
+        """What the innermost block ``releasing`` of this thread claimed."""
         self._forget()
 
     def _forget(self) -> None:
         self._process = os.getpid()
         self._descriptor: int | None = None
-        self._claimed: set[str] = set()
+        self._claimed: Counter[str] = Counter()
+        """Key -> blocks that use it; those without a block never end."""
         self._reserved: set[str] = set()
 
     def claim(self, key: str) -> bool:
-        """Use ``key`` until this process ends. False while it is being deleted."""
+        """Use ``key`` to the end of the block ``releasing``, without one until this process ends. False
+        while it is being deleted."""
         with self._guard:
             self._refresh()
-            if key in self._claimed:
-                return True
-            if key in self._reserved or not self._lock(key, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            if key in self._reserved:
                 return False
-            self._claimed.add(key)
+            if not self._claimed[key] and not self._lock(key, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                return False
+            block = self._block.get()
+            if block is None or key not in block:
+                self._claimed[key] += 1
+            if block is not None:
+                block.add(key)
             return True
+
+    @contextmanager
+    def releasing(self) -> Iterator[None]:
+        """A block whose claims end with it."""
+        block: set[str] = set()
+        outer = self._block.set(block)
+        try:
+            yield
+        finally:
+            self._block.reset(outer)
+            with self._guard:
+                for key in block:
+                    self._release(key)
+
+    def _release(self, key: str) -> None:
+        if self._claimed[key]:  # else forgotten meanwhile
+            self._claimed[key] -= 1
+            if not self._claimed[key]:
+                del self._claimed[key]
+                self._lock(key, fcntl.LOCK_UN)
 
     @contextmanager
     def reserved(self, key: str) -> Iterator[bool]:
         """A block during which no process can claim ``key``. Yields False if one already has."""
         with self._guard:
             self._refresh()
-            free = key not in self._claimed | self._reserved and self._lock(
-                key, fcntl.LOCK_EX | fcntl.LOCK_NB
+            free = (
+                not self._claimed[key]
+                and key not in self._reserved
+                and self._lock(key, fcntl.LOCK_EX | fcntl.LOCK_NB)
             )
             if free:
                 self._reserved.add(key)

@@ -1,6 +1,6 @@
 """A store that machines share: a folder on any file system that fsspec knows, used through a local store.
 
-    URL/ab/abcdef.../SHA256.wav      the file, named after the hash of its content
+    URL/ab/abcdef.../SHA256.flac     the file, named after the hash of its content
                      artifact.json   the artifact record, as in a local store; uploaded last
 
 Object stores have neither locks nor renaming. The layout needs neither: without a record there is no
@@ -19,7 +19,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,6 +77,15 @@ class RemoteStore:
     def folder(self) -> Path:
         """Of the local copies."""
         return self.cache.folder
+
+    @property
+    def limit(self) -> int | None:
+        """Of the local copies, in bytes."""
+        return self.cache.limit
+
+    def releasing(self) -> AbstractContextManager[None]:
+        """As ``Store.releasing``."""
+        return self.cache.releasing()
 
     # ------------------------------------------------------------------------------------------ reading
 

@@ -114,7 +114,7 @@ class _IncrementalDecoder:
             rows = slice(step - x.shape[1], step)
             keys[:, :, rows], values[:, :, rows] = layer.keys_values(x)
             past = keys[:, :, :step], values[:, :, :step]
-            x = layer(x[:, -1:], past, source, source_mask=self.source_mask)
+            x, _ = layer(x[:, -1:], past, source, source_mask=self.source_mask)
         x = decoder.after_norm(x[:, 0])
         frames = model.feat_out(x).unflatten(1, (model.config.reduction_factor, -1))
         self.inputs[:, step] = frames[:, -1]
@@ -127,9 +127,13 @@ def _padded(memories: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     memory = pad_sequence(list(memories), batch_first=True)
     if (lengths == lengths[0]).all():
         return memory, None
-    beyond = torch.arange(memory.shape[1])[None] >= lengths[:, None]
-    mask = torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf)
-    return memory, mask[:, None, None].to(memory)
+    return memory, padding_mask(lengths, memory.shape[1]).to(memory)
+
+
+def padding_mask(lengths: Tensor, longest: int) -> Tensor:
+    """[B] -> [B, 1, 1, longest], 0 up to each length and minus infinity beyond."""
+    beyond = torch.arange(longest, device=lengths.device) >= lengths[:, None]
+    return torch.zeros(beyond.shape, device=lengths.device).masked_fill(beyond, -torch.inf)[:, None, None]
 
 
 def drawn_masks(

@@ -1,8 +1,8 @@
 """The acoustic model: a Transformer from piano rolls to spectra (Li et al., Neural Speech Synthesis with
 Transformer Network, AAAI 2019, as ESPnet 0.10.3 builds it). Names of parameters are the checkpoint's.
 
-The only dropout is that of the prenet, which the model needs at inference; the caller passes its masks
-(``synthesizers.m2a.decoding``).
+The prenet's dropout is needed at inference, too; the caller passes its masks (``synthesizers.m2a.decoding``).
+That of the other layers is off until a training sets it.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.dropout = nn.Dropout(0.0)
         self.linear_q = nn.Linear(width, width)
         self.linear_k = nn.Linear(width, width)
         self.linear_v = nn.Linear(width, width)
@@ -80,7 +81,8 @@ class Attention(nn.Module):
         query = self._split(self.linear_q(x)) / math.sqrt(keys.shape[-1])
         scores = query @ keys.transpose(2, 3)
         weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
-        return self.linear_out((weights @ values).transpose(1, 2).flatten(2)), weights
+        mixed = self.dropout(weights) @ values
+        return self.linear_out(mixed.transpose(1, 2).flatten(2)), weights
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -94,6 +96,7 @@ class PositionalEncoding(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(()))
+        self.dropout = nn.Dropout(0.0)
         self.register_buffer("table", sinusoidal_positions(POSITIONS, width), persistent=False)
 
     def forward(self, x: Tensor, first: int = 0) -> Tensor:
@@ -101,7 +104,8 @@ class PositionalEncoding(nn.Module):
         count = first + x.shape[1]
         if count > len(self.table):
             self.table = sinusoidal_positions(2 * count, x.shape[2]).to(self.table)
-        return x + self.alpha * self.table[first:count]
+        encoded: Tensor = self.dropout(x + self.alpha * self.table[first:count])
+        return encoded
 
 
 class FeedForward(nn.Module):
@@ -109,12 +113,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, units: int, *, as_convolution: bool) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(0.0)
         self.w_1 = nn.Conv1d(width, units, 1) if as_convolution else nn.Linear(width, units)
         self.w_2 = nn.Conv1d(units, width, 1) if as_convolution else nn.Linear(units, width)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = functional.relu(functional.linear(x, self.w_1.weight.flatten(1), self.w_1.bias))
-        return functional.linear(hidden, self.w_2.weight.flatten(1), self.w_2.bias)
+        return functional.linear(self.dropout(hidden), self.w_2.weight.flatten(1), self.w_2.bias)
 
 
 # ----------------------------------------------------------------------------------------- the encoder
@@ -127,11 +132,13 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(config.width, config.encoder_units, as_convolution=True)
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
         self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.dropout = nn.Dropout(0.0)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         normal = self.norm1(x)
-        x = x + self.self_attn(normal, self.self_attn.keys_values(normal))[0]
-        return x + self.feed_forward(self.norm2(x))
+        attended, _ = self.self_attn(normal, self.self_attn.keys_values(normal), mask)
+        x = x + self.dropout(attended)
+        return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
 class Encoder(nn.Module):
@@ -140,18 +147,19 @@ class Encoder(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(config.roll_bins, config.width),
             nn.LayerNorm(config.width),
-            nn.Identity(),
+            nn.Dropout(0.0),
             nn.ReLU(),
             PositionalEncoding(config.width),
         )
         self.encoders = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.after_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, roll_bins] -> [B, T, width]; sequences of one length."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[B, T, roll_bins] -> [B, T, width]; ``mask`` as in ``Attention``, for sequences of several
+        lengths."""
         x = self.embed(x)
         for layer in self.encoders:
-            x = layer(x)
+            x = layer(x, mask)
         output: Tensor = self.after_norm(x)
         return output
 
@@ -185,6 +193,7 @@ class DecoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
         self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
         self.norm3 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.dropout = nn.Dropout(0.0)
 
     def keys_values(self, x: Tensor) -> KeysValues:
         """Those of the self-attention, for inputs [B, T, width]."""
@@ -198,11 +207,12 @@ class DecoderLayer(nn.Module):
         *,
         mask: Tensor | None = None,
         source_mask: Tensor | None = None,
-    ) -> Tensor:
-        """[B, Q, width] -> the same; ``past`` includes x itself."""
-        x = x + self.self_attn(self.norm1(x), past, mask)[0]
-        x = x + self.src_attn(self.norm2(x), source, source_mask)[0]
-        return x + self.feed_forward(self.norm3(x))
+    ) -> tuple[Tensor, Tensor]:
+        """[B, Q, width] -> (the same, weights of the source [B, heads, Q, T]); ``past`` includes x itself."""
+        x = x + self.dropout(self.self_attn(self.norm1(x), past, mask)[0])
+        attended, weights = self.src_attn(self.norm2(x), source, source_mask)
+        x = x + self.dropout(attended)
+        return x + self.dropout(self.feed_forward(self.norm3(x))), weights
 
 
 class Decoder(nn.Module):
@@ -238,6 +248,7 @@ class Postnet(nn.Module):
                 nn.Conv1d(widths[index], widths[index + 1], size, padding=(size - 1) // 2, bias=False),
                 nn.BatchNorm1d(widths[index + 1]),
                 nn.Tanh() if index < last else nn.Identity(),
+                nn.Dropout(0.0),
             )
             for index in range(config.postnet_layers)
         )
@@ -266,12 +277,14 @@ class AcousticModel(nn.Module):
         self.prob_out = nn.Linear(config.width, config.reduction_factor)
         self.postnet = Postnet(config)
 
-    def memory(self, roll: Tensor, performer: int = 0, environment: int = 0) -> Tensor:
+    def memory(
+        self, roll: Tensor, performer: int = 0, environment: int = 0, mask: Tensor | None = None
+    ) -> Tensor:
         """Encoder input [B, T, roll_bins] -> the decoder's source [B, T, width].
 
         ``performer``, ``environment``: rows of the tables, 0 for unknown; ignored where there are none.
         """
-        memory: Tensor = self.encoder(roll)
+        memory: Tensor = self.encoder(roll, mask)
         if self.config.performers:
             memory = memory + self.sid_emb.weight[performer]
         if self.config.environments:

@@ -1,7 +1,7 @@
 """The layers of the two decoders, for inference.
 
 Linear layers have the chosen precision, norms and sums are in float32. Attention has the chosen precision on
-a GPU and is in float32 on a CPU, where nothing is faster.
+a GPU and on a CPU with matrix instructions, and is in float32 on other CPUs, where nothing is faster.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORM_EPSILON = 1e-5
 """Of all layer norms; PyTorch's default, which the authors kept."""
+
+
+def has_fast_fused_attention() -> bool:
+    """Whether this CPU has bfloat16 matrix instructions (AMX).
+
+    There PyTorch's fused attention to a single query is as fast as the memory, in either precision. Without
+    them it takes twice as long in bfloat16 as in float32 (torch 2.13).
+    """
+    return torch.cpu._is_amx_tile_supported()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from synthesizers.midi_valle.layers import (
     Layer,
     Precision,
     Transformer,
+    has_fast_fused_attention,
 )
 from synthesizers.positions import sinusoidal_positions
 
@@ -240,7 +241,8 @@ class _Builder:
     def transformer(self, name: str, stages: list[Tensor] | None) -> Transformer:
         layers = [self._layer(f"{name}.layers.{index}.", stages) for index in range(self._config.layers)]
         norm = _norm(self._read(f"{name}.norm."), f"{name}.norm", stages).to(self._device)
-        attention_dtype = torch.float32 if self._device == "cpu" else self._dtype
+        rounded = self._device != "cpu" or has_fast_fused_attention()
+        attention_dtype = self._dtype if rounded else torch.float32
         return Transformer(layers, norm, self._config.heads, attention_dtype)
 
     def _layer(self, prefix: str, stages: list[Tensor] | None) -> Layer:

@@ -86,6 +86,11 @@ def segment_notes(notes: NoteArray, start: float, end: float) -> NoteArray:
     return NoteArray(onset[kept], notes.offset[kept] - start, notes.pitch[kept], notes.velocity[kept])
 
 
+def sample_range(start: float, end: float, rate: int) -> range:
+    """The samples of a recording that belong to [start, end) seconds."""
+    return range(int(rate * start), int(rate * end))
+
+
 # --------------------------------------------------------------------------------------- MIDI files
 
 

@@ -16,6 +16,9 @@ FULL_SCALE = 2**15
 LENGTH_STEP = 0.5
 """Seconds to which the length of a cached recording is rounded up, so that it is seldom computed again."""
 
+AHEAD = 1.0
+"""Seconds of a recording that are decoded at first beyond what is needed; then follows all of it."""
+
 
 @dataclass(frozen=True)
 class Instrument:
@@ -73,11 +76,16 @@ class Recordings:
         self._notes = {which: kept for which, kept in self._notes.items() if which in needed}
         self._lengths = {which: self._length(*which, seconds) for which, seconds in needed.items()}
 
-    def note(self, pitch: int, strength: int) -> NDArray[np.int16]:
-        """[2, samples], full scale ``FULL_SCALE``; at least as long as prepared; decoded when first used."""
+    def note(self, pitch: int, strength: int, samples: int) -> NDArray[np.int16]:
+        """[2, length], full scale ``FULL_SCALE``; as long as prepared, or at least ``samples`` long.
+
+        Decoded when first used: the beginning alone at first, so that the first sound comes soon.
+        """
         length = self._lengths[pitch, strength]
         kept = self._notes.get((pitch, strength))
-        if kept is None or kept.shape[1] < length:
+        if kept is None or kept.shape[1] < min(samples, length):
+            if kept is None:
+                length = min(length, samples + round(AHEAD * self.instrument.sample_rate))
             kept = self._notes[pitch, strength] = self._make(pitch, strength, length)
         return kept
 

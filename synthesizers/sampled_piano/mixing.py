@@ -103,7 +103,8 @@ class _Mixer:
         for layer, gain in enumerate(voices.gain[index]):
             if gain == 0:
                 continue
-            recording = self._recordings.note(int(voices.pitch[index]), int(voices.strength[index]) + layer)
+            which = int(voices.pitch[index]), int(voices.strength[index]) + layer
+            recording = self._recordings.note(*which, from_start + length)
             part = recording[:, from_start : from_start + length]
             scaled = self._layer[:, : part.shape[1]]
             np.multiply(part, gain, out=scaled)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from score_to_audio.types import LOWEST_PITCH
 from synthesizers.sampled_piano.pedals import FIRST_UNDAMPED_PITCH, Damping
-from synthesizers.sampled_piano.room import white
+from synthesizers.sampled_piano.room import fast_length, white
 
 Block = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -70,9 +69,9 @@ class Resonance:
         sent = block.mean(axis=0) * lifted * np.exp(work[:-1])
         answer = np.zeros((2, length + kept))
         if sent.any():
-            size = scipy.fft.next_fast_len(length + kept, real=True)
-            spectrum = scipy.fft.rfft(sent, size) * _spectrum(self._rate, size)
-            answer += scipy.fft.irfft(spectrum, size)[:, : length + kept]
+            size = fast_length(length + kept)
+            spectrum = np.fft.rfft(sent, size) * _spectrum(self._rate, size)
+            answer += np.fft.irfft(spectrum, size)[:, : length + kept]
         answer[:, :kept] += self._pending
         block += (answer[:, :length] * np.exp(-work[:-1])).astype(np.float32)
         self._pending = answer[:, length:] * np.exp(-work[-1])
@@ -101,7 +100,7 @@ def _band(length: int, rate: int) -> Floats:
 
 @cache
 def _spectrum(rate: int, size: int) -> NDArray[np.complex128]:
-    return np.asarray(scipy.fft.rfft(strings(rate), size))
+    return np.asarray(np.fft.rfft(strings(rate), size))
 
 
 @cache
@@ -112,6 +111,7 @@ def strings(rate: int) -> Floats:
     spectra = np.zeros((2, bins // 2 + 1), complex)
     for pitch in range(LOWEST_PITCH, FIRST_UNDAMPED_PITCH):
         fundamental = 440 * 2 ** ((pitch - 69) / 12)
+        rotations = np.exp(2j * np.pi * white(100 * pitch, 2 * PARTIALS).reshape(PARTIALS, 2, 1))
         for partial in range(1, PARTIALS + 1):
             frequency = fundamental * partial
             if frequency > HIGHEST:
@@ -119,7 +119,6 @@ def strings(rate: int) -> Floats:
             centre = round(frequency * bins / rate)
             near = np.arange(max(centre - 300, 1), centre + 300)
             peak = 1 / (partial * (width + 1j * (near * rate / bins - frequency)))
-            phases = 2 * np.pi * white(100 * pitch + partial, 2)
-            spectra[:, near] += np.exp(1j * phases)[:, None] * peak
+            spectra[:, near] += rotations[partial - 1] * peak
     response = np.fft.irfft(spectra, bins)[:, :length] * np.cos(np.linspace(0, np.pi / 2, length)) ** 2
     return response * LEVEL / np.sqrt((response**2).sum(axis=1, keepdims=True))

@@ -8,7 +8,6 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 Block = NDArray[np.float32]
@@ -73,15 +72,22 @@ def in_room(blocks: Iterable[Block], room: str, rate: int) -> Iterator[Block]:
 def _convolved(block: Block, room: str, rate: int) -> Block:
     """[2, n] -> [2, n + length of the response - 1]"""
     size = block.shape[1] + impulse_response(room, rate).shape[-1] - 1
-    fast = scipy.fft.next_fast_len(size, real=True)
-    spectrum = scipy.fft.rfft(block, fast)
-    answer = scipy.fft.irfft((_response_spectrum(room, rate, fast) * spectrum).sum(axis=1), fast)
+    fast = fast_length(size)
+    spectrum = np.fft.rfft(block, fast)
+    answer = np.fft.irfft((_response_spectrum(room, rate, fast) * spectrum).sum(axis=1), fast)
     return np.asarray(answer[:, :size])
 
 
 @cache
+def fast_length(size: int) -> int:
+    """The next length of a fast Fourier transform, without prime factors above 5."""
+    odd = (3**b * 5**c for b, c in product(range(14), range(9)))
+    return min(factor << (-(-size // factor) - 1).bit_length() for factor in odd)
+
+
+@cache
 def _response_spectrum(room: str, rate: int, size: int) -> NDArray[np.complex64]:
-    return np.asarray(scipy.fft.rfft(impulse_response(room, rate), size))
+    return np.asarray(np.fft.rfft(impulse_response(room, rate), size))
 
 
 @cache
@@ -148,8 +154,9 @@ def noise_floor(rate: int) -> NDArray[np.float32]:
     length = round(FLOOR_SECONDS * rate)
     frequency = np.fft.rfftfreq(length, 1 / rate)
     shape = np.where(frequency > 20, 1 / np.sqrt(1 + (frequency / 100) ** 2), 0)
-    channels = [np.fft.irfft(np.fft.rfft(white(stream, length)) * shape, length) for stream in (4, 5)]
-    return np.stack([FLOOR * channel / channel.std() for channel in channels]).astype(np.float32)
+    noise = np.fft.irfft(np.fft.rfft(white(4, length)) * shape, length)
+    noise = (FLOOR * noise / noise.std()).astype(np.float32)
+    return np.stack([noise, np.roll(noise, length // 2)])  # as good as another noise for the ear
 
 
 def white(stream: int, length: int) -> Floats:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.aligned_corpus import matches_of
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, note_ids, read_notes
-from adapters.virtuosonet_corpus import matches_of
 from renderers.expression import agreement, grid, mean_expression, measure
 from renderers.kth_rules.rendering import render as render_by_rules
 from renderers.virtuosonet import features as columns

@@ -15,7 +15,7 @@ import torch
 
 from adapters.virtuosonet import VirtuosoNet, VirtuosoNetParameters, read_checkpoint
 from adapters.virtuosonet_corpus import prepare
-from adapters.virtuosonet_training import BEST, CURVE, LAST, TrainingConfig, export, read_config, train
+from adapters.virtuosonet_training import TrainingConfig, export, train
 from renderers.expression import agreement, grid, mean_expression, measure
 from score_to_audio import checkpoints
 from score_to_audio.errors import InputError
@@ -23,6 +23,8 @@ from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.testing import Check, renderer_checks
+from score_to_audio.training.configuration import read_config
+from score_to_audio.training.folder import BEST, CURVE, LAST
 from tests.paths import PROJECT
 from tests.small_corpus import write_corpus
 
@@ -206,7 +208,7 @@ def test_bad_performances_are_left_out_with_a_reason(tmp_path: Path) -> None:
 def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(InputError, match=message):
-        read_config(tmp_path / "config.toml")
+        read_config(tmp_path / "config.toml", TrainingConfig)
 
 
 def test_another_configuration_does_not_go_on(corpus: Path, cache: Path, tmp_path: Path) -> None:

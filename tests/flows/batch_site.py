@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +69,13 @@ class Site:
 
     def finish(self, *deployment: str) -> None:
         """A batch that nobody disturbs, to its end."""
-        code = self.start_driver(*deployment).wait(PATIENCE)
-        assert code == 0, f"the batch ended with {code}; see {self.root}/driver.log"
+        code = self.wait(self.start_driver(*deployment))
+        assert code == 0, f"the batch ended with {code}: {self.logs()}"
+
+    def wait(self, driver: subprocess.Popen[bytes]) -> int:
+        """The exit code of a driver."""
+        self.wait_for_stages(sys.maxsize, driver)
+        return driver.wait()
 
     def kill(self, name: str) -> None:
         """Kill -9, with its children; all but the driver then start again."""
@@ -99,9 +105,24 @@ class Site:
         return len([line for line in log.read_text().splitlines() if line != "loaded"]) if log.exists() else 0
 
     def wait_for_stages(self, count: int, driver: subprocess.Popen[bytes]) -> None:
-        """Until so many stages are done, or the driver is over."""
-        while self.stages_done() < count and driver.poll() is None:
+        """Until so many stages are done, or the driver is over.
+
+        Workers that end meanwhile start again, as under a supervisor: one that finds no server when it
+        starts, ends.
+        """
+        last_done, last_change = -1, time.monotonic()
+        while (done := self.stages_done()) < count and driver.poll() is None:
+            if done != last_done:
+                last_done, last_change = done, time.monotonic()
+            assert time.monotonic() - last_change < PATIENCE, f"the batch hangs: {self.logs()}"
+            for name in WORKERS:
+                if name in self.processes and self.processes[name].poll() is not None:
+                    self.start_worker(name)
             time.sleep(0.01)
+
+    def logs(self) -> str:
+        """The ends of what all processes said."""
+        return "\n".join(f"{path.name}: {path.read_text()[-2000:]}" for path in self.root.glob("*.log"))
 
     def leftovers(self) -> list[Path]:
         return [*(self.root / "out").glob(".score-to-audio-*"), *(self.root / "store").rglob(".tmp-*")]

@@ -22,6 +22,8 @@ from tests.trial.trial_kit import install_trial_plugins
 
 PATIENCE = 180
 """Seconds after which something counts as hanging."""
+IMPATIENT = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+"""Workers and `serve` ask for work every second, not every ten."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def serving(folder: Path, **more: str) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (
-        serving(tmp_path_factory.mktemp("prefect")) as running,
+        serving(tmp_path_factory.mktemp("prefect"), **IMPATIENT) as running,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name in ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_LOGGING_LEVEL", "SCORE_TO_AUDIO_STORE"):

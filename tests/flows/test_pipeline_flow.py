@@ -105,10 +105,9 @@ def test_one_bad_score_stops_nothing_and_a_second_run_finds_everything(place: Pa
     artifacts = asyncio.run(artifacts_of(run))
     table = json.loads(artifacts["table"])
     assert [row["result"] for row in table] == ["cached"] * 4
-    link = (place / "out" / "score-000.wav").as_uri()
-    assert {"score", "renderer", "synthesizer", "duration", "result", "notices", "link"} == set(table[0])
+    assert {"score", "renderer", "synthesizer", "duration", "result", "notices", "files"} == set(table[0])
     assert table[0]["duration"] == "0:02"
-    assert f"[wav]({link})" in table[0]["link"]
+    assert table[0]["files"].split() == [str(place / "out" / f"score-000.{end}") for end in ("mid", "wav")]
     assert artifacts["progress"] == 100
 
 
@@ -122,11 +121,11 @@ def test_the_rows_of_a_failed_run_say_why(place: Path) -> None:
     run = state.state_details.flow_run_id
     table = json.loads(asyncio.run(artifacts_of(run))["table"])
     assert [row["result"] for row in table] == ["failed"] + ["made"] * 4
-    assert "score-002b.musicxml" in table[0]["link"]
+    assert "score-002b.musicxml" in table[0]["files"]
     assert table[0]["score"] == str(place / "scores" / "score-002b.musicxml")
     states = asyncio.run(states_of_tasks(run, 10))
     assert states["render score-002b"] == "Failed"
-    assert sorted(states.values()) == ["Completed"] * 8 + ["Failed", "NotReady"]
+    assert sorted(states.values()) == ["Completed"] * 8 + ["Failed", "Skipped"]
 
 
 def test_a_fault_of_the_disk_is_tried_again_and_a_bad_score_is_not(
@@ -182,7 +181,7 @@ def test_a_server_that_shows_nothing_does_not_end_a_run(place: Path, monkeypatch
 
     tried: list[str] = []
 
-    def away(*, key: str = "progress", **_: object) -> None:
+    def away(*_arguments: object, key: str, **_: object) -> None:
         tried.append(key)
         raise httpx.ConnectError("connection refused")
 
@@ -191,4 +190,4 @@ def test_a_server_that_shows_nothing_does_not_end_a_run(place: Path, monkeypatch
     monkeypatch.setattr(tasks, "create_progress_artifact", away)
     state = score_to_audio([place / "scores"], place / "out", **options(place), return_state=True)
     assert "5 scores: 4 made, 0 from the store, 1 failed" in (state.message or "")
-    assert tried == [*["progress"] * 6, "score-to-audio"]
+    assert tried == [*["progress"] * 6, "results"]

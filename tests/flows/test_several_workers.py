@@ -126,6 +126,6 @@ def test_a_worker_dies_and_nothing_is_missing(tmp_path: Path) -> None:
     assert [entry["name"] for entry in entries] == [score.stem for score in scores]
     assert [entry for entry in entries if entry["error"]] == []
     for score in scores:
-        assert soundfile.info(output / f"{score.stem}.wav").frames == 4 * 4000
+        assert soundfile.info(output / f"{score.stem}.wav").frames == 4 * 4000 + 2400  # with the lead-in
     worked = [line for line in log.read_text().splitlines() if line.startswith("rendered")]
     assert len(worked) <= len(scores) + 2  # what was under way when the worker died, no more

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from score_to_audio.manifest import read_manifest
-from tests.flows.batch_site import DEPLOYMENT, PATIENCE, PAUSE, WORKERS, Site, prepared
+from tests.flows.batch_site import DEPLOYMENT, PAUSE, WORKERS, Site, prepared
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills, pytest.mark.xdist_group("kills")]
 
@@ -55,7 +55,7 @@ def kill_until_done(
             assert content == expected[name], f"{name} is visible but not whole"
         if victim == "driver":
             driver = site.start_driver(*DEPLOYMENT)
-    while driver.wait(PATIENCE):
+    while site.wait(driver):
         said = (site.root / "driver.log").read_text()[-3000:]
         assert re.search(
             "the Prefect server (.* does not answer|cannot do its work)", said.splitlines()[-1]

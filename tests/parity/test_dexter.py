@@ -81,9 +81,12 @@ def statistics() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("path", load_cases("dexter", "schedule_*.npz"), ids=case_name)
 def test_schedule(path: Path) -> None:
+    """Vectorized square roots differ by one unit in the last place between processors: 1.2e-7 above 1."""
     built = schedule(path.stem.removeprefix("schedule_"))
     for name, recorded in load_arrays(path).items():
-        close(getattr(built, name), recorded, 1e-7)
+        np.testing.assert_allclose(
+            getattr(built, name), recorded, rtol=np.finfo(np.float32).eps, atol=1e-7, err_msg=name
+        )
 
 
 @pytest.mark.slow

@@ -60,15 +60,26 @@ def configuration(size: str, pad_mode: str) -> dict[str, Any]:
 @cache
 def filled_codec(size: str, pad_mode: str) -> Codec:
     """As production loads it, weight norm folded."""
+    codec = trainable_codec(size, pad_mode)
+    remove_weight_norm(codec)
+    return codec
+
+
+def trainable_codec(size: str, pad_mode: str) -> Codec:
+    """A new codec with the weights of the recordings, weight norm not folded."""
     codec = Codec(config_from_audiocraft(configuration(size, pad_mode)))
-    fill(codec, salt(CONFIG))
-    for name, tensor in codec.state_dict().items():
+    fill_as_ruled(codec)
+    return codec
+
+
+def fill_as_ruled(module: torch.nn.Module) -> None:
+    """As config.json's fill rule says, its steps after the filling included."""
+    fill(module, salt(CONFIG))
+    for name, tensor in module.state_dict().items():
         if name.endswith(".bias") or name.rsplit(".", 1)[-1].startswith("bias_"):
             tensor.mul_(0.1)
         if name.endswith("weight_g"):
             tensor.copy_(0.75 + 0.5 * tensor.abs())
-    remove_weight_norm(codec)
-    return codec
 
 
 def codec_of(case: Path) -> Codec:

@@ -81,7 +81,7 @@ def test_the_makefile_installs_what_is_locked() -> None:
 
 
 def test_licences_are_listed_for_everything_locked() -> None:
-    listed = (PROJECT / "docs" / "licences.md").read_text("utf-8")
+    listed = (PROJECT / "docs" / "reference" / "licences.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| (\S+) \| (.+) \|$", listed, re.MULTILINE))
     assert all(licence.strip() for licence in rows.values())
     elsewhere = set(re.findall(r"[a-z0-9._-]+", listed.rpartition("licence): ")[2].rstrip(".\n")))

@@ -22,22 +22,24 @@ from tests.project.documents import Block, blocks, command_lines, documents, inl
 
 OURS = command_lines("score-to-audio")
 TO_RUN = [block for block in blocks() if block.run]
-EXAMPLE_PLUGIN = """[score_to_audio.renderers]
+EXAMPLE_PLUGINS = """[score_to_audio.renderers]
 metronome = music_box:Metronome
+pianoflow = pianoflow:PianoFlow
 [score_to_audio.synthesizers]
 music-box = music_box:MusicBox
 """
 
 
 @pytest.fixture(autouse=True)
-def example_plugin(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The plug-in of examples/plugin, which some documents use."""
-    info = tmp_path_factory.mktemp("site") / "example_plugin-1.dist-info"
+def example_plugins(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plug-ins in examples, which some documents use."""
+    info = tmp_path_factory.mktemp("site") / "example_plugins-1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-plugin\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(EXAMPLE_PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-plugins\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(EXAMPLE_PLUGINS)
     monkeypatch.syspath_prepend(info.parent)
-    monkeypatch.syspath_prepend(PROJECT / "examples" / "plugin")
+    for folder in ("plugin", "plugin_symupe"):
+        monkeypatch.syspath_prepend(PROJECT / "examples" / folder)
     registry.entries.cache_clear()
     yield
     registry.entries.cache_clear()

@@ -363,6 +363,28 @@ def test_a_guess_saves_passes_and_changes_nothing(checkpoint: str, monkeypatch: 
     assert 0.3 < (pedals == tokens.PEDAL + 127).mean() < 1, "some guesses are right and some are wrong"
 
 
+@pytest.mark.parametrize(
+    ("place", "pedals", "guess"),
+    [
+        (12, [5, 5, 9, 9], [9, 9, 9, 9, 160]),  # 160: the next note's pitch
+        (14, [9, 9, 9, 7], [7, 7, 160]),
+        (15, [9, 9, 7, 7], [7, 160]),
+        (20, [9, 9, 9, 9], [9, 9, 9]),  # nothing follows the last token
+        (23, [9, 9, 9, 9], []),
+        (12, [1, 2, 3, 4], []),
+        (4, [], []),
+        (9, [9, 9, 9, 9], []),
+    ],
+)
+def test_a_guess_holds_the_pedal(place: int, pedals: list[int], guess: list[int]) -> None:
+    score = 10 * torch.arange(24)[None]
+    made = torch.full((1, 25), -1)
+    behind = [index for index in range(place) if index % 8 >= 4][-4:]
+    made[0, [1 + index for index in behind]] = torch.tensor(pedals, dtype=torch.int64)
+    assert generation._guess(made, score, place) == len(guess)
+    assert made[0, 1 + place : 1 + place + len(guess)].tolist() == guess
+
+
 def model_noise() -> generation.Noise:
     generator = torch.Generator().manual_seed(5)
     return lambda _window, _token, first, end: torch.empty(1, end - first).exponential_(generator=generator)

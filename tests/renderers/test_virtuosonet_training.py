@@ -28,7 +28,7 @@ from renderers.virtuosonet.training.batches import (
     Slice,
     TrainingPiece,
     batch,
-    batches,
+    grouped,
     piece_of,
     slices,
 )
@@ -172,7 +172,8 @@ def test_slices_are_whole_measures_and_all_notes(pieces: list[TrainingPiece], st
         assert all(start == 0 or piece.measure[start] != piece.measure[start - 1] for start, _ in own)
         assert len(own) > 2
     assert {one.performance for one in chosen} == {-1, 0, 1}
-    made = list(batches(pieces, chosen, 4, statistics))
+    made = [batch(pieces, group, statistics) for group in grouped(chosen, 4)]
+    assert all(len(one.note_counts) <= 4 for one in made)
     assert sum(sum(one.note_counts) for one in made) == sum(len(piece.beat) for piece in pieces)
     assert all(len(one.inputs) == sum(one.note_counts) for one in made)
 

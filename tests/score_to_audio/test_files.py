@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from score_to_audio import files
 from score_to_audio.errors import OutputError
-from score_to_audio.files import TEMPORARY, replacing, sweep, writing
+from score_to_audio.files import FICLONE, TEMPORARY, copy_file, replacing, sweep, writing
 
 WRITER = """
 import sys, time
@@ -79,3 +80,30 @@ def test_a_fault_that_may_pass_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Stale") as found, writing(tmp_path):
         raise OSError(errno.ESTALE, "Stale file handle")
     assert not isinstance(found.value, OutputError)
+
+
+def test_a_copy_shares_nothing_that_an_editor_changes(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(bytes(range(256)) * 9000)
+    copy_file(source, copy)
+    assert copy.read_bytes() == source.read_bytes()
+    assert copy.stat().st_mtime_ns == source.stat().st_mtime_ns
+    with copy.open("r+b") as file:
+        file.write(b"edited")
+    assert source.read_bytes() == bytes(range(256)) * 9000
+
+
+def test_a_file_system_that_can_share_blocks_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imitates the ioctl of Btrfs and XFS, which takes the descriptors of the copy and of its source."""
+
+    def clone(copy: int, request: int, source: int) -> int:
+        assert request == FICLONE
+        os.write(copy, os.pread(source, 100, 0)[::-1])
+        return 0
+
+    monkeypatch.setattr(files.fcntl, "ioctl", clone)
+    (tmp_path / "source").write_bytes(b"abc")
+    copy_file(tmp_path / "source", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"cba"

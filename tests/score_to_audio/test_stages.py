@@ -390,3 +390,79 @@ def test_names_that_are_not_in_utf_8_are_refused_before_any_work(score: Path) ->
         shutil.copy(score, score.parent / os.fsdecode(name + b".mxl"))
     with pytest.raises(InputError, match=r"f\\xfcr.mxl: the name is not in UTF-8 \(nor are 1 more\)"):
         jobs.plan([score.parent])
+
+
+# ------------------------------------------------------------------------------------- lossless sound
+
+
+def test_sound_is_kept_as_flac_and_delivered_as_wav_with_the_same_samples(
+    score: Path, pipeline: Pipeline, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import soundfile
+
+    random = np.random.default_rng(0)
+    sound = random.uniform(-1.1, 1.1, (1, 100_000)).astype(np.float32)
+    monkeypatch.setattr(Noise, "samples", sound)
+    pipeline = replace(pipeline, formats=("wav", "flac"), loudness=None)
+    outcome = jobs.run(jobs.Job(score, "one"), pipeline, store, tmp_path / "out")
+    _, wav, flac = outcome.files
+    soundfile.write(tmp_path / "plain.wav", sound.T, 32000, "PCM_24")  # libsndfile's own rounding
+    assert wav.read_bytes() == (tmp_path / "plain.wav").read_bytes()
+    np.testing.assert_array_equal(*(soundfile.read(file, dtype="int32")[0] for file in (wav, flac)))
+    assert {path.suffix for path in store.folder.rglob("audio.*")} == {".flac"}
+
+
+def test_a_delivered_wav_is_known_again_and_edits_stay_outside(
+    score: Path, pipeline: Pipeline, store: Store, tmp_path: Path
+) -> None:
+    job = jobs.Job(score, "example")
+    _, wav, _ = jobs.run(job, pipeline, store, tmp_path / "out").files
+    written, inode = wav.read_bytes(), wav.stat().st_ino
+    jobs.run(job, pipeline, store, tmp_path / "out")
+    assert wav.stat().st_ino == inode  # not written again
+    (tmp_path / "out" / "manifest.jsonl").unlink(missing_ok=True)
+    assert jobs.select([job.score], pipeline, store, tmp_path / "out")
+    wav.write_bytes(written[:-3] + b"abc")
+    jobs.run(job, pipeline, store, tmp_path / "out")
+    assert wav.read_bytes() == written
+    wav.write_bytes(written[:-3] + b"abc")
+    with pytest.raises(InputError, match="was not written by score-to-audio"):
+        jobs.select([job.score], pipeline, store, tmp_path / "out")
+
+
+def test_wav_files_of_an_older_store_are_used(
+    score: Path, pipeline: Pipeline, store: Store, tmp_path: Path
+) -> None:
+    """Under the key of today's FLAC, as an earlier version left it."""
+    import soundfile
+
+    pipeline, job = replace(pipeline, formats=("flac",)), jobs.Job(score, "one")
+    outcome = jobs.run(job, pipeline, Store(tmp_path / "new"), tmp_path / "new-out")
+    assert outcome.audio
+    new = outcome.audio.artifact
+
+    def as_wav(path: Path) -> None:
+        soundfile.write(path, soundfile.read(tmp_path / "new" / new.path)[0], 32000, "PCM_24")
+
+    provenance = Store(tmp_path / "new").provenance(new)
+    store.get_or_make(new.key, name="audio.wav", media_type="audio/wav", provenance=provenance, make=as_wav)
+    again = jobs.run(job, pipeline, store, tmp_path / "out")
+    assert again.audio
+    assert again.audio.cached
+    samples = [soundfile.read(one.files[1], dtype="int32")[0] for one in (outcome, again)]
+    np.testing.assert_array_equal(*samples)
+
+
+def test_sixteen_bits_take_no_more_room_in_24_bit_flac(tmp_path: Path) -> None:
+    import soundfile
+
+    from score_to_audio.formats.audio import stream_of, write_audio
+
+    time = np.arange(96_000) / 32000
+    rough = np.rint(np.sin(2000 * time) * 2**14) / 2**15
+    write_audio(
+        stream_of(Waveform(rough[None].astype(np.float32), 32000)), tmp_path / "24.flac", format="flac"
+    )
+    soundfile.write(tmp_path / "16.flac", rough, 32000, "PCM_16")
+    sizes = [(tmp_path / f"{bits}.flac").stat().st_size for bits in (16, 24)]
+    assert sizes[1] < 1.02 * sizes[0]

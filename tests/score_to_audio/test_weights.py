@@ -114,3 +114,28 @@ def test_strict_loading_says_what_differs() -> None:
     assert "has weight as (3, 5), not (3, 2)" in message
     load_strictly(module, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, source="x.pt")
     assert module.weight.sum() == 6
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_a_loaded_module_stays_mapped_to_its_file(tmp_path: Path, suffix: str) -> None:
+    """Such pages are shared by all processes that load the file."""
+    path, tensors = tmp_path / f"x.{suffix}", {"weight": torch.rand(300, 200), "bias": torch.rand(300)}
+    save_file(tensors, path) if suffix == "safetensors" else torch.save(tensors, path)
+    module = nn.Linear(200, 300)
+    load_strictly(module, load_checkpoint(path), source=path.name)
+    mapped = [
+        tuple(int(end, 16) for end in line.split()[0].split("-"))
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(str(path))
+    ]
+    for name, parameter in module.named_parameters():
+        assert any(start <= parameter.data_ptr() < end for start, end in mapped), name
+        assert parameter.requires_grad
+        assert torch.equal(parameter, tensors[name])
+
+
+def test_other_types_are_converted() -> None:
+    module = nn.Linear(2, 3)
+    load_strictly(module, {"weight": torch.ones(3, 2).half(), "bias": torch.zeros(3)}, source="x.pt")
+    assert module.weight.dtype == torch.float32

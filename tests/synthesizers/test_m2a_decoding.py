@@ -12,8 +12,8 @@ from score_to_audio.seeding import generator
 from synthesizers.m2a import decoding
 from synthesizers.m2a.decoding import StepLimits
 from synthesizers.m2a.network import POSITIONS, AcousticConfig, AcousticModel, PositionalEncoding
+from synthesizers.m2a.training.forward import teacher_forced
 from synthesizers.positions import sinusoidal_positions
-from tests.parity.reference.m2a import teacher_forced
 from tests.synthesizers.m2a_checkpoints import ACOUSTIC, acoustic_model
 
 
@@ -72,7 +72,7 @@ def test_the_cache_changes_nothing() -> None:
     cached = decoding.decode(model, memory, lambda i: [mask[:, i - 1 : i] for mask in masks], limits)[0]
     anew = decoding.decode(model, memory, lambda i: [mask[:, :i] for mask in masks], limits, redraw="step")[0]
     torch.testing.assert_close(cached.frames, anew.frames, rtol=0, atol=1e-5)
-    _, before, logits = teacher_forced(model, memory[0][None], cached.frames[None], masks)
+    before, logits, _ = teacher_forced(model, memory[0][None], cached.frames[None], masks)
     torch.testing.assert_close(before[0], cached.frames, rtol=0, atol=1e-5)
     torch.testing.assert_close(torch.sigmoid(logits[0]), cached.stop, rtol=0, atol=1e-5)
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from synthesizers.midi_valle.decoder_batch import DecoderBatch, SeparateCaches, SharedCache
+from synthesizers.midi_valle import decoder_batch
+from synthesizers.midi_valle.decoder_batch import DecoderBatch, FusedCaches, SeparateCaches, SharedCache
 from synthesizers.midi_valle.decoding import DecodingRequest, first_codebooks, sampler
-from synthesizers.midi_valle.layers import Precision
+from synthesizers.midi_valle.layers import DTYPES, Precision
 from synthesizers.midi_valle.network import MidiValle, MidiValleConfig, config_from_shapes, parameter_shapes
 from synthesizers.midi_valle.sampling import Sampling, draw, exponential_noise, filtered, probabilities
 from synthesizers.positions import sinusoidal_positions
@@ -45,8 +46,15 @@ def generated(count: int, batch_size: int, precision: Precision = "float32") -> 
     return dict(first_codebooks(model(precision), requests, choose, batch_size=batch_size))
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_same_codes_whatever_the_batch(precision: Precision) -> None:
+def test_the_same_codes_whatever_the_batch(
+    precision: Precision, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the caches of CPUs without and with matrix instructions."""
+    monkeypatch.setattr(decoder_batch, "has_fast_fused_attention", lambda: fused)
+    dtype = DTYPES[precision] if fused else torch.float32
+    monkeypatch.setattr(model(precision).ar_decoder, "attention_dtype", dtype)
     alone = generated(11, 1, precision)
     for batch_size in (2, 8, 16):
         together = generated(11, batch_size, precision)
@@ -68,9 +76,11 @@ def test_all_frames_are_reported_and_batches_refilled() -> None:
     assert max(seen) == 2
 
 
-@pytest.mark.parametrize("kind", [SeparateCaches, partial(SharedCache, max_positions=60)])
+@pytest.mark.parametrize(
+    "kind", [SeparateCaches, partial(FusedCaches, max_positions=60), partial(SharedCache, max_positions=60)]
+)
 def test_cached_steps_give_what_a_pass_over_everything_gives(kind: Callable[..., DecoderBatch]) -> None:
-    """The caches of CPU and GPU alike, while another sequence starts and ends in the batch."""
+    """The caches of CPUs and of GPUs alike, while another sequence starts and ends in the batch."""
     tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
     whole = [model().start(tokens, frames[:end]) for end in range(10, 26)]
     batch = kind(model(), 8)
@@ -90,7 +100,7 @@ def test_cached_steps_give_what_a_pass_over_everything_gives(kind: Callable[...,
 
 def test_a_row_can_be_used_again() -> None:
     tokens, prompt = tokens_for(17, 3), torch.arange(10)
-    for batch in (SeparateCaches(model(), 8), SharedCache(model(), 8, 60)):
+    for batch in (SeparateCaches(model(), 8), FusedCaches(model(), 8, 60), SharedCache(model(), 8, 60)):
         results = []
         for _ in range(2):
             batch.start(1, tokens, prompt, 5)
@@ -110,11 +120,18 @@ def test_the_prompt_and_every_codebook_matter() -> None:
         assert not torch.allclose(plain, next(model().stage_logits(tokens, other, first)))
 
 
-def test_bfloat16_stays_near_float32() -> None:
-    """Relative to the logits' spread; the figure at full size is in docs/measurements.md."""
+def test_bfloat16_stays_near_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linear layers, attention and caches. Relative to the logits' spread; the figure at full size is in
+    docs/measurements.md."""
     tokens, frames = tokens_for(17, 3), torch.randint(0, 2048, (25,), generator=Generator().manual_seed(0))
-    exact, rounded = (model(precision).start(tokens, frames) for precision in ("float32", "bfloat16"))
-    assert (exact - rounded).abs().max() < 0.05 * exact.std()
+    exact = model().start(tokens, frames)
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(model("bfloat16").ar_decoder, "attention_dtype", dtype)
+        batch = FusedCaches(model("bfloat16"), 1, 60)
+        batch.start(0, tokens, frames[:15], 10)
+        for frame in frames[15:].tolist():
+            rounded = batch.step([frame] + [None] * (batch.rows - 1))[0]
+        assert (exact - rounded).abs().max() < 0.05 * exact.std()
 
 
 @given(st.integers(1, 300))

@@ -258,9 +258,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
-def test_half_an_hour_needs_no_more_memory_than_a_minute() -> None:
+def test_ten_minutes_need_no_more_memory_than_one() -> None:
     def kilobytes(minutes: int) -> int:
         command = [sys.executable, "-c", MEMORY_SCRIPT, str(minutes)]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    assert kilobytes(30) < kilobytes(1) + 40_000
+    # Measured: 1 MB more. Sound that is kept takes 190 MB more, the notes in its blocks at most 2.
+    assert kilobytes(10) < kilobytes(1) + 12_000

@@ -5,7 +5,7 @@ and voices. The network processes it like one piece; only the recurrences must k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,15 +154,14 @@ def slices(
     return drawn
 
 
-def batches(
-    pieces: Sequence[TrainingPiece], chosen: Sequence[Slice], size: int, statistics: Statistics
-) -> Iterator[Batch]:
-    """Batches of ``size`` slices; of each 8 batches, slices of similar length are put together."""
+def grouped(chosen: Sequence[Slice], size: int) -> list[list[Slice]]:
+    """The slices of each batch, at most ``size``; of each 8 batches, similar lengths are put together."""
     window = 8 * size
+    groups = []
     for begin in range(0, len(chosen), window):
         near = sorted(chosen[begin : begin + window], key=lambda one: one.end - one.start)
-        for start in range(0, len(near), size):
-            yield batch(pieces, near[start : start + size], statistics)
+        groups += [near[start : start + size] for start in range(0, len(near), size)]
+    return groups
 
 
 def batch(pieces: Sequence[TrainingPiece], chosen: Sequence[Slice], statistics: Statistics) -> Batch:

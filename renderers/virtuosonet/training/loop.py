@@ -1,27 +1,23 @@
-"""The training loop. Random generators are seeded per epoch, so that a resumed training gives the same
-weights as an uninterrupted one."""
+"""What one batch teaches, and how the training goes on from batch to batch."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn.functional import dropout
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from renderers.virtuosonet.network import EncodedScore, VirtuosoNetwork
 from renderers.virtuosonet.normalisation import Statistics
 from renderers.virtuosonet.training import forward
-from renderers.virtuosonet.training.batches import Batch, TrainingPiece, batches, slices
+from renderers.virtuosonet.training.batches import Batch, Slice, TrainingPiece, batch, grouped, slices
 from renderers.virtuosonet.training.losses import Loss, loss
-from score_to_audio.seeding import generator, numpy_generator
-
-Figures = Mapping[str, float]
+from score_to_audio.seeding import numpy_generator
+from score_to_audio.training.loop import Figures, Moment, Schedule, Task, cosine
+from score_to_audio.training.optimization import Optimization, exponential_average
 
 
 class TrainingSettings(BaseModel):
@@ -52,108 +48,62 @@ class TrainingSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
-@dataclass
-class TrainingState:
-    """A training at the end of an epoch."""
-
-    network: VirtuosoNetwork
-    average: AveragedModel
-    """The moving average of the weights, which is the result."""
-    optimizer: torch.optim.Optimizer
-    epoch: int
-    """Number of completed epochs."""
-    history: list[dict[str, float]]
-    """Losses and validation figures of each epoch."""
-
-
-def begin(network: VirtuosoNetwork, settings: TrainingSettings) -> TrainingState:
-    """The state before the first epoch."""
-    return TrainingState(
+def begin(network: VirtuosoNetwork, settings: TrainingSettings) -> Optimization:
+    """What is there before the first epoch."""
+    optimization = Optimization(
         network=network,
-        average=AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average)),
         optimizer=torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         ),
-        epoch=0,
-        history=[],
+        average=exponential_average(network, settings.average),
+        gradient_norm=settings.gradient_norm,
     )
+    _set_dropout(network, settings.dropout)
+    network.train()
+    return optimization
 
 
-def to_tensors(state: TrainingState) -> dict[str, Any]:
-    """The state as tensors and plain values."""
-    return {
-        "network": state.network.state_dict(),
-        "average": state.average.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "epoch": state.epoch,
-        "history": state.history,
-    }
+def schedule(settings: TrainingSettings) -> Schedule:
+    return Schedule(epochs=settings.epochs, seed=settings.seed)
 
 
-def restore(state: TrainingState, saved: Mapping[str, Any]) -> None:
-    """Set a new state to a saved one (``to_tensors``)."""
-    state.network.load_state_dict(saved["network"])
-    state.average.load_state_dict(saved["average"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.epoch = saved["epoch"]
-    state.history = list(saved["history"])
-
-
-def epochs(
-    state: TrainingState,
+def task(
+    optimization: Optimization,
     pieces: Sequence[TrainingPiece],
     statistics: Statistics,
     settings: TrainingSettings,
     validate: Callable[[VirtuosoNetwork], Figures],
-) -> Iterator[dict[str, float]]:
-    """Train to the end; yields the new entry of the history after every epoch."""
-    while state.epoch < settings.epochs:
-        losses = _epoch(state, pieces, statistics, settings)
-        state.epoch += 1
-        figures = {"epoch": float(state.epoch), **losses, **validate(averaged(state))}
-        state.history.append(figures)
-        yield figures
+    merit: Callable[[Figures], float],
+) -> Task[list[Slice]]:
+    """Training on slices of the pieces."""
+
+    def plan(epoch: int) -> list[list[Slice]]:
+        random = numpy_generator(settings.seed, epoch)
+        chosen = slices(pieces, settings.slice_notes, settings.mean_share, random)
+        return grouped(chosen, settings.batch_slices)
+
+    def step(chosen: list[Slice], moment: Moment) -> Figures:
+        return _step(optimization, batch(pieces, chosen, statistics), settings, moment)
+
+    return Task(plan, step, lambda: validate(averaged(optimization)), merit)
 
 
-def averaged(state: TrainingState) -> VirtuosoNetwork:
+def averaged(optimization: Optimization) -> VirtuosoNetwork:
     """The network with the averaged weights."""
-    network = state.average.module
+    network = optimization.averaged
     assert isinstance(network, VirtuosoNetwork)
     return network
 
 
-def _epoch(
-    state: TrainingState, pieces: Sequence[TrainingPiece], statistics: Statistics, settings: TrainingSettings
-) -> dict[str, float]:
-    seed = settings.seed, state.epoch
-    chosen = slices(pieces, settings.slice_notes, settings.mean_share, numpy_generator(*seed))
-    steps = math.ceil(len(chosen) / settings.batch_slices)
-    random = generator(*seed)
-    _set_dropout(state.network, settings.dropout)
-    state.network.train()
-    sums: dict[str, float] = {}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(*seed, 1).initial_seed())  # dropout takes no generator
-        for step, batch in enumerate(batches(pieces, chosen, settings.batch_slices, statistics)):
-            done = (state.epoch + step / steps) / settings.epochs
-            for name, value in _step(state, batch, settings, done, random).items():
-                sums[name] = sums.get(name, 0.0) + value / steps
-    return sums
-
-
-def _step(
-    state: TrainingState, batch: Batch, settings: TrainingSettings, done: float, random: torch.Generator
-) -> dict[str, float]:
-    """``done``: completed share of the training."""
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(settings, done)
-    parts = _loss(state.network, batch, settings, done, random)
+def _step(optimization: Optimization, batch: Batch, settings: TrainingSettings, moment: Moment) -> Figures:
+    network = optimization.network
+    assert isinstance(network, VirtuosoNetwork)
+    rate = cosine(moment.done, highest=settings.learning_rate, warm_up=settings.warm_up)
+    optimization.set_learning_rate(rate)
+    parts = _loss(network, batch, settings, moment.done, moment.random)
     total = parts.total(settings.divergence)
-    state.optimizer.zero_grad(set_to_none=True)
     total.backward()
-    nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
-    state.optimizer.step()
-    state.average.update_parameters(state.network)
+    optimization.update()
     return {name: value.item() for name, value in {"loss": total, **vars(parts)}.items()}
 
 
@@ -173,12 +123,6 @@ def _loss(
             outputs = forward.decode(network, score, batch, z, earlier)
             earlier = forward.mixed(target, outputs, share, batch, random)
     return loss(forward.decode(network, score, batch, z, earlier), batch, style)
-
-
-def learning_rate(settings: TrainingSettings, done: float) -> float:
-    """After a share ``done`` of the training."""
-    rising = min(1.0, (done + 1e-3) / settings.warm_up) if settings.warm_up else 1.0
-    return settings.learning_rate * rising * (1 + math.cos(math.pi * done)) / 2
 
 
 def _set_dropout(network: VirtuosoNetwork, share: float) -> None:

@@ -63,9 +63,11 @@ def write_blind_test(
     *,
     kind: BlindTestKind,
     seed: int,
+    listen: float = 0.0,
     key_file: Path,
 ) -> Path:
-    """As ``write_page``, with the names hidden; the page collects votes.
+    """As ``write_page``, with the names hidden; the page collects votes, each after ``listen`` seconds of
+    every sound in its trial.
 
     ``key_file`` says which neutral id stands for what, and is not for listeners; ``votes.read_key`` reads it.
     Raises ``InputError`` as ``check_folder``, for a key file inside the folder, and where there is nothing to
@@ -87,7 +89,8 @@ def write_blind_test(
             ]
         # Sorted by their random ids, so that their order reveals nothing.
         trials.sort(key=lambda trial: str(trial["id"]))
-        blind = {"test": key.test, "kind": kind, "trials": trials, "stimuli": dict(sorted(stimuli.items()))}
+        blind = {"test": key.test, "kind": kind, "listen": listen}
+        blind |= {"trials": trials, "stimuli": dict(sorted(stimuli.items()))}
         page.write_data("page", {"title": BLIND_TITLE, "blind": blind})
         page.write_frame(BLIND_TITLE)
     with replacing(key_file) as temporary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -19,10 +20,11 @@ from starlette.concurrency import run_in_threadpool
 from score_to_audio import jobs, stages
 from score_to_audio.comparison.studio import choices
 from score_to_audio.comparison.studio.library import Interpretation, Library, Piece
-from score_to_audio.comparison.studio.page import PAGE, stored_results, write_piece_page
+from score_to_audio.comparison.studio.page import PAGE, renew_page, stored_results
 from score_to_audio.comparison.studio.queue import Queue
 from score_to_audio.comparison.studio.security import CONTENT_POLICY
 from score_to_audio.errors import InputError, ScoreToAudioError, sentence
+from score_to_audio.exports import make_exports
 from score_to_audio.formats.scores.files import MAX_FILE_BYTES
 from score_to_audio.jobs import Job
 from score_to_audio.settings import audio_format
@@ -137,8 +139,7 @@ def make_app(
         queue.cancel(found, one)
         library.remove_interpretation(found, interpretation)
         if one.state == "done":
-            write_piece_page(library.piece(piece), library, store)
-            library.page_written(found)
+            renew_page(piece, library, store)
 
     @app.get("/pieces/{piece}/page/{path:path}")
     def page(piece: str, path: str) -> Response:
@@ -189,10 +190,19 @@ def _result(
     delivered = library.folder_of(piece) / "files" / f"{interpretation.id}.{format}"
     if format in ("mid", *choices.DELIVERED) and delivered.is_file():
         return delivered
-    pipeline = interpretation.settings.resolve()
-    audio = stored_results(library.score(piece), interpretation, pipeline, store)["audio"].artifact
-    made = stages.encode(audio, audio_format(format), store, loudness=pipeline.loudness)
-    return store.path(made.artifact)
+    score = library.score(piece)
+    pipeline = interpretation.settings.model_copy(
+        update={"alignment": format in choices.ALIGNMENTS}
+    ).resolve()
+    found = stored_results(score, interpretation, pipeline, store)
+    if alignment := choices.ALIGNMENTS.get(format):
+        made = make_exports(score, interpretation.id, pipeline, found["performance"], store)[alignment]
+    else:
+        wanted = audio_format(format)
+        tags = jobs.tags(score, replace(pipeline, formats=(wanted,)))
+        made = stages.encode(found["audio"].artifact, wanted, store, loudness=pipeline.loudness, tags=tags)
+    stages.deliver(made.artifact, delivered, store)
+    return delivered
 
 
 async def _changes(request: Request, library: Library, queue: Queue, pages: OpenPages) -> AsyncIterator[str]:

@@ -13,10 +13,12 @@ from score_to_audio.registry import Kind
 from score_to_audio.settings import AUDIO_FORMATS, PipelineSettings
 
 OWN_CONTROLS = ("renderer", "synthesizer", "renderer_options", "synthesizer_options", "score_options",
-                "prompt", "format", "device")  # fmt: skip
+                "prompt", "format", "device", "midi_tempo", "alignment", "stems")  # fmt: skip
 """Fields of ``PipelineSettings`` that the form does not offer as plain fields."""
 DELIVERED = ("mp3",)
 """Formats that are made at once; others on request."""
+ALIGNMENTS = {"match": "match", "csv": "beats.csv"}
+"""Suffix of a download -> of the file of ``exports``."""
 
 
 def choices() -> dict[str, Any]:
@@ -31,7 +33,7 @@ def choices() -> dict[str, Any]:
             "renderer": schema["renderer"]["default"],
             "synthesizer": schema["synthesizer"]["default"],
         },
-        "formats": ["mid", *AUDIO_FORMATS],
+        "formats": ["mid", *AUDIO_FORMATS, *ALIGNMENTS],
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -81,6 +81,8 @@ class Library:
         self.folder = folder
         self.version = 0
         """Grows with each change."""
+        self.changing_files = Lock()
+        """Held while the files of a piece are written or removed beside its record."""
         self._lock = RLock()
         self._pieces: dict[str, Piece] = {}
         for record in sorted(folder.glob("*/piece.json")):
@@ -148,7 +150,8 @@ class Library:
         with self._lock:
             self._pieces.pop(piece.id, None)
             self.version += 1
-        shutil.rmtree(self.folder_of(piece), ignore_errors=True)
+        with self.changing_files:
+            shutil.rmtree(self.folder_of(piece), ignore_errors=True)
 
     def add_interpretation(self, piece: Piece, label: str, settings: PipelineSettings) -> Interpretation:
         """A waiting interpretation; the one with equal settings, if there is one, waits again."""

@@ -22,8 +22,19 @@ from score_to_audio.store import ArtifactStore
 PAGE = "page"
 
 
-def write_piece_page(piece: Piece, library: Library, store: ArtifactStore) -> None:
-    """Write the page of all finished interpretations; those that the store no longer has say so."""
+def renew_page(id: str, library: Library, store: ArtifactStore) -> None:
+    """Write the page of a piece anew; the queue and a removal do not write it at once.
+
+    Raises ``InputError`` where the piece was removed.
+    """
+    with library.changing_files:
+        piece = library.piece(id)
+        _write_page(piece, library, store)
+        library.page_written(piece)
+
+
+def _write_page(piece: Piece, library: Library, store: ArtifactStore) -> None:
+    """The page of all finished interpretations; those that the store no longer has say so."""
     row = Row(piece.title, score=library.score(piece))
     finished = [one for one in piece.interpretations if one.state == "done"]
     cells = [_cell_result(one, row, store) for one in finished]

@@ -16,7 +16,7 @@ from score_to_audio.comparison.studio.library import (
     State,
     now,
 )
-from score_to_audio.comparison.studio.page import write_piece_page
+from score_to_audio.comparison.studio.page import renew_page
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, sentence
 from score_to_audio.jobs import Job
 from score_to_audio.parameters import validated
@@ -124,5 +124,4 @@ class Queue:
 
     def _write_page(self, piece: Piece) -> None:
         self._report(0, 0, "writing the page")
-        write_piece_page(self._library.piece(piece.id), self._library, self._store)
-        self._library.page_written(piece)
+        renew_page(piece.id, self._library, self._store)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from score_to_audio.comparison.studio.address import announced
 from score_to_audio.comparison.studio.app import make_app
 from score_to_audio.comparison.studio.library import open_library
 from score_to_audio.comparison.studio.queue import Queue
@@ -41,13 +42,15 @@ def serve(
             token=token,
         )
         shown = {"0.0.0.0": socket.gethostname(), "::1": "[::1]"}.get(host, host)
-        address = f"http://{shown}:{bound}/" + (f"?token={token}" if token else "")
+        address = f"http://{shown}:{bound}/"
+        admission = f"?token={token}" if token else ""
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         try:
-            print(f"the studio is at {address}  (Ctrl-C ends it)", flush=True)
+            print(f"the studio is at {address}{admission}  (Ctrl-C ends it)", flush=True)
             if open_browser:
-                webbrowser.open(address)
-            server.run(sockets=[listener])
+                webbrowser.open(address + admission)
+            with announced(folder, address, outputs):
+                server.run(sockets=[listener])
         except KeyboardInterrupt:  # the way to end it
             pass
         finally:

@@ -1,8 +1,8 @@
 """MusicXML document -> written score, in one walk through its elements.
 
 partitura reads MusicXML too, but without arpeggios, depth of tremolos, pedal changes, most jumps, the
-measure of an error and more (docs/scores.md lists what was measured). A walk that finds these has to
-follow the notes anyway, so that it reads the notes as well. partitura checks it in the tests.
+measure of an error and more (docs/reference/scores.md lists what was measured). A walk that finds these has
+to follow the notes anyway, so that it reads the notes as well. partitura checks it in the tests.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def import_partitura() -> Any:
     """
     with _IMPORTING:
         if "partitura" not in sys.modules:
-            with _hidden("fluidsynth"), _quiet():
+            with _hidden("fluidsynth"), quiet():
                 import partitura
         import partitura
 
@@ -52,14 +52,14 @@ def load_musicxml(root: Any, name: str) -> Any:
 
     partitura = import_partitura()
     document = io.BytesIO(etree.tostring(root, encoding="utf-8"))
-    with _quiet(), _failing_clearly(name):
+    with quiet(), _failing_clearly(name):
         return partitura.load_musicxml(document)
 
 
 def unfold_part(part: Any, name: str) -> Any:
     """The part in partitura's playing order: repeats taken, none after a da capo or dal segno."""
     partitura = import_partitura()
-    with _quiet(), _failing_clearly(name):
+    with quiet(), _failing_clearly(name):
         return partitura.score.unfold_part_maximal(part, update_ids=True, ignore_leaps=False)
 
 
@@ -77,7 +77,7 @@ def spell(onsets: Sequence[int], durations: Sequence[int], pitches: Sequence[int
     notes["duration_beat"] = np.asarray(durations) / ticks
     notes["pitch"] = pitches
     order = np.argsort(notes, order=["onset_beat", "pitch"], kind="stable")
-    with _quiet():
+    with quiet():
         spelled = estimate_spelling(notes[order])
     result = [""] * len(pitches)
     for index, (step, alter, octave) in zip(order, spelled, strict=True):
@@ -98,7 +98,7 @@ def _failing_clearly(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps partitura's warnings and prints from the user's terminal."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

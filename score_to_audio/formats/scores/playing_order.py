@@ -1,6 +1,6 @@
 """In which order the measures of a score are played: repeats, endings, da capo, dal segno, coda and fine.
 
-The rules stand as a table in docs/scores.md, section "Playing order".
+The rules stand as a table in docs/reference/scores.md, section "Playing order".
 """
 
 from __future__ import annotations

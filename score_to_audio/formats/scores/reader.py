@@ -95,7 +95,7 @@ def load_parts(score: Score, options: ScoreOptions | None = None, *, unfolded: b
 
     Not ``unfolded``: every measure once, notes with the ids that the file gives them (``ParsedScore`` adds
     the pass to these: "n12-1"). ``unfolded``: in playing order by partitura, with the same suffixes; the
-    two differ where partitura follows jumps in another way (docs/scores.md).
+    two differ where partitura follows jumps in another way (docs/reference/scores.md).
     Raises ``InputError``.
     """
     name = str(score.path)

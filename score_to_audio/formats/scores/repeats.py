@@ -1,6 +1,6 @@
 """Repeats and endings (voltas): which measures every pass of a repeat plays.
 
-The rules stand as a table in docs/scores.md, section "Playing order".
+The rules stand as a table in docs/reference/scores.md, section "Playing order".
 """
 
 from __future__ import annotations

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from score_to_audio import manifest, registry
 from score_to_audio.checkpoints import find as find_checkpoint
 from score_to_audio.cli import doctor
 from score_to_audio.cli.main import main
 from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import read_match
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.testing import example_score
 
@@ -70,7 +72,7 @@ def test_the_three_verbs(place: Path) -> None:
     assert done.stdout.startswith("x.mid  (")
     done = cli(place, "synthesize", "x.mid", "-o", "x.ogg", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["artifact"]["media_type"] == "audio/wav"
+    assert json.loads(done.stdout)["artifact"]["media_type"] == "audio/flac"
     done = cli(place, "run", "good.musicxml", "-o", "out", "-f", "wav", "-f", "flac")
     assert done.returncode == 0, done.stderr
     assert visible(place / "out") == ["good.flac", "good.mid", "good.wav", "manifest.jsonl"]
@@ -217,15 +219,30 @@ def test_the_store_is_shown_and_emptied(place: Path, inside: InProcess) -> None:
     assert json.loads(inside("store", "info", "--json")[1])["count"] == 0
 
 
-def test_an_editable_file_has_the_score_s_measures(place: Path, inside: InProcess) -> None:
+def test_render_writes_a_tempo_map_and_an_alignment(place: Path, inside: InProcess) -> None:
     assert inside("render", "good.musicxml", "-o", "x.mid")[0] == 0
-    assert inside("editable", "x.mid", "--score", "good.musicxml", "-o", "y.mid")[0] == 0
-    played, editable = (read_performance(place / name) for name in ("x.mid", "y.mid"))
-    np.testing.assert_allclose(editable.onset, played.onset, rtol=0, atol=2e-3)
-    inside("editable", "y.mid", "--score", "good.musicxml", "-o", "z.mid")
-    code, _, error = inside("editable", "y.mid", "--score", "good.musicxml", "-o", "z.mid")
-    assert (code, "give the score that it was rendered from" in error) == (2, True)
-    assert not (place / "z.mid").exists()
+    assert inside("render", "good.musicxml", "-o", "y.mid", "--midi-tempo", "score", "--alignment")[0] == 0
+    assert visible(place) == ["good.musicxml", "store", "x.mid", "y.beats.csv", "y.match", "y.mid"]
+    played, mapped = (read_performance(place / name) for name in ("x.mid", "y.mid"))
+    np.testing.assert_allclose(mapped.onset, played.onset, rtol=0, atol=1e-6)
+    assert mapped.score_ids == played.score_ids == read_match(place / "y.match").score_ids
+    head, first = (place / "y.beats.csv").read_text().splitlines()[:2]
+    assert head == "measure,beat,time"
+    assert float(first.split(",")[2]) == pytest.approx(played.onset[0], abs=1e-6)
+    refused = inside("render", "good.musicxml", "-o", "z.mid", "--midi-tempo", "rubato")
+    assert (refused[0], "midi_tempo" in refused[2]) == (2, True)
+
+
+def test_run_delivers_the_hands_apart(place: Path, inside: InProcess) -> None:
+    arguments = ("run", "good.musicxml", "-o", "out", "--stems", "hands", "-f", "flac", "--alignment")
+    assert inside(*arguments)[0] == 0
+    ends = ("beats.csv", "flac", "left.flac", "match", "mid", "right.flac")
+    assert visible(place / "out") == sorted([f"good.{end}" for end in ends] + ["manifest.jsonl"])
+    code, shown, _ = inside(*arguments)
+    assert (code, "from the store" in shown) == (0, True)
+    tags = soundfile.SoundFile(place / "out/good.flac").copy_metadata()
+    assert "rendered by kth-rules, synthesized by sampled-piano" in tags["comment"]
+    assert (place / "out/good.left.flac").read_bytes() != (place / "out/good.right.flac").read_bytes()
 
 
 def match_file(place: Path) -> Path:
@@ -248,13 +265,16 @@ def test_a_picture_beside_humans(place: Path, inside: InProcess) -> None:
     picture = (place / "x.svg").read_text()
     assert "mean of 1 human performances" in picture
     assert "kth-rules" in picture
+    assert inside("plot", "good.musicxml", "-o", "y.svg", "--measures", "2")[0] == 0
+    assert "kth-rules · measures 2" in (place / "y.svg").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--humans", "human.match", "--measures", "4-2"), "write the first and the last measure"),
-        (("--humans", "human.match", "--measures", "90"), "there is no such measure"),
+        (("--humans", "human.match", "--measures", "4-2"), "measures 4-2: the score numbers them 1 to "),
+        (("--humans", "human.match", "--measures", "90"), "measures 90: the score numbers them 1 to "),
+        (("--measures", "first"), "measures"),
         (("--humans", "store"), "store: no .match files in this folder"),
         (("--humans", "good.musicxml"), "no match file"),
     ],

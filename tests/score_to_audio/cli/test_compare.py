@@ -61,7 +61,7 @@ def test_a_page_is_made_though_a_cell_fails(tmp_path: Path) -> None:
 def test_settings_reach_the_plug_ins(tmp_path: Path) -> None:
     log = tmp_path / "a:b,c.log"
     lists = ("--renderers", "trial,score", "--synthesizers", "trial", "--set", f"trial.log={log}")
-    done = compare(tmp_path, "scores/score-000.musicxml", *lists, "--json")
+    done = compare(tmp_path, "scores/score-000.musicxml", *lists, "--metrics", "levels", "--json")
     assert done.returncode == 0, done.stderr
     conditions = [one["label"] for one in json.loads(done.stdout)["sections"][0]["conditions"]]
     assert conditions == [f"trial {log} + trial {log}", f"score + trial {log}"]

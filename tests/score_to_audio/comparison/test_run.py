@@ -73,10 +73,17 @@ def test_metrics_that_are_not_installed_are_left_out_and_named(
     from score_to_audio.comparison import metrics
 
     monkeypatch.setattr(metrics, "find_spec", lambda name: None)
-    result = run(store, scores(place)[:1], [TRIAL], measures=None)
+    result = run(store, scores(place)[:1], [TRIAL], measures=["transcription", "distance"])
     assert not result.failures
     assert [notice.split(";")[0] for notice in result.notices] == [
         "left out: transcription: needs transkun and mir_eval",
         "left out: distance: needs librosa",
     ]
     assert "pip install 'score-to-audio[evaluation]'" in text(result)
+
+
+def test_slow_metrics_are_left_out_unless_asked_for(place: Path, store: Store) -> None:
+    result = run(store, scores(place)[:1], [TRIAL], measures=None)
+    (notice,) = (notice for notice in result.notices if "transcription" in notice)
+    assert "--metrics levels,expression,transcription" in notice
+    assert "loudness" in {quantity.key for quantity in result.quantities}

@@ -18,6 +18,7 @@ from score_to_audio.formats.audio import (
     BLOCK,
     ENCODINGS,
     AudioFormat,
+    Tags,
     collect,
     read_audio,
     stream_audio,
@@ -206,3 +207,26 @@ def test_a_stream_from_a_file_holds_the_samples_of_the_file(tmp_path: Path) -> N
     read = read_audio(tmp_path / "x.wav")
     assert streamed.sample_rate == read.sample_rate
     np.testing.assert_array_equal(streamed.samples, read.samples)
+
+
+TAGS = Tags(
+    "Études – Nr. 1, a title of more than thirty characters", "Frédéric Chopin", "rendered by kth-rules"
+)
+
+
+@pytest.mark.parametrize("format", ["flac", "mp3", "ogg"])
+def test_tags_are_read_back_and_repeat(tmp_path: Path, format: AudioFormat) -> None:
+    for name in ("x", "y"):
+        write_audio(stream_of(tone()), tmp_path / name, format=format, tags=TAGS)
+    with soundfile.SoundFile(tmp_path / "x") as file:
+        shown = file.copy_metadata()
+        assert {name: shown[name] for name in TAGS._fields} == TAGS._asdict()
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    write_audio(stream_of(tone()), tmp_path / "plain", format=format)
+    np.testing.assert_array_equal(read_audio(tmp_path / "x").samples, read_audio(tmp_path / "plain").samples)
+
+
+def test_a_wav_file_has_no_tags(tmp_path: Path) -> None:
+    for name, tags in (("x", TAGS), ("y", Tags())):
+        write_audio(stream_of(tone()), tmp_path / name, format="wav", tags=tags)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()

@@ -17,6 +17,7 @@ from threading import Barrier
 import pytest
 
 from score_to_audio.store import Store
+from score_to_audio.store.limits import MADE
 from tests.paths import PROJECT
 from tests.score_to_audio.store.store_worker import CONTENT, PROVENANCE, key_of
 
@@ -57,7 +58,7 @@ def assert_whole(store: Store, names: list[str]) -> None:
         assert artifact
         assert store.path(artifact).read_bytes() == CONTENT
     files = {path.name for path in store.folder.rglob("*") if path.is_file()}
-    assert files == {".lock", "audio.wav", "artifact.json", ".in-use"}
+    assert files - {MADE} == {".lock", "audio.wav", "artifact.json", ".in-use"}
 
 
 @pytest.fixture

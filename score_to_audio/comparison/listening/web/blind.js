@@ -49,7 +49,7 @@
   }
 
   function showBlindTest(root, page) {
-    const { test, kind, trials } = page.blind;
+    const { test, kind, trials, listen } = page.blind;
     const state = memory(test);
     const random = randomFrom(`${test} ${state.listener}`);
     const order = shuffled(trials, random)
@@ -111,12 +111,12 @@
           if (its.player.playing && !firstSound) firstSound = Date.now();
           chips.forEach((chip, index) => {
             chip.setAttribute("aria-pressed", String(index === its.player.current));
-            chip.classList.toggle("heard", its.player.heard.has(index));
+            chip.classList.toggle("heard", its.player.heard[index] > 0);
           });
           allow();
         },
       });
-      const heard = () => trial.stimuli.every((_, index) => stage.player.heard.has(index));
+      const heard = () => cells.every(({ duration }, index) => stage.player.heard[index] > Math.min(listen, 0.9 * duration));
       const hint = element("p", { class: "hint", role: "status" });
       const vote = (answer) => {
         state.votes[trial.id] = {
@@ -130,11 +130,12 @@
       const allow = () => {
         const open = heard() || trial.id in state.votes;
         form.querySelectorAll("button").forEach((button) => { button.disabled = !open; });
-        hint.textContent = open ? "" : "Listen to each of them first.";
+        hint.textContent = open ? "" : `Listen to each of them first${listen ? `, for ${listen} seconds at least` : ""}.`;
       };
       box.replaceChildren(element("h2", {}, `Trial ${shownPosition + 1} of ${order.length}: ${trial.name}`),
         element("div", { class: "chips", role: "group", "aria-label": "What to hear" }, ...chips), form, hint, stage.root);
       bar.show(stage);
+      stage.player.listened = allow;
       allow();
       stage.redraw();
     }

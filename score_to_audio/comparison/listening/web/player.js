@@ -14,7 +14,8 @@
       this.current = cells.findIndex((cell) => cell.audio);
       this.matched = true;
       this.volume = 1;
-      this.heard = new Set();
+      this.heard = cells.map(() => 0);  // seconds
+      this.listened = () => {};
     }
 
     get cell() { return this.cells[this.current]; }
@@ -32,6 +33,13 @@
         for (const event of ["play", "pause", "ended", "seeked", "loadedmetadata"]) {
           sound.addEventListener(event, () => { if (index === this.current) this.changed(); });
         }
+        let last = 0;
+        sound.addEventListener("timeupdate", () => {
+          const step = sound.currentTime - last;
+          last = sound.currentTime;
+          if (step > 0 && step < 1) this.heard[index] += step;  // more is a jump
+          this.listened();
+        });
         sound.addEventListener("error", () => this.failed(`${this.cells[index].audio} cannot be played.`));
         this.sounds[index] = sound;
       }
@@ -40,7 +48,7 @@
 
     async play() {
       this.setVolume();
-      this.heard.add(this.current);
+      this.heard[this.current] ||= 1e-3;
       try {
         await this.sound.play();
       } catch (error) {

@@ -19,6 +19,10 @@ from tests.score_to_audio.comparison.listening.comparisons import CONDITIONS, wi
 TEXT = "return document.body.innerText"
 
 
+LISTEN = 0.5
+"""Seconds of each sound before a vote."""
+
+
 @pytest.fixture(scope="module", params=["pairs", "mushra"])
 def blind(
     request: pytest.FixtureRequest,
@@ -29,7 +33,13 @@ def blind(
     """The page and its key."""
     place = tmp_path_factory.mktemp("blind")
     index = write_blind_test(
-        finished, place / "test", page_store, kind=request.param, seed=3, key_file=place / "key.json"
+        finished,
+        place / "test",
+        page_store,
+        kind=request.param,
+        seed=3,
+        listen=LISTEN,
+        key_file=place / "key.json",
     )
     return index, read_key(place / "key.json")
 
@@ -76,10 +86,9 @@ def test_what_cannot_be_a_blind_test_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def hear_all(driver: Any) -> None:
-    for chip in range(driver.execute_script("return document.querySelectorAll('.chip').length")):
-        driver.execute_script(f"document.querySelectorAll('.chip')[{chip}].click()")
-        until(lambda: driver.execute_script("return listening.open().stage.player.playing"), "sound")
+def heard(driver: Any) -> list[float]:
+    """Seconds of each sound of the trial."""
+    return [float(one) for one in driver.execute_script("return listening.open().stage.player.heard")]
 
 
 @pytest.mark.slow
@@ -94,8 +103,12 @@ class TestInTheBrowser:
         visit(driver, index)
         button = "document.querySelectorAll('.vote')[0]"
         assert driver.execute_script(f"return {button}.disabled")
-        hear_all(driver)
+        assert f"for {LISTEN} seconds at least" in driver.execute_script(TEXT)
+        driver.execute_script("document.querySelector('.chip').click()")
+        until(lambda: heard(driver)[0] > LISTEN, "the first sound")
+        driver.execute_script("document.querySelectorAll('.chip')[1].click()")
         until(lambda: not driver.execute_script(f"return {button}.disabled"), "the vote")
+        assert min(heard(driver)) > LISTEN
         if key.kind == "mushra":
             driver.execute_script(
                 "document.querySelectorAll('.rating input').forEach((one, i) => { one.value = 20 + 60 * i;"

@@ -73,6 +73,9 @@ def test_the_performance_can_be_downloaded(studio: Studio, tmp_path: Path) -> No
     (tmp_path / "made.mid").write_bytes(content)
     assert status == 200
     assert len(read_performance(tmp_path / "made.mid")) == 4
+    # The trial renderer does not name the score's notes.
+    status, content = studio.call("GET", f"/pieces/{piece}/interpretations/{made['id']}.match")
+    assert (status, b"no note of the performance has the id" in content) == (400, True)
 
 
 def test_cancelling_ends_the_work_at_once_and_the_next_goes_on(studio: Studio) -> None:

@@ -1,0 +1,143 @@
+"""The (n)ASAP corpus for training renderers: examples, read once, and validation against humans."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers import expression
+from score_to_audio.errors import InputError
+from score_to_audio.files import replacing
+from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.types import Performance, Score
+
+Arrays = dict[str, NDArray[Any]]
+ReadPiece = Callable[[Piece, Path], tuple[Arrays | None, list[str]]]
+"""(piece, folder for cached match files) -> (arrays, None where nothing is usable; a line per problem)."""
+
+FEWEST_PLAYED = 0.8
+"""Smallest share of a score's notes that a performance must play where the score has them."""
+FARTHEST = 0.6
+"""Seconds that a note may lie from the line through its neighbours: more is a wrong alignment."""
+CHOSEN_BY = ("velocity", "local_beat_period", "beat_period", "articulation", "pedal_within_beat")
+"""Measures whose mean on the validation split decides which checkpoint is best."""
+
+
+def read_cached(piece: Piece, cache: Path, version: str, read: ReadPiece) -> tuple[Arrays, list[str]]:
+    """The arrays of a piece (none: empty) and its problems, cached in ``cache`` under a name that depends on
+    ``version`` and on the content of its files."""
+    cached = cache / "examples" / f"{_key(piece, version)}.npz"
+    if not cached.is_file():
+        arrays, problems = read(piece, cache / "matches")
+        kept: dict[str, Any] = {**(arrays or {}), "problems": np.array(problems, dtype=np.str_)}
+        with replacing(cached) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, **kept)
+    # The first reading, too, returns the cached arrays: types may differ slightly.
+    with np.load(cached, allow_pickle=False) as data:
+        arrays = dict(data)
+    return arrays, arrays.pop("problems").tolist()
+
+
+def _key(piece: Piece, version: str) -> str:
+    digest = hashlib.sha256(f"{version} {piece.folder}".encode())
+    for path in (piece.score, *piece.robust, *piece.others):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def matches_of(ids: Sequence[str], performance: Performance) -> NDArray[np.int64]:
+    """[N] index of the first performed note for each score note id, -1 for none."""
+    first: dict[str, int] = {}
+    for index, name in enumerate(performance.score_ids or ()):
+        first.setdefault(name, index)
+    return np.array([first.get(name, -1) if name else -1 for name in ids], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A human performance of a score."""
+
+    performance: Performance
+    played: NDArray[np.int64]
+    """[N] index of the performed note of each note of ``score.parsed.notes``; -1: not played, or wrongly
+    aligned."""
+
+
+def aligned_performances(piece: Piece, score: Score, matches: Path) -> tuple[list[Aligned], list[str]]:
+    """The usable performances of a piece, the robust ones first, and a line for each of the others."""
+    grid, notes = expression.grid(score.parsed), score.parsed.notes
+    found, problems = [], []
+    for path in (*piece.robust, *piece.others):
+        try:
+            performance = read_match_cached(path, matches)
+        except InputError as error:
+            problems.append(f"{piece.folder}/{path.name}: {error}")
+            continue
+        played = matches_of(notes.id, performance)
+        quarters, seconds = expression.performed_onsets(grid, performance)
+        if len(quarters) > 1:
+            expected = np.interp(notes.onset, quarters, seconds)
+            played[np.abs(performance.onset[played] - expected) > FARTHEST] = -1
+        share = float((played >= 0).mean())
+        if len(quarters) < 2 or share < FEWEST_PLAYED:
+            problems.append(f"{piece.folder}/{path.name}: only {share:.0%} of the notes are usable")
+        else:
+            found.append(Aligned(performance, played))
+    return found, problems
+
+
+# ------------------------------------------------------------------------------------------ validation
+
+
+@dataclass(frozen=True)
+class ValidationPiece:
+    """A piece of the validation split, and the mean of its human performances."""
+
+    score: Score
+    grid: expression.Grid
+    humans: expression.Expression
+
+
+def validation_pieces(corpus: Path, cache: Path) -> list[ValidationPiece]:
+    """The pieces of the split, judged by their robust alignments where they have any."""
+    found = []
+    for piece in pieces(corpus, "validation"):
+        score = read_score(piece.score)
+        grid = expression.grid(score.parsed)
+        matches = piece.robust or piece.others
+        humans = [expression.measure(grid, read_match_cached(path, cache / "matches")) for path in matches]
+        found.append(ValidationPiece(score, grid, expression.mean_expression(humans)))
+    return found
+
+
+def validated(
+    validation: Sequence[ValidationPiece], play: Callable[[Score], Performance]
+) -> dict[str, float]:
+    """Mean agreement of what ``play`` makes of each score with the mean of the human performances."""
+    agreements = [
+        expression.agreement(expression.measure(piece.grid, play(piece.score)), piece.humans)
+        for piece in validation
+    ]
+    return {name: expression.nan_average([one[name] for one in agreements]) for name in expression.MEASURES}
+
+
+def merit(figures: Mapping[str, float]) -> float:
+    """By which the best epoch is chosen: 0 without a validation split."""
+    mean = expression.nan_average([figures[name] for name in CHOSEN_BY])
+    return mean if np.isfinite(mean) else 0.0
+
+
+def corpus_examples(
+    corpus: Path, split: str, cache: Path, version: str, read: ReadPiece
+) -> Iterator[tuple[Piece, Arrays, list[str]]]:
+    """Every piece of a split with its arrays (none: empty) and its problems."""
+    for piece in pieces(corpus, split):
+        arrays, problems = read_cached(piece, cache, version, read)
+        yield piece, arrays, problems

@@ -1,0 +1,235 @@
+"""Training DExter: from a corpus and a configuration to a checkpoint in the published layout."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.aligned_corpus import (
+    Arrays,
+    aligned_performances,
+    corpus_examples,
+    merit,
+    validated,
+    validation_pieces,
+)
+from adapters.dexter import encode_aligned, performance_of, read_checkpoint
+from renderers.dexter.generation import CodecGenerator, DiffusionSettings, SamplingOptions
+from renderers.dexter.network import Denoiser, DenoiserConfig
+from renderers.dexter.performance_codec import within_limits
+from renderers.dexter.score_codec import score_columns
+from renderers.dexter.training import task as tasks
+from renderers.dexter.training.examples import Example, statistics_of
+from renderers.dexter.training.task import TrainingSettings
+from score_to_audio.errors import InputError
+from score_to_audio.formats.matches import Piece
+from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.seeding import generator
+from score_to_audio.training.folder import TrainingFolder
+from score_to_audio.training.loop import TrainingState
+from score_to_audio.training.loop import train as run
+from score_to_audio.training.optimization import Optimization
+from score_to_audio.types import SUSTAIN, Controls, Performance, Score
+from score_to_audio.weights import load_strictly
+
+EXAMPLES = "dexter 1"
+"""Version of the cached examples; a change makes them anew."""
+LIGHTNING = "1.9.5"
+"""Version of PyTorch Lightning in checkpoints."""
+BEAT_PERIODS = (0.05, 10.0)
+"""Seconds per beat outside of which a note counts as wrongly aligned."""
+
+
+class NetworkSizes(BaseModel):
+    """Sizes of the network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: int = Field(default=768, ge=1)
+    layers: int = Field(default=12, ge=1)
+    notes: int = Field(default=200, ge=8, description="Notes per window.")
+
+
+class DexterTrainingConfig(BaseModel):
+    """The configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
+    performances: int = Field(default=0, ge=0, description="Per piece at most; 0: all.")
+    network: NetworkSizes = Field(default_factory=NetworkSizes)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+
+def train(
+    corpus: Path,
+    config: DexterTrainingConfig,
+    output: Path,
+    cache: Path,
+    start: Path | None = None,
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+
+    ``start``: file of the checkpoint that ``config.start`` names. Raises ``InputError``.
+    """
+    examples: list[Example] = []
+    yield from read_examples(corpus, cache, config.performances, examples)
+    if not examples:
+        raise InputError(f"{corpus}: no performance of the train split can be used")
+    network, diffusion = _loaded(start) if start else new_network(config, examples)
+    validation = validation_pieces(corpus, cache)
+    optimization = tasks.begin(network.to(device), config.training)
+    state = TrainingState({"optimization": optimization})
+    folder = TrainingFolder(
+        output, config.model_dump_json(), lambda state: _layout(optimization, state, diffusion, config)
+    )
+    if folder.resume(state):
+        yield f"going on after epoch {state.epoch}"
+    yield f"{sum(p.numel() for p in network.parameters())} parameters"
+
+    def validate() -> dict[str, float]:
+        averaged = optimization.averaged
+        assert isinstance(averaged, Denoiser)
+        codecs = CodecGenerator(averaged, diffusion)
+        options = SamplingOptions(steps=config.training.validation_steps)
+        return validated(validation, lambda score: _perform(codecs, score, options))
+
+    task = tasks.task(optimization, examples, diffusion, config.training, validate, merit)
+    for figures in run(state, tasks.schedule(config.training), task, folder):
+        yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
+
+
+def _perform(codecs: CodecGenerator, score: Score, options: SamplingOptions) -> Performance:
+    columns = score_columns(score.parsed)
+    return performance_of(codecs.generate(columns.codec, options, seed=0), columns, score)
+
+
+def read_examples(corpus: Path, cache: Path, most: int, examples: list[Example]) -> Iterator[str]:
+    """Add the examples of the train split; yields a line per problem and a summary."""
+    for _, arrays, problems in corpus_examples(corpus, "train", cache, EXAMPLES, _read_piece):
+        if arrays:
+            one = Example(**arrays)
+            count = most or len(one.known)
+            examples.append(Example(one.score, one.performances[:count], one.known[:count]))
+        yield from (f"left out {problem}" for problem in problems)
+    performances = sum(len(one.known) for one in examples)
+    yield f"{performances} performances with {sum(int(one.known.sum()) for one in examples)} notes"
+
+
+def _read_piece(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
+    """The fields of an ``Example``."""
+    try:
+        score = read_score(piece.score)
+    except InputError as error:
+        return None, [f"{piece.folder}: {error}"]
+    columns = score_columns(score.parsed)
+    place = {name: index for index, name in enumerate(score.parsed.notes.id)}
+    order = np.array([place[name] for name in columns.ids], np.int64)
+    aligned, problems = aligned_performances(piece, score, matches)
+    codecs, known = [], []
+    for one in aligned:
+        codec = np.zeros((len(columns), 5), np.float32)
+        notes = np.flatnonzero(one.played[order] >= 0)
+        # Only notes that were played, where the published preparation lets missing ones distort the tempo.
+        codec[notes] = encode_aligned(
+            columns.onset_beat[notes],
+            columns.duration_beat[notes],
+            one.played[order][notes],
+            one.performance,
+            _sustain(one.performance.controls),
+        )
+        usable = np.zeros(len(columns), bool)
+        usable[notes] = (codec[notes, 0] > BEAT_PERIODS[0]) & (codec[notes, 0] < BEAT_PERIODS[1])
+        codecs.append(within_limits(codec))
+        known.append(usable)
+    if not codecs:
+        return None, problems
+    return {"score": columns.codec, "performances": np.stack(codecs), "known": np.stack(known)}, problems
+
+
+def _sustain(controls: Controls) -> Controls:
+    chosen = controls.number == SUSTAIN
+    return Controls(controls.time[chosen], controls.number[chosen], controls.value[chosen])
+
+
+def _loaded(start: Path) -> tuple[Denoiser, DiffusionSettings]:
+    tensors, shape, diffusion = read_checkpoint(start)
+    network = Denoiser(shape)
+    load_strictly(network, tensors, source=str(start))
+    return network, diffusion
+
+
+def new_network(
+    config: DexterTrainingConfig, examples: Sequence[Example]
+) -> tuple[Denoiser, DiffusionSettings]:
+    """A network with random weights for the examples' statistics."""
+    statistics = statistics_of(examples)
+    diffusion = DiffusionSettings(
+        window=config.network.notes,
+        condition_dropout=config.training.condition_dropout,
+        means=tuple(statistics.means.tolist()),
+        stds=tuple(statistics.stds.tolist()),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+        network = Denoiser(DenoiserConfig(config.network.channels, config.network.layers))
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv1d):
+                torch.nn.init.kaiming_normal_(module.weight)
+        torch.nn.init.zeros_(network.output_projection.weight)
+    return network, diffusion
+
+
+def _layout(
+    optimization: Optimization,
+    state: TrainingState,
+    diffusion: DiffusionSettings,
+    config: DexterTrainingConfig,
+) -> dict[str, Any]:
+    """A checkpoint in the published layout, that of PyTorch Lightning."""
+    network = optimization.averaged
+    assert isinstance(network, Denoiser)
+    shape = network.config
+    return {
+        "epoch": state.epoch,
+        "global_step": state.total,
+        "pytorch-lightning_version": LIGHTNING,
+        "state_dict": OrderedDict(network.state_dict()),
+        "loops": {},
+        "callbacks": {},
+        "optimizer_states": [optimization.optimizer.state_dict()],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {
+            "lr": config.training.learning_rate,
+            "timesteps": diffusion.timesteps,
+            "beta_start": diffusion.beta_start,
+            "beta_end": diffusion.beta_end,
+            "loss_type": "l1",
+            "unconditional": False,
+            "condition": "fixed",
+            "transfer": False,
+            "residual_channels": shape.channels,
+            "residual_layers": shape.layers,
+            "kernel_size": 3,
+            "dilation_base": shape.dilation_base,
+            "dilation_bound": shape.dilation_bound,
+            "p_codec_rows": shape.performance_columns,
+            "s_codec_rows": shape.score_columns,
+            "c_codec_rows": 7,
+            "norm_args": [0, 1, "rowwise"],
+            "seg_len": diffusion.window,
+            "cond_dropout": diffusion.condition_dropout,
+            "dataset_means": list(diffusion.means),
+            "dataset_stds": list(diffusion.stds),
+            "training": {"mode": "epsilon", "target": "gen_noise"},
+            "sampling": {"type": "cfdg_ddpm", "w": 1.2},
+        },
+    }

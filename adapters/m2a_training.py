@@ -1,0 +1,299 @@
+"""Training M2A: from recordings with their MIDI files to a checkpoint in the published layout."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from adapters.m2a import CONFIG_FILE, notes_of, read_config
+from score_to_audio.errors import InputError
+from score_to_audio.files import replacing
+from score_to_audio.formats.audio import read_audio
+from score_to_audio.formats.midi import read_performance
+from score_to_audio.seeding import generator
+from score_to_audio.training.folder import TrainingFolder
+from score_to_audio.training.loop import TrainingState
+from score_to_audio.training.loop import train as run
+from score_to_audio.training.recordings import Recording, find_recordings, split
+from score_to_audio.weights import load_checkpoint, load_strictly
+from synthesizers.m2a import espnet, official
+from synthesizers.m2a.network import AcousticConfig, AcousticModel
+from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, piano_roll
+from synthesizers.m2a.spectrum import HOP, SAMPLE_RATE, WINDOW, filter_bank, log_spectrum
+from synthesizers.m2a.training import task as tasks
+from synthesizers.m2a.training.checkpoint import own_tensors, published_tensors
+from synthesizers.m2a.training.discriminators import (
+    DiscriminatorConfig,
+    Discriminators,
+    discriminator_config,
+)
+from synthesizers.m2a.training.task import Normalisation, Segment, TrainingSettings
+from synthesizers.m2a.training.turns import JointModel
+from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
+
+EXAMPLES = "m2a 1"
+"""Version of the cached segments; a change makes them anew."""
+ARRAYS = ("cells", "frames", "audio")
+
+
+class NetworkSizes(BaseModel):
+    """Sizes of the networks; defaults are the published ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=512, ge=1)
+    heads: int = Field(default=4, ge=1)
+    layers: int = Field(default=3, ge=1, description="Of encoder and decoder each.")
+    units: int = Field(default=1024, ge=1)
+    prenet_units: int = Field(default=256, ge=1)
+    prenet_dropout: float = Field(default=0.99, ge=0, lt=1)
+    postnet_channels: int = Field(default=256, ge=1)
+    vocoder_channels: int = Field(default=512, ge=16)
+    kernel_sizes: tuple[int, ...] = Field(default=(3, 7, 11), description="Of the vocoder's blocks.")
+    scale_channels: int = Field(default=128, ge=16, description="Of the discriminators.")
+    period_channels: int = Field(default=32, ge=1)
+    discriminator_channels: int = Field(default=1024, ge=16, description="At most.")
+
+
+class M2ATrainingConfig(BaseModel):
+    """The configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
+    segment_cells: int = Field(default=200, ge=20, description="Of 48 ms; longer segments, more memory.")
+    validation: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the recordings that only judge the training."
+    )
+    compatibility: Literal["none", "official"] = Field(
+        default="none", description="official: the published piano roll, with what it loses."
+    )
+    network: NetworkSizes = Field(default_factory=NetworkSizes)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+
+def train(
+    folder: Path,
+    config: M2ATrainingConfig,
+    output: Path,
+    cache: Path,
+    start: Path | None = None,
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+
+    ``folder``: recordings with MIDI files of the same names; ``start``: file of the checkpoint that
+    ``config.start`` names. Raises ``InputError``.
+    """
+    found, left_out = pairs(folder)
+    yield from left_out
+    learnt, judging = split(found, config.validation, config.training.seed)
+    segments = [one for recording in learnt for one in segments_of(recording, config, cache)]
+    judged = [one for recording in judging for one in segments_of(recording, config, cache)]
+    if not segments:
+        seconds = _samples(config.segment_cells) / SAMPLE_RATE
+        raise InputError(f"{folder}: no recording is {seconds:.1f} s long; set segment_cells lower")
+    yield f"{len(learnt)} recordings, {len(segments)} segments; {len(judged)} segments judge"
+    if start is None:
+        model, normalisation, settings = new_model(config, segments)
+    else:
+        model, normalisation, settings = _loaded(start)
+    optimizations = tasks.begin(model.to(device), config.training)
+    state = TrainingState(
+        {"generator": optimizations.generator, "discriminator": optimizations.discriminator}
+    )
+    keeper = TrainingFolder(output, config.model_dump_json(), lambda _: _layout(model, normalisation))
+    if keeper.resume(state):
+        yield f"going on after epoch {state.epoch}"
+    yield f"{sum(p.numel() for p in model.parameters())} parameters"
+    _write_settings(output / CONFIG_FILE, settings)
+    task = tasks.task(model, optimizations, segments, judged or segments[:8], normalisation, config.training)
+    for figures in run(state, tasks.schedule(config.training), task, keeper):
+        yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+def pairs(folder: Path) -> tuple[list[Recording], list[str]]:
+    """The recordings of a folder that have a MIDI file, and one sentence for each of the others.
+
+    Raises ``InputError`` where there is none."""
+    found, left_out = find_recordings(folder)
+    left_out += [f"left out: {one.path}: no MIDI file of the same name" for one in found if not one.midi]
+    paired = [one for one in found if one.midi]
+    if not paired:
+        raise InputError(
+            f"{folder}: no recording with a MIDI file of the same name beside it; "
+            "`score-to-audio transcribe` makes MIDI files of recordings"
+        )
+    return paired, left_out
+
+
+def segments_of(recording: Recording, config: M2ATrainingConfig, cache: Path) -> list[Segment]:
+    """The segments of a recording; its incomplete end is left out. Their arrays stay in files."""
+    official_roll = config.compatibility == "official"
+    digest = hashlib.sha256(f"{EXAMPLES} {config.segment_cells} {official_roll}".encode())
+    assert recording.midi
+    for path in (recording.path, recording.midi):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    files = {name: cache / "m2a" / f"{digest.hexdigest()}-{name}.npy" for name in ARRAYS}
+    if not all(path.is_file() for path in files.values()):
+        arrays = _read(recording, config.segment_cells, official_roll=official_roll)
+        for name, path in files.items():
+            with replacing(path) as unfinished, unfinished.open("wb") as file:
+                np.save(file, arrays[name])
+    kept = {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in files.items()}
+    return [Segment(*(kept[name][index] for name in ARRAYS)) for index in range(len(kept["cells"]))]
+
+
+def _read(recording: Recording, count: int, *, official_roll: bool) -> dict[str, Any]:
+    """[S, count, 128] cells, [S, F, 128] frames, [S, samples] audio."""
+    import soxr
+
+    assert recording.midi
+    waveform = read_audio(recording.path)
+    mono = waveform.samples.mean(axis=0)
+    audio = soxr.resample(mono, waveform.sample_rate, SAMPLE_RATE).astype(np.float32)
+    performance = read_performance(recording.midi)
+    notes, seconds = notes_of(performance), len(audio) / SAMPLE_RATE
+    if official_roll:
+        cells = official.piano_roll(notes, seconds)[::FRAMES_PER_CELL]
+    else:
+        cells = piano_roll(notes, seconds)
+    hop, length = count * FRAMES_PER_CELL * HOP, _samples(count)
+    whole = max(0, 1 + (len(audio) - length) // hop)
+    audios = [audio[index * hop : index * hop + length] for index in range(whole)]
+    parts = [cells[index * count : (index + 1) * count] for index in range(whole)]
+    frames = [log_spectrum(torch.from_numpy(one)).numpy() for one in audios]
+    return {
+        "cells": np.array(parts, np.int16).reshape(whole, count, -1),
+        "frames": np.array(frames, np.float32).reshape(whole, 1 + length // HOP, -1),
+        "audio": np.array(audios, np.float32).reshape(whole, length),
+    }
+
+
+def _samples(cells: int) -> int:
+    """Of a segment: a window of the spectrum more than its cells."""
+    return cells * FRAMES_PER_CELL * HOP + WINDOW
+
+
+# --------------------------------------------------------------------------------------------- network
+
+
+def new_model(
+    config: M2ATrainingConfig, segments: Sequence[Segment]
+) -> tuple[JointModel, Normalisation, Mapping[str, Any]]:
+    """Random networks, the normalisation of the segments, and ``tts_conf``."""
+    sizes = config.network
+    if sizes.width % sizes.heads:
+        raise InputError(f"network.heads: {sizes.heads} heads cannot share a width of {sizes.width}")
+    acoustic = AcousticConfig(
+        width=sizes.width,
+        heads=sizes.heads,
+        encoder_layers=sizes.layers,
+        encoder_units=sizes.units,
+        decoder_layers=sizes.layers,
+        decoder_units=sizes.units,
+        prenet_units=sizes.prenet_units,
+        prenet_dropout=sizes.prenet_dropout,
+        postnet_channels=sizes.postnet_channels,
+    )
+    vocoder = HifiGanConfig(
+        channels=sizes.vocoder_channels,
+        kernel_sizes=sizes.kernel_sizes,
+        dilations=((1, 3, 5),) * len(sizes.kernel_sizes),
+    )
+    judges = DiscriminatorConfig(
+        scale_channels=sizes.scale_channels,
+        scale_max_channels=sizes.discriminator_channels,
+        period_channels=sizes.period_channels,
+        period_max_channels=sizes.discriminator_channels,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+        generators = AcousticModel(acoustic), HifiGan(vocoder)
+        for weight in generators[0].parameters():
+            if weight.ndim > 1:
+                nn.init.xavier_uniform_(weight)
+        for module in generators[1].modules():
+            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+                nn.init.normal_(module.weight, std=0.01)
+        model = JointModel(*generators, Discriminators(judges))
+    return model, _normalisation(segments), _settings(acoustic, vocoder, judges)
+
+
+def _normalisation(segments: Sequence[Segment]) -> Normalisation:
+    rows = np.concatenate([one.frames for one in segments]).astype(np.float64)
+    mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-3)
+    return Normalisation(*(torch.from_numpy(one.astype(np.float32)) for one in (mean, deviation)))
+
+
+def _loaded(start: Path) -> tuple[JointModel, Normalisation, Mapping[str, Any]]:
+    """The networks of a checkpoint with their own normalisation."""
+    content, settings = load_checkpoint(start), read_config(start.with_name(CONFIG_FILE))
+    tensors = {name: one for name, one in content.items() if isinstance(one, torch.Tensor)}
+    try:
+        acoustic, vocoder = espnet.generator_tensors(tensors)
+        shape = espnet.acoustic_config(acoustic, settings.get("text2mel_params") or {})
+        vocoder_shape = espnet.vocoder_config(vocoder, settings.get("vocoder_params") or {})
+        normalisation = Normalisation(tensors["normalize.mean"], tensors["normalize.std"])
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{start}: not a checkpoint of M2A that can be trained ({error})") from error
+    judges = discriminator_config(settings.get("discriminator_params") or {})
+    model = JointModel(AcousticModel(shape), HifiGan(vocoder_shape), Discriminators(judges))
+    load_strictly(model, own_tensors(tensors), source=str(start))
+    return model, normalisation, _settings(shape, vocoder_shape, judges)
+
+
+def _settings(
+    acoustic: AcousticConfig, vocoder: HifiGanConfig, judges: DiscriminatorConfig
+) -> Mapping[str, Any]:
+    """``tts_conf`` of ESPnet's configuration: what the shapes of tensors do not say."""
+    return {
+        "text2mel_params": {"aheads": acoustic.heads, "dprenet_dropout_rate": acoustic.prenet_dropout},
+        "vocoder_params": {
+            "upsample_scales": list(vocoder.upsample_scales),
+            "resblock_dilations": [list(one) for one in vocoder.dilations],
+        },
+        "discriminator_params": {
+            "scales": judges.scales,
+            "periods": list(judges.periods),
+            "scale_discriminator_params": {
+                "channels": judges.scale_channels,
+                "max_downsample_channels": judges.scale_max_channels,
+                "max_groups": judges.scale_max_groups,
+                "downsample_scales": list(judges.scale_strides),
+                "kernel_sizes": list(judges.scale_kernels),
+            },
+            "period_discriminator_params": {
+                "channels": judges.period_channels,
+                "max_downsample_channels": judges.period_max_channels,
+                "downsample_scales": list(judges.period_strides),
+                "kernel_sizes": list(judges.period_kernels),
+            },
+        },
+    }
+
+
+def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    with replacing(path) as unfinished:
+        unfinished.write_text(yaml.safe_dump({"tts": "joint_text2wav", "tts_conf": dict(settings)}))
+
+
+def _layout(model: JointModel, normalisation: Normalisation) -> dict[str, torch.Tensor]:
+    """A checkpoint in the published layout, that of ESPnet."""
+    return {
+        "feats_extract.logmidi.midimat": torch.from_numpy(np.ascontiguousarray(filter_bank().T)),
+        "normalize.mean": normalisation.mean,
+        "normalize.std": normalisation.deviation,
+        **published_tensors(model),
+    }

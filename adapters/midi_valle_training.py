@@ -1,0 +1,235 @@
+"""Training MIDI-VALLE: from a folder of recordings to a checkpoint in the published layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.midi_valle_corpus import Preparation, prepare
+from score_to_audio.errors import InputError
+from score_to_audio.files import sha256_of
+from score_to_audio.plugins import Checkpoint
+from score_to_audio.seeding import generator, numpy_generator
+from score_to_audio.training.recordings import find_recordings, split
+
+if TYPE_CHECKING:
+    from score_to_audio.training.loop import Figures, Moment, Task
+    from score_to_audio.training.optimization import Optimization
+    from synthesizers.codecs.encodec import CodecConfig
+    from synthesizers.midi_valle.training.network import TrainingNetwork
+    from synthesizers.midi_valle.training.segments import TrainingSegment
+    from synthesizers.midi_valle.training.step import StageDraws
+
+RATES = {"scaled-adam": 0.05, "adamw": 3e-4}
+"""Default learning rates."""
+
+
+class MidiValleSizes(BaseModel):
+    """Of a model that is trained from nothing; the defaults are those of the published one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=1024, ge=64, multiple_of=64, description="One head per 64.")
+    layers: int = Field(default=12, ge=1)
+
+
+class MidiValleTrainingSettings(BaseModel):
+    """Hyperparameters; the defaults are the published ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(default=20, ge=1)
+    batches: int = Field(default=0, ge=0, description="Batches of the whole training at most; 0: no limit.")
+    patience: int = Field(
+        default=0, ge=0, description="Epochs without better validation that end it; 0: never."
+    )
+    save_every: int = Field(default=1000, ge=0, description="Batches after which the state is saved.")
+    batch_seconds: float = Field(
+        default=200.0, gt=0, description="Sum of d + d^2/10 over the segments of d seconds in a batch."
+    )
+    accumulation: int = Field(default=8, ge=1, description="Batches per update.")
+    optimizer: Literal["scaled-adam", "adamw"] = "scaled-adam"
+    learning_rate: float = Field(
+        default=0.0, ge=0, description="Base rate; 0: 0.05 for scaled-adam, 0.0003 for adamw."
+    )
+    warm_up: int = Field(default=20, ge=1, description="Batches.")
+    part: Literal["both", "first", "others"] = Field(
+        default="both", description="Train both networks, or only that of the first codebook or the others."
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="bfloat16: mixed precision, for a GPU."
+    )
+    validation: float = Field(default=0.1, gt=0, lt=1, description="Share of the recordings to validate on.")
+    compatibility: Literal["", "official"] = Field(
+        default="", description="official: notes that cross the end of a segment are lost, as published."
+    )
+    seed: int = Field(default=0, ge=0)
+
+
+class MidiValleTrainingConfig(BaseModel):
+    """The configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: str = Field(default="", description="Checkpoint to fine-tune; empty: train from nothing.")
+    codec: str = Field(default="piano-encodec", description="Checkpoint of the codec whose codes it learns.")
+    network: MidiValleSizes = Field(default_factory=MidiValleSizes)
+    training: MidiValleTrainingSettings = Field(default_factory=MidiValleTrainingSettings)
+
+
+def train(
+    audio: Path,
+    config: MidiValleTrainingConfig,
+    output: Path,
+    cache: Path,
+    *,
+    codec: Checkpoint,
+    start: Path | None,
+    device: str,
+) -> Iterator[str]:
+    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+
+    ``codec`` and ``start``: the checkpoints that the configuration names. Raises ``InputError``.
+    """
+    from adapters.codec import load_codec
+    from score_to_audio.training.folder import TrainingFolder
+    from score_to_audio.training.loop import Schedule, TrainingState
+    from score_to_audio.training.loop import train as run
+    from synthesizers.midi_valle.training.step import StageDraws
+
+    settings = config.training
+    recordings, problems = find_recordings(audio)
+    loaded = load_codec(codec, device=device)
+    preparation = Preparation(loaded, sha256_of(codec.weights), settings.compatibility, cache)
+    parts = split(recordings, settings.validation, settings.seed)
+    to_train, to_validate = (prepare(part, preparation, problems.append) for part in parts)
+    yield from problems
+    frames = sum(len(one.codes) for one in to_train)
+    hours = frames / loaded.config.frame_rate / 3600
+    yield f"{len(to_train)} segments of {hours:.2f} hours, {len(to_validate)} to validate on"
+    if not to_train or not to_validate:
+        raise InputError(f"{audio}: too few recordings can be used; add longer ones, or their MIDI files")
+    network = _network(config, loaded.config, start)
+    yield f"{sum(one.numel() for one in network.parameters())} parameters"
+    optimization = _optimization(network.to(device), settings)
+    draws = StageDraws(network.config.codebooks)
+    state = TrainingState({"optimization": optimization, "draws": draws})
+    folder = TrainingFolder(output, config.model_dump_json(), lambda _: {"model": network.state_dict()})
+    if folder.resume(state):
+        yield f"going on after epoch {state.epoch}, batch {state.batch}"
+    schedule = Schedule(
+        epochs=settings.epochs,
+        batches=settings.batches,
+        patience=settings.patience,
+        save_every=settings.save_every,
+        seed=settings.seed,
+    )
+    task = _task(optimization, draws, to_train, to_validate, loaded.config.frame_rate, settings, device)
+    for figures in run(state, schedule, task, folder):
+        yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def _network(config: MidiValleTrainingConfig, codec: CodecConfig, start: Path | None) -> TrainingNetwork:
+    import torch
+
+    from adapters.midi_valle import checkpoint_tensors
+    from score_to_audio.weights import shape_differences, shapes_of
+    from synthesizers.midi_valle.network import MidiValleConfig, config_from_shapes, parameter_shapes
+    from synthesizers.midi_valle.training.network import TrainingNetwork
+
+    tensors = {} if start is None else checkpoint_tensors(start)
+    if start is None:
+        width, layers = config.network.width, config.network.layers
+        sizes = MidiValleConfig(
+            width=width, heads=width // 64, layers=layers, codebooks=codec.n_q, codes=codec.bins
+        )
+    else:
+        try:
+            sizes = config_from_shapes(shapes_of(tensors))
+        except ValueError as error:
+            raise InputError(f"{start}: not a checkpoint of MIDI-VALLE: {error}") from error
+        if differences := shape_differences(parameter_shapes(sizes), shapes_of(tensors)):
+            raise InputError(f"{start}: not a checkpoint of MIDI-VALLE: it {differences}")
+    if (sizes.codebooks, sizes.codes) != (codec.n_q, codec.bins):
+        raise InputError(
+            f"the codec has {codec.n_q} codebooks of {codec.bins} codes, the checkpoint {start} "
+            f"{sizes.codebooks} of {sizes.codes}; take the codec that it was trained with"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+        network = TrainingNetwork(sizes, dropout=config.training.dropout)
+    if tensors:
+        network.load(tensors)
+    return network
+
+
+def _optimization(network: TrainingNetwork, settings: MidiValleTrainingSettings) -> Optimization:
+    import torch
+
+    from score_to_audio.training.optimization import Optimization
+    from synthesizers.midi_valle.training.optimizer import ScaledAdam
+    from synthesizers.midi_valle.training.step import trained_names
+
+    named = dict(network.named_parameters())
+    chosen = [named[name] for name in trained_names(network, settings.part)]
+    network.train()
+    if settings.optimizer == "scaled-adam":
+        return Optimization(network, ScaledAdam(chosen), accumulation=settings.accumulation)
+    optimizer = torch.optim.AdamW(chosen, betas=(0.9, 0.95))
+    return Optimization(network, optimizer, accumulation=settings.accumulation, gradient_norm=1.0)
+
+
+def _task(
+    optimization: Optimization,
+    draws: StageDraws,
+    to_train: Sequence[TrainingSegment],
+    to_validate: Sequence[TrainingSegment],
+    frame_rate: float,
+    settings: MidiValleTrainingSettings,
+    device: str,
+) -> Task[list[int]]:
+    from score_to_audio.training.loop import Task
+    from synthesizers.midi_valle.training import step
+    from synthesizers.midi_valle.training.segments import batches, collate
+
+    durations, to_judge = (
+        [len(one.codes) / frame_rate for one in segments] for segments in (to_train, to_validate)
+    )
+
+    def plan(epoch: int) -> list[list[int]]:
+        return batches(durations, settings.batch_seconds, numpy_generator(settings.seed, epoch))
+
+    def train_on(chosen: list[int], moment: Moment) -> Figures:
+        batch = collate([to_train[index] for index in chosen], device)
+        optimization.set_learning_rate(_learning_rate(settings, moment, optimization.pending))
+        return step.step(
+            optimization,
+            batch,
+            draws,
+            moment,
+            part=settings.part,
+            precision=settings.precision,
+            per_frame=settings.optimizer == "adamw",
+        )
+
+    def validate() -> Figures:
+        parts = batches(to_judge, settings.batch_seconds)
+        judged = (collate([to_validate[index] for index in part], device) for part in parts)
+        return step.validated(optimization.network, judged, settings.part)
+
+    return Task(plan, train_on, validate, merit=lambda figures: -figures["validation_loss"])
+
+
+def _learning_rate(settings: MidiValleTrainingSettings, moment: Moment, pending: int) -> float:
+    from score_to_audio.training.loop import cosine
+    from synthesizers.midi_valle.training.optimizer import eden
+
+    base = settings.learning_rate or RATES[settings.optimizer]
+    done = moment.total - pending
+    if settings.optimizer == "scaled-adam":
+        return eden(done, moment.epoch, base=base, warm_up=settings.warm_up)
+    return cosine(moment.done, highest=base, warm_up=0.0) * min(1.0, (done + 1) / settings.warm_up)

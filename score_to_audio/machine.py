@@ -1,0 +1,31 @@
+"""What this machine, or the container that it is, has to offer."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Of version 2, as a container sees its own."""
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no limit: "max 100000"
+        quota, period = map(int, (CGROUP / "cpu.max").read_text().split())
+        found = min(found, max(quota // period, 1))
+    return found
+
+
+def available_memory() -> int:
+    """Bytes that can be allocated without swapping."""
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    with suppress(OSError, ValueError):  # no limit: "max"
+        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        found = min(found, limit - used)
+    return max(found, 0)

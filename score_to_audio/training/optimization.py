@@ -1,0 +1,103 @@
+"""Updates of a network's weights: accumulation, clipping, moving averages, mixed precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass
+class Optimization:
+    """A network, its optimizer, and perhaps the moving average of its weights."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None = None
+    accumulation: int = 1
+    """Batches whose gradients are added up for one update."""
+    gradient_norm: float | None = None
+    """Gradients are clipped to this norm."""
+    pending: int = 0
+    """Batches whose gradients wait for the next update."""
+
+    def update(self) -> bool:
+        """After ``backward`` on a batch: update the weights if it is time; returns whether it was."""
+        self.pending += 1
+        if self.pending < self.accumulation:
+            return False
+        if self.gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.pending = 0
+        return True
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network with the averaged weights, or the network itself."""
+        return self.network if self.average is None else self.average.module
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        gradients = [parameter.grad for parameter in self.network.parameters()] if self.pending else []
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "pending": self.pending,
+            "gradients": gradients,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.pending = saved["pending"]
+        if self.pending:
+            for parameter, gradient in zip(self.network.parameters(), saved["gradients"], strict=True):
+                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+
+def exponential_average(network: nn.Module, decay: float) -> AveragedModel:
+    """An average whose first value is that of the first update."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+def unbiased_average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential average of weights and buffers over the updates so far: the sum of the decayed values is
+    divided by that of the decayed ones (Kingma & Ba, "Adam", ICLR 2015, section 3)."""
+
+    def average(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+        share = (1 - decay) / (1 - decay ** (int(updates) + 1))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:
+                mean.copy_(value)
+
+    # torch's annotation asks for tuples of tensors, its code passes lists.
+    function: Callable[..., None] = average
+    return AveragedModel(network, multi_avg_fn=function, use_buffers=True)
+
+
+def mixed_precision(device: torch.device | str, precision: Precision) -> AbstractContextManager[None]:
+    """Matrix products and convolutions in ``precision`` within the block; bfloat16 needs no scaling."""
+    kind = torch.device(device).type
+    context: AbstractContextManager[None] = torch.autocast(
+        kind, torch.bfloat16, enabled=precision == "bfloat16"
+    )
+    return context

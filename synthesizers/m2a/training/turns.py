@@ -1,0 +1,95 @@
+"""The two turns of a joint step: first acoustic model and vocoder learn, then the discriminators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from synthesizers.m2a.network import AcousticModel
+from synthesizers.m2a.training.discriminators import Discriminators
+from synthesizers.m2a.training.forward import Batch, Spectra, spectra
+from synthesizers.m2a.training.losses import (
+    DiscriminatorLoss,
+    SoundLoss,
+    SpectrumLoss,
+    discriminator_loss,
+    sound_loss,
+    spectrum_loss,
+)
+from synthesizers.m2a.training.weight_norm import norm_convolutions
+from synthesizers.vocoders.hifigan import HifiGan
+
+
+class JointModel(nn.Module):
+    """Acoustic model, vocoder with weight norm, and discriminators."""
+
+    def __init__(self, acoustic: AcousticModel, vocoder: HifiGan, discriminators: Discriminators) -> None:
+        super().__init__()
+        norm_convolutions(vocoder)
+        self.text2mel = acoustic
+        self.vocoder = vocoder
+        self.discriminator = discriminators
+
+
+@dataclass(frozen=True)
+class SoundTurn:
+    """What the vocoder makes of parts of spectra."""
+
+    window: Tensor
+    """[B, W, feature_bins] that it read."""
+    sound: Tensor
+    """[B, W hop]"""
+    wanted: Tensor
+    """The same part of the recording."""
+    loss: SoundLoss
+
+
+@dataclass(frozen=True)
+class GeneratorTurn:
+    """The result of a generator's turn."""
+
+    spectra: Spectra
+    spectrum_loss: SpectrumLoss
+    vocoder: SoundTurn
+
+    def total(self) -> Tensor:
+        return self.spectrum_loss.total() + self.vocoder.loss.total()
+
+
+def generator_turn(
+    model: JointModel, batch: Batch, masks: Sequence[Tensor], starts: Tensor, window: int
+) -> GeneratorTurn:
+    """``starts``: [B] first frame of each segment's window of ``window`` frames."""
+    made = spectra(model.text2mel, batch, masks)
+    sound = sound_turn(model, made.after, batch.audio, starts, window)
+    return GeneratorTurn(made, spectrum_loss(made, batch.frames), sound)
+
+
+def sound_turn(model: JointModel, frames: Tensor, audio: Tensor, starts: Tensor, window: int) -> SoundTurn:
+    """``frames``: [B, F, feature_bins], made or true; ``audio``: [B, samples]."""
+    hop = model.vocoder.config.hop
+    part = windows(frames, starts, window)
+    sound = model.vocoder(part.mT)
+    wanted = windows(audio[..., None], starts * hop, window * hop)[..., 0]
+    loss = sound_loss(sound, wanted, model.discriminator(sound), model.discriminator(wanted))
+    return SoundTurn(part, sound, wanted, loss)
+
+
+def discriminator_turn(model: JointModel, turn: SoundTurn) -> DiscriminatorLoss:
+    """With the sound of the generator's turn."""
+    return discriminator_loss(model.discriminator(turn.sound.detach()), model.discriminator(turn.wanted))
+
+
+def window_starts(draws: Tensor, batch: Batch, frames: int, window: int) -> Tensor:
+    """[B] int64 from draws [B] in 0 .. 1; ``frames``: of the spectra that are made."""
+    room = (batch.frame_counts.clamp(max=frames) - window).clamp(min=0)
+    return (draws.to(room.device) * room).floor().long()
+
+
+def windows(rows: Tensor, starts: Tensor, length: int) -> Tensor:
+    """[B, T, columns] -> [B, length, columns] from each start on."""
+    index = starts[:, None] + torch.arange(length, device=rows.device)
+    return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[2]))

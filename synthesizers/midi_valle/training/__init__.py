@@ -1,0 +1,1 @@
+"""Training MIDI-VALLE (sections 3 and 4 of the paper)."""

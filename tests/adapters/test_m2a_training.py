@@ -1,0 +1,175 @@
+"""Training M2A from recordings on disk to a checkpoint that the synthesizer plays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from adapters.m2a import M2A, M2AParameters, read_model
+from adapters.m2a_training import (
+    M2ATrainingConfig,
+    new_model,
+    pairs,
+    segments_of,
+    train,
+)
+from score_to_audio.errors import InputError
+from score_to_audio.formats.midi import read_performance, write_performance
+from score_to_audio.plugins import Checkpoint
+from score_to_audio.training.folder import BEST, CURVE, LAST
+from score_to_audio.training.loop import TrainingState
+from score_to_audio.training.loop import train as run
+from score_to_audio.types import Controls, Performance
+from synthesizers.m2a.training import task
+from synthesizers.m2a.training.checkpoint import own_tensors
+from tests.adapters.test_dexter_training import NoKeeper
+from tests.parity.golden_files import load_config
+
+torch.set_num_threads(1)
+RATE = 24_000
+SIZES = {
+    "width": 32, "heads": 2, "layers": 1, "units": 32, "prenet_units": 16, "prenet_dropout": 0.1,
+    "postnet_channels": 16, "vocoder_channels": 32, "kernel_sizes": (3,), "scale_channels": 16,
+    "period_channels": 2, "discriminator_channels": 16,
+}  # fmt: skip
+QUICK = {"joint_epochs": 2, "batch_segments": 2, "window": 16, "learning_rate": 1e-3}
+BY_HEART = {
+    **QUICK, "acoustic_epochs": 10, "vocoder_epochs": 2, "joint_epochs": 1, "learning_rate": 3e-3,
+    "betas": (0.9, 0.99), "dropout": 0.0, "postnet_dropout": 0.0,
+}  # fmt: skip
+
+
+def played(seed: int) -> Performance:
+    """Eight notes within two seconds."""
+    random = np.random.default_rng(seed)
+    onset = np.arange(8) / 4
+    return Performance(
+        onset=onset,
+        offset=onset + 0.2,
+        pitch=random.integers(48, 84, 8),
+        velocity=random.integers(40, 110, 8),
+        controls=Controls.none(),
+    )
+
+
+def sounding(performance: Performance, seconds: float) -> np.ndarray:
+    """A sine per note."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    notes = zip(performance.onset, performance.offset, performance.pitch, performance.velocity, strict=True)
+    return sum(
+        velocity / 400 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time) * np.exp(-4 * (time - on))
+        * ((time >= on) & (time < off))
+        for on, off, pitch, velocity in notes
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("recordings")
+    for seed, name in enumerate(("first", "second")):
+        write_performance(played(seed), place / f"{name}.mid")
+        soundfile.write(place / f"{name}.wav", sounding(played(seed), 2.6), RATE)
+    soundfile.write(place / "without.wav", np.zeros(RATE), RATE)
+    return place
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def config(start: str = "", **training: Any) -> M2ATrainingConfig:
+    content = {"start": start, "segment_cells": 50, "validation": 0.0, "network": SIZES}
+    return M2ATrainingConfig.model_validate({**content, "training": {**QUICK, **training}})
+
+
+def test_two_pieces_are_learnt_by_heart(folder: Path, cache: Path) -> None:
+    """Each for itself, then together: the spectrum, and the sound that the vocoder makes of it."""
+    chosen = config(**BY_HEART)
+    segments = [part for one in pairs(folder)[0] for part in segments_of(one, chosen, cache)]
+    assert len(segments) == 2
+    model, normalisation, _ = new_model(chosen, segments)
+    optimizations = task.begin(model, chosen.training)
+    state = TrainingState(vars(optimizations))
+    training = task.task(model, optimizations, segments * 10, segments, normalisation, chosen.training)
+    before = training.validate()
+    *_, after = run(state, task.schedule(chosen.training), training, NoKeeper())
+    print(before, after)
+    assert after["valid spectrum"] < 0.5 * before["valid spectrum"]
+    assert after["valid mel"] < 0.8 * before["valid mel"]
+
+
+def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
+    folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    stages = config(acoustic_epochs=1, vocoder_epochs=1, joint_epochs=1)
+    list(train(folder, stages, tmp_path / "undisturbed", cache))
+    lines = train(folder, stages, tmp_path / "interrupted", cache)
+    assert next(line for line in lines if line.startswith("epoch"))
+    lines.close()  # type: ignore[attr-defined]
+    assert "going on after epoch 1" in list(train(folder, stages, tmp_path / "interrupted", cache))
+    for name in (LAST, BEST, CURVE):
+        whole, resumed = (tmp_path / one / name for one in ("undisturbed", "interrupted"))
+        assert whole.read_bytes() == resumed.read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained")
+    list(train(folder, config(), output, cache))
+    return output
+
+
+def test_a_checkpoint_is_played(folder: Path, trained: Path) -> None:
+    found = {"checkpoint": Checkpoint("test", {"weights": trained / BEST}, "0" * 64)}
+    synthesizer = M2A(M2AParameters(), checkpoints=found, device="cpu")
+    sound = synthesizer.synthesize(read_performance(folder / "first.mid"), prompt=None, seed=0)
+    assert np.abs(sound.samples).max() > 0
+    assert sound.samples.shape[1] > 2 * RATE
+
+
+def test_a_checkpoint_has_the_published_layout(trained: Path) -> None:
+    """With the names of the recorded training, which has as many layers in places as ours."""
+    ours = torch.load(trained / BEST, weights_only=True)
+    published = load_config("m2a", "state_dict.json")["m2a"]
+    assert set(ours) <= set(published)
+    assert {name for name in published if "text2mel" not in name and "vocoder" not in name} <= set(ours)
+
+
+def test_fine_tuning_changes_the_chosen_part_only(
+    folder: Path, cache: Path, trained: Path, tmp_path: Path
+) -> None:
+    tuned = config(start="trained", acoustic_epochs=1, joint_epochs=0)
+    list(train(folder, tuned, tmp_path, cache, trained / LAST))
+    before, after = (torch.load(path / LAST, weights_only=True) for path in (trained, tmp_path))
+    names = [name for name in after if isinstance(after[name], torch.Tensor)]
+    changed = {name for name in names if not torch.equal(after[name], before[name])}
+    acoustic = {name for name in names if ".text2mel." in name and "criterion" not in name}
+    assert changed <= acoustic
+    assert len(changed) > 0.8 * len(acoustic)
+    read_model({"weights": tmp_path / LAST})
+    assert set(own_tensors({name: after[name] for name in names}))
+
+
+def test_recordings_without_notes_are_named(folder: Path) -> None:
+    found, left_out = pairs(folder)
+    assert [one.path.stem for one in found] == ["first", "second"]
+    assert len(left_out) == 1
+    assert "without.wav" in left_out[0]
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path: Path, cache: Path) -> None:
+    soundfile.write(tmp_path / "alone.wav", np.zeros(RATE), RATE)
+    with pytest.raises(InputError, match="MIDI file of the same name"):
+        list(train(tmp_path, config(), tmp_path / "out", cache))
+
+
+def test_recordings_that_are_too_short_are_refused(folder: Path, cache: Path, tmp_path: Path) -> None:
+    long = config().model_copy(update={"segment_cells": 200})
+    with pytest.raises(InputError, match=r"9\.7 s long"):
+        list(train(folder, long, tmp_path, cache))
