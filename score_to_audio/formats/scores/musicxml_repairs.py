@@ -115,10 +115,10 @@ def _correct_alterations(part: Any) -> int:
 
 
 def _mark_whole_cue_chords(part: Any) -> None:
-    """Marks all notes of a chord as cue notes where only the first is (as MuseScore writes them)."""
+    """Marks all notes of a hidden chord as cue notes where only the first is (as MuseScore writes them)."""
     first_is_cue = False
     for note in part.iterfind("measure/note"):
-        is_cue = note.find("cue") is not None
+        is_cue = note.find("cue") is not None and note.get("print-object") == "no"
         if note.find("chord") is None:
             first_is_cue = is_cue
         elif first_is_cue and not is_cue:

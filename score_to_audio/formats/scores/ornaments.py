@@ -61,7 +61,10 @@ def plays_out_an_ornament(group: Sequence[PlacedNote], visible: Sequence[PlacedN
     held = [note for note in sounding if note.staff == group[0].staff]
     trembling = _chords_with(_TREMOLOS, visible)
     rolled = {note.pitch for note in held} & _chords_with(_ARPEGGIOS, sounding)
-    if (pitches <= trembling and pitches & {note.pitch for note in held}) or pitches <= rolled:
+    is_in_turn = len({note.offset for note in group}) > 1
+    if pitches <= trembling and pitches & {note.pitch for note in held}:
+        return True
+    if pitches <= rolled and is_in_turn:
         return True
     adorned = {(note.staff, note.offset) for note in sounding if note.marks & ORNAMENTS}
     mains = [note for note in sounding if (note.staff, note.offset) in adorned]

@@ -78,6 +78,13 @@ def test_the_trill_of_a_chord_in_double_notes() -> None:
         assert spellings(chord + backup(4) + played_out) == ["C5", "E5"]
 
 
+def test_a_small_note_in_a_chord_is_alternative_and_the_large_one_is_played() -> None:
+    """Viardot, Havanaise."""
+    chord = note("C5", 4, extra="<cue/>") + note("G5", 4, chord=True)
+    parts = part([chord], "P1"), part([note("C3", 4)], "P2")
+    assert parse(document(*parts, names=("Voice", "X")), parts="all").notes.spelling == ("C3", "G5")
+
+
 def test_a_tremolo_and_its_strokes() -> None:
     sign = "<ornaments><tremolo>2</tremolo></ornaments>"
     assert spellings(note("C5", 4, notations=sign) + backup(4) + hidden(*["C5"] * 16)) == ["C5"]
