@@ -26,8 +26,8 @@ from score_to_audio.training.recordings import Recording, find_recordings, split
 from score_to_audio.weights import load_checkpoint, load_strictly
 from synthesizers.m2a import espnet, official
 from synthesizers.m2a.network import AcousticConfig, AcousticModel
-from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, piano_roll
-from synthesizers.m2a.spectrum import HOP, SAMPLE_RATE, WINDOW, filter_bank, log_spectrum
+from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, KEYS, piano_roll
+from synthesizers.m2a.spectrum import BANDS, HOP, SAMPLE_RATE, WINDOW, filter_bank, log_spectrum
 from synthesizers.m2a.training import task as tasks
 from synthesizers.m2a.training.checkpoint import own_tensors, published_tensors
 from synthesizers.m2a.training.discriminators import (
@@ -175,8 +175,8 @@ def _read(recording: Recording, count: int, *, official_roll: bool) -> dict[str,
     parts = [cells[index * count : (index + 1) * count] for index in range(whole)]
     frames = [log_spectrum(torch.from_numpy(one)).numpy() for one in audios]
     return {
-        "cells": np.array(parts, np.int16).reshape(whole, count, -1),
-        "frames": np.array(frames, np.float32).reshape(whole, 1 + length // HOP, -1),
+        "cells": np.array(parts, np.int16).reshape(whole, count, KEYS),
+        "frames": np.array(frames, np.float32).reshape(whole, 1 + length // HOP, BANDS),
         "audio": np.array(audios, np.float32).reshape(whole, length),
     }
 

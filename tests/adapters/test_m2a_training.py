@@ -13,21 +13,15 @@ import torch
 from adapters.m2a import M2A, M2AParameters, read_model
 from adapters.m2a_training import (
     M2ATrainingConfig,
-    new_model,
     pairs,
-    segments_of,
     train,
 )
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import read_performance, write_performance
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.training.folder import BEST, CURVE, LAST
-from score_to_audio.training.loop import TrainingState
-from score_to_audio.training.loop import train as run
 from score_to_audio.types import Controls, Performance
-from synthesizers.m2a.training import task
 from synthesizers.m2a.training.checkpoint import own_tensors
-from tests.adapters.test_dexter_training import NoKeeper
 from tests.parity.golden_files import load_config
 
 torch.set_num_threads(1)
@@ -38,10 +32,6 @@ SIZES = {
     "period_channels": 2, "discriminator_channels": 16,
 }  # fmt: skip
 QUICK = {"joint_epochs": 2, "batch_segments": 2, "window": 16, "learning_rate": 1e-3}
-BY_HEART = {
-    **QUICK, "acoustic_epochs": 10, "vocoder_epochs": 2, "joint_epochs": 1, "learning_rate": 3e-3,
-    "betas": (0.9, 0.99), "dropout": 0.0, "postnet_dropout": 0.0,
-}  # fmt: skip
 
 
 def played(seed: int) -> Performance:
@@ -86,22 +76,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(start: str = "", **training: Any) -> M2ATrainingConfig:
     content = {"start": start, "segment_cells": 50, "validation": 0.0, "network": SIZES}
     return M2ATrainingConfig.model_validate({**content, "training": {**QUICK, **training}})
-
-
-def test_two_pieces_are_learnt_by_heart(folder: Path, cache: Path) -> None:
-    """Each for itself, then together: the spectrum, and the sound that the vocoder makes of it."""
-    chosen = config(**BY_HEART)
-    segments = [part for one in pairs(folder)[0] for part in segments_of(one, chosen, cache)]
-    assert len(segments) == 2
-    model, normalisation, _ = new_model(chosen, segments)
-    optimizations = task.begin(model, chosen.training)
-    state = TrainingState(vars(optimizations))
-    training = task.task(model, optimizations, segments * 10, segments, normalisation, chosen.training)
-    before = training.validate()
-    *_, after = run(state, task.schedule(chosen.training), training, NoKeeper())
-    print(before, after)
-    assert after["valid spectrum"] < 0.5 * before["valid spectrum"]
-    assert after["valid mel"] < 0.8 * before["valid mel"]
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
