@@ -40,7 +40,7 @@ from tests.synthesizers.midi_valle_checkpoints import TINY, write_codec, write_m
 RATE = 32000
 SECONDS = 3.2
 QUICK = {"epochs": 2, "accumulation": 1, "validation": 0.3}
-BY_HEART = {"epochs": 60, "optimizer": "adamw", "learning_rate": 5e-3, "dropout": 0.0, "accumulation": 1,
+BY_HEART = {"epochs": 80, "optimizer": "adamw", "learning_rate": 1e-2, "dropout": 0.0, "accumulation": 1,
             "validation": 0.3, "warm_up": 1, "save_every": 0}  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_fine_tuning_changes_only_what_it_should(run: Any, tmp_path: Path, part:
     start = write_model(tmp_path / "start.pt").weights
     list(run(tmp_path / "tuned", config("start.pt", part=part, epochs=4, batch_seconds=4), start))
     before, after = checkpoint_tensors(start), checkpoint_tensors(tmp_path / "tuned" / LAST)
-    assert list(before) == list(after)
+    assert set(before) == set(after)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     prefix = {"both": "", "first": "ar_", "others": "nar_"}[part]
     allowed = {name for name in before if name.startswith(prefix) and name not in FIXED}
