@@ -26,12 +26,26 @@ from tests.synthesizers.midi_valle_checkpoints import TINY_CODEC_CONFIG, write_c
 
 RATE = 8000
 SMALL = {"sample_rate": RATE, "dimension": 16, "n_filters": 4, "ratios": [4, 4, 2], "n_q": 2, "bins": 32}
-QUICK: dict[str, Any] = {"epochs": 2, "epoch_batches": 2, "batch_segments": 2, "segment": 0.3, "validation_segments": 3,
-         "discriminator_channels": 2, "save_every": 1, "validation": 0.3}  # fmt: skip
+QUICK: dict[str, Any] = {
+    "epochs": 2,
+    "epoch_batches": 2,
+    "batch_segments": 2,
+    "segment": 0.3,
+    "validation_segments": 3,
+    "discriminator_channels": 2,
+    "save_every": 1,
+    "validation": 0.3,
+}
 
 
-BY_HEART: dict[str, Any] = {"epochs": 1, "epoch_batches": 80, "learning_rate": 5e-3, "average": 0.8, "save_every": 0,
-            "weights": {"adversarial": 0, "feature": 0, "l1": 1}}  # fmt: skip
+BY_HEART: dict[str, Any] = {
+    "epochs": 1,
+    "epoch_batches": 80,
+    "learning_rate": 5e-3,
+    "average": 0.8,
+    "save_every": 0,
+    "weights": {"adversarial": 0, "feature": 0, "l1": 1},
+}
 
 
 @pytest.fixture(scope="module")
