@@ -20,7 +20,7 @@ from score_to_audio.adjustments import Adjustments, adjusted
 from score_to_audio.artifacts import ArtifactRequest, StageResult, request
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, StageError
 from score_to_audio.files import copy_file, copy_time, replacing, sha256_of, writing
-from score_to_audio.formats.audio import LOSSLESS, TAGGED, Tags, copy_lossless, same_samples, same_shape
+from score_to_audio.formats.audio import LOSSLESS, Tags, copy_lossless, same_samples, same_shape
 from score_to_audio.parameters import input_files
 from score_to_audio.plugins import NoticingRenderer, Prompt, Renderer, Synthesizer
 from score_to_audio.registry import ResolvedPlugin, build
@@ -235,22 +235,22 @@ def encode(
     def make(destination: Path) -> None:
         stream = read() if loudness is None else mastered(read, loudness)
         reported = _reported(stream, audio, kept, store)
-        write_audio(replace(stream, blocks=reported), destination, format=kept, tags=tags)
+        write_audio(replace(stream, blocks=reported), destination, format=kept, tags=shown)
 
-    kept = _kept_as(format)
-    if _is_kept(format, loudness, tags):
+    kept, shown = _kept_as(format, tags)
+    if _is_kept(kept, loudness, shown):
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, kept, loudness, tags).get_or_make(store, make)
+    return _encoding_request(audio, kept, loudness, shown).get_or_make(store, make)
 
 
-def _kept_as(format: AudioFormat) -> AudioFormat:
-    """The format in the store: WAV is written from FLAC, which takes half the space."""
-    return "flac" if format == "wav" else format
+def _kept_as(format: AudioFormat, tags: Tags) -> tuple[AudioFormat, Tags]:
+    """Format and tags in the store. WAV has no tags, and is written from FLAC, which takes half the space."""
+    return ("flac", NO_TAGS) if format == "wav" else (format, tags)
 
 
 def _is_kept(format: AudioFormat, loudness: float | None, tags: Tags) -> bool:
     """Whether the sound of the stage before is the result."""
-    return loudness is None and (format == "wav" or (format == "flac" and not any(tags)))
+    return format == "flac" and loudness is None and not any(tags)
 
 
 def _reported(
@@ -275,15 +275,16 @@ def find_encoding(
     tags: Tags = NO_TAGS,
 ) -> StageResult | None:
     """The result of ``encode`` if the store has it."""
-    if _is_kept(format, loudness, tags):
+    kept, shown = _kept_as(format, tags)
+    if _is_kept(kept, loudness, shown):
         return StageResult(audio, True, 0.0)
-    return _encoding_request(audio, _kept_as(format), loudness, tags).find(store)
+    return _encoding_request(audio, kept, loudness, shown).find(store)
 
 
 def _encoding_request(
     audio: Artifact, format: AudioFormat, loudness: float | None, tags: Tags
 ) -> ArtifactRequest:
-    shown = {"tags": tags._asdict()} if format in TAGGED and any(tags) else {}
+    shown = {"tags": tags._asdict()} if any(tags) else {}
     provenance = Provenance(
         stage="encode",
         model=format,
