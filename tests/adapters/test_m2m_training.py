@@ -112,6 +112,7 @@ def published(path: Path, *, styles: int) -> dict[str, torch.Tensor]:
     return read_checkpoint(path)
 
 
+@pytest.mark.skipif(not PUBLISHED.exists(), reason=f"{PUBLISHED} is not there")
 def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_path: Path) -> None:
     list(train(corpus, config(epochs=1), tmp_path, cache))
     ours = torch.load(tmp_path / BEST, weights_only=True)
