@@ -61,7 +61,7 @@ def test_pasted_lines_make_sound_and_say_what_failed(tmp_path: Path) -> None:
         try:
             shell.communicate(text.encode(), 5 * PATIENCE)
         finally:
-            os.killpg(shell.pid, signal.SIGTERM)  # the worker
+            os.killpg(shell.pid, signal.SIGKILL)  # the worker, which outlives SIGTERM when its server is gone
             stop = ["prefect", "server", "stop"]
             subprocess.run(stop, env=environment, cwd=tmp_path, stdout=output, check=False)
     shown = log.read_text()
