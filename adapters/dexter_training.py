@@ -30,11 +30,10 @@ from renderers.dexter.training.task import TrainingSettings
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import Piece
 from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
-from score_to_audio.training.optimization import Optimization
+from score_to_audio.training.optimization import Optimization, seeded_modules
 from score_to_audio.types import SUSTAIN, Controls, Performance, Score
 from score_to_audio.weights import load_strictly
 
@@ -177,8 +176,7 @@ def new_network(
         means=tuple(statistics.means.tolist()),
         stds=tuple(statistics.stds.tolist()),
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+    with seeded_modules(config.training.seed):
         network = Denoiser(DenoiserConfig(config.network.channels, config.network.layers))
         for module in network.modules():
             if isinstance(module, torch.nn.Conv1d):

@@ -15,13 +15,13 @@ from torch import nn
 
 from adapters.m2a import CONFIG_FILE, notes_of, read_config
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing
+from score_to_audio.files import replacing, sha256_of
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.formats.midi import read_performance
-from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
+from score_to_audio.training.optimization import seeded_modules
 from score_to_audio.training.recordings import Recording, find_recordings, split
 from score_to_audio.weights import load_checkpoint, load_strictly
 from synthesizers.m2a import espnet, official
@@ -133,7 +133,7 @@ def pairs(folder: Path) -> tuple[list[Recording], list[str]]:
     if not paired:
         raise InputError(
             f"{folder}: no recording with a MIDI file of the same name beside it; "
-            "`score-to-audio transcribe` makes MIDI files of recordings"
+            "put one beside each, for example a transcription"
         )
     return paired, left_out
 
@@ -144,7 +144,7 @@ def segments_of(recording: Recording, config: M2ATrainingConfig, cache: Path) ->
     digest = hashlib.sha256(f"{EXAMPLES} {config.segment_cells} {official_roll}".encode())
     assert recording.midi
     for path in (recording.path, recording.midi):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(sha256_of(path).encode())
     files = {name: cache / "m2a" / f"{digest.hexdigest()}-{name}.npy" for name in ARRAYS}
     if not all(path.is_file() for path in files.values()):
         arrays = _read(recording, config.segment_cells, official_roll=official_roll)
@@ -218,8 +218,7 @@ def new_model(
         period_channels=sizes.period_channels,
         period_max_channels=sizes.discriminator_channels,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+    with seeded_modules(config.training.seed):
         generators = AcousticModel(acoustic), HifiGan(vocoder)
         for weight in generators[0].parameters():
             if weight.ndim > 1:

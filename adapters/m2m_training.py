@@ -29,11 +29,10 @@ from renderers.m2m.windows import NoteOrder
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import Piece
 from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
-from score_to_audio.training.optimization import Optimization
+from score_to_audio.training.optimization import Optimization, seeded_modules
 from score_to_audio.weights import load_strictly
 
 EXAMPLES = "m2m 1"
@@ -160,8 +159,7 @@ def _start(config: M2MTrainingConfig, start: Path | None) -> M2MNetwork:
     sizes = config.network
     if sizes.hidden % sizes.heads:
         raise InputError(f"network.heads: {sizes.heads} heads cannot share a width of {sizes.hidden}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+    with seeded_modules(config.training.seed):
         network = M2MNetwork(
             NetworkConfig(
                 widths=sizes.embeddings,

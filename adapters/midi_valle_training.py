@@ -12,7 +12,7 @@ from adapters.midi_valle_corpus import Preparation, prepare
 from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.seeding import generator, numpy_generator
+from score_to_audio.seeding import numpy_generator
 from score_to_audio.training.recordings import find_recordings, split
 
 if TYPE_CHECKING:
@@ -134,9 +134,8 @@ def train(
 
 
 def _network(config: MidiValleTrainingConfig, codec: CodecConfig, start: Path | None) -> TrainingNetwork:
-    import torch
-
     from adapters.midi_valle import checkpoint_tensors
+    from score_to_audio.training.optimization import seeded_modules
     from score_to_audio.weights import shape_differences, shapes_of
     from synthesizers.midi_valle.network import MidiValleConfig, config_from_shapes, parameter_shapes
     from synthesizers.midi_valle.training.network import TrainingNetwork
@@ -159,8 +158,7 @@ def _network(config: MidiValleTrainingConfig, codec: CodecConfig, start: Path | 
             f"the codec has {codec.n_q} codebooks of {codec.bins} codes, the checkpoint {start} "
             f"{sizes.codebooks} of {sizes.codes}; take the codec that it was trained with"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+    with seeded_modules(config.training.seed):
         network = TrainingNetwork(sizes, dropout=config.training.dropout)
     if tensors:
         network.load(tensors)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.plugins import Checkpoint
-from score_to_audio.seeding import generator, numpy_generator
+from score_to_audio.seeding import numpy_generator
 from score_to_audio.training.recordings import Recording, find_recordings, split
 
 if TYPE_CHECKING:
@@ -141,16 +141,14 @@ def train(
 
 
 def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -> CodecTraining:
-    import torch
-
     from adapters.codec import load_trainable_codec
+    from score_to_audio.training.optimization import seeded_modules
     from synthesizers.codecs.encodec import Codec, CodecConfig
     from synthesizers.codecs.training import step
     from synthesizers.codecs.training.discriminator import Discriminator
 
     settings = config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(settings.seed).initial_seed())  # modules take no generator
+    with seeded_modules(settings.seed):
         if start is None:
             codec = Codec(CodecConfig(**config.network.model_dump()))
         else:
@@ -181,18 +179,16 @@ def _task(
     to_validate: Sequence[Recording],
     settings: CodecTrainingSettings,
     device: str,
-) -> Task[list[Segment]]:
+) -> Task[Sequence[Segment]]:
     import torch
 
-    from score_to_audio.training.loop import Task
+    from score_to_audio.training.loop import Task, in_batches
     from synthesizers.codecs.training import step
 
-    def plan(epoch: int) -> list[list[Segment]]:
+    def plan(epoch: int) -> list[Sequence[Segment]]:
         count = settings.epoch_batches * settings.batch_segments
         random = numpy_generator(settings.seed, epoch)
-        drawn = draw_segments(to_train, count, settings.segment, random)
-        size = settings.batch_segments
-        return [drawn[index : index + size] for index in range(0, count, size)]
+        return in_batches(draw_segments(to_train, count, settings.segment, random), settings.batch_segments)
 
     def sound_of(recordings: Sequence[Recording], segments: Sequence[Segment]) -> Tensor:
         read = [
@@ -201,7 +197,7 @@ def _task(
         ]
         return torch.from_numpy(np.stack(read))[:, None].to(device)
 
-    def train_on(segments: list[Segment], moment: Moment) -> Figures:
+    def train_on(segments: Sequence[Segment], moment: Moment) -> Figures:
         return step.step(training, sound_of(to_train, segments), moment.random)
 
     fixed = draw_segments(
@@ -209,8 +205,7 @@ def _task(
     )
 
     def validate() -> Figures:
-        size = settings.batch_segments
-        parts = [fixed[index : index + size] for index in range(0, len(fixed), size)]
+        parts = in_batches(fixed, settings.batch_segments)
         return step.validated(averaged, (sound_of(to_validate, part) for part in parts))
 
     return Task(plan, train_on, validate, merit=lambda figures: -figures["spectral_distance"])

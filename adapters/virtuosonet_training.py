@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from adapters.aligned_corpus import merit
+from adapters.aligned_corpus import merit, validation_pieces
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
 from adapters.virtuosonet_corpus import TrainingCorpus, prepare
 from renderers import expression
@@ -36,13 +36,10 @@ from renderers.virtuosonet.training.layout import (
 from renderers.virtuosonet.training.loop import TrainingSettings
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
-from score_to_audio.formats.matches import pieces, read_match_cached
-from score_to_audio.formats.scores.reader import read_score
-from score_to_audio.seeding import generator
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
-from score_to_audio.training.optimization import Optimization
+from score_to_audio.training.optimization import Optimization, seeded_modules
 
 
 class NetworkWidths(BaseModel):
@@ -135,17 +132,12 @@ def validated(model: FrozenModel, validation: Sequence[ValidationPiece]) -> dict
 
 def _validation_pieces(corpus: Path, cache: Path, statistics: Statistics) -> list[ValidationPiece]:
     validation = []
-    for piece in pieces(corpus, "validation"):
-        score = read_score(piece.score)
-        of_score = expression.grid(score.parsed)
-        matches = piece.robust or piece.others
-        performances = [read_match_cached(path, cache / "matches") for path in matches]
-        humans = [expression.measure(of_score, performance) for performance in performances]
-        notes = read_notes(score)
-        features = note_features(notes, composer=composer_named(score.parsed.composer))
+    for piece in validation_pieces(corpus, cache):
+        notes = read_notes(piece.score)
+        features = note_features(notes, composer=composer_named(piece.score.parsed.composer))
         inputs = torch.from_numpy(statistics.inputs(features))
-        ids, mean = note_ids(score, notes), expression.mean_expression(humans)
-        validation.append(ValidationPiece(notes, ids, inputs, of_score, mean))
+        ids = note_ids(piece.score, notes)
+        validation.append(ValidationPiece(notes, ids, inputs, piece.grid, piece.humans))
     return validation
 
 
@@ -157,8 +149,7 @@ def _start(
         return network.requires_grad_(True), statistics
     statistics = new_statistics(prepared.examples)
     sizes = NetworkSizes(inputs=input_width(statistics), **config.network.model_dump())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(config.training.seed).initial_seed())  # modules take no generator
+    with seeded_modules(config.training.seed):
         return VirtuosoNetwork(sizes), statistics
 
 

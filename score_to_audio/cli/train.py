@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,7 @@ def virtuosonet(data: Corpus, config: Config, output: Output = Path("training"),
     from score_to_audio.training.configuration import read_config
 
     settings = read_config(config, TrainingConfig)
-    for line in train(data, settings, output, _cache(cache), _weights(settings.start)):
-        print(line, flush=True)
+    _print(train(data, settings, output, _cache(cache), _weights(settings.start)))
 
 
 @app.command("m2m")
@@ -50,8 +50,7 @@ def m2m(
 
     settings = read_config(config, M2MTrainingConfig)
     start, chosen = _weights(settings.start), resolve_device(device)
-    for line in train(data, settings, output, _cache(cache), start, chosen):
-        print(line, flush=True)
+    _print(train(data, settings, output, _cache(cache), start, chosen))
 
 
 @app.command("dexter")
@@ -69,8 +68,7 @@ def dexter(
 
     settings = read_config(config, DexterTrainingConfig)
     start, chosen = _weights(settings.start), resolve_device(device)
-    for line in train(data, settings, output, _cache(cache), start, chosen):
-        print(line, flush=True)
+    _print(train(data, settings, output, _cache(cache), start, chosen))
 
 
 @app.command("m2a")
@@ -88,8 +86,7 @@ def m2a(
 
     settings = read_config(config, M2ATrainingConfig)
     start, chosen = _weights(settings.start), resolve_device(device)
-    for line in train(audio, settings, output, _cache(cache), start, chosen):
-        print(line, flush=True)
+    _print(train(audio, settings, output, _cache(cache), start, chosen))
 
 
 @app.command("piano-encodec")
@@ -104,10 +101,9 @@ def piano_encodec(
     from score_to_audio import checkpoints, registry
     from score_to_audio.training.configuration import read_config
 
-    settings = read_config(config, CodecTrainingConfig) if config else CodecTrainingConfig()
+    settings = read_config(config, CodecTrainingConfig)
     start = checkpoints.find(settings.start) if settings.start else None
-    for line in train(audio, settings, output, start=start, device=registry.resolve_device(device)):
-        print(line, flush=True)
+    _print(train(audio, settings, output, start=start, device=registry.resolve_device(device)))
 
 
 @app.command("midi-valle")
@@ -123,16 +119,13 @@ def midi_valle(
     from score_to_audio import checkpoints, registry
     from score_to_audio.training.configuration import read_config
 
-    settings = read_config(config, MidiValleTrainingConfig) if config else MidiValleTrainingConfig()
-    lines = train(
-        audio,
-        settings,
-        output,
-        _cache(cache),
-        codec=checkpoints.find(settings.codec),
-        start=checkpoints.find(settings.start).weights if settings.start else None,
-        device=registry.resolve_device(device),
-    )
+    settings = read_config(config, MidiValleTrainingConfig)
+    codec, start = checkpoints.find(settings.codec), _weights(settings.start)
+    chosen = registry.resolve_device(device)
+    _print(train(audio, settings, output, _cache(cache), codec=codec, start=start, device=chosen))
+
+
+def _print(lines: Iterable[str]) -> None:
     for line in lines:
         print(line, flush=True)
 
@@ -158,9 +151,8 @@ def pianist_mean(
     from adapters.pianist_mean_training import TrainingSettings, train
     from score_to_audio.training.configuration import read_config
 
-    settings = read_config(config, TrainingSettings) if config else TrainingSettings()
-    for line in train(data, settings, output, _cache(cache)):
-        print(line, flush=True)
+    settings = read_config(config, TrainingSettings)
+    _print(train(data, settings, output, _cache(cache)))
 
 
 @app.command("export")

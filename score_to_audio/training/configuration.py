@@ -13,8 +13,10 @@ from score_to_audio.errors import InputError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_config(path: Path, model: type[Model]) -> Model:
-    """A TOML file. Raises ``InputError`` that names the invalid entry."""
+def read_config(path: Path | None, model: type[Model]) -> Model:
+    """A TOML file; the defaults without one. Raises ``InputError`` that names the invalid entry."""
+    if path is None:
+        return model()
     try:
         return model.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:

@@ -182,6 +182,11 @@ def _set_random(states: Mapping[str, Any], random: torch.Generator) -> None:
         torch.cuda.set_rng_state(states["cuda"])
 
 
+def in_batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """The items in their order, ``size`` by ``size``; the last batch may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 def cosine(done: float, *, highest: float, warm_up: float) -> float:
     """A learning rate that rises linearly over a share ``warm_up`` of the training, then falls to 0."""
     rising = min(1.0, (done + 1e-3) / warm_up) if warm_up else 1.0

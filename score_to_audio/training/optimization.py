@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from score_to_audio.seeding import generator
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -101,3 +103,18 @@ def mixed_precision(device: torch.device | str, precision: Precision) -> Abstrac
         kind, torch.bfloat16, enabled=precision == "bfloat16"
     )
     return context
+
+
+@contextmanager
+def seeded_modules(seed: int) -> Iterator[None]:
+    """Modules that are built in the block get the random weights of ``seed``: they take no generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(seed).initial_seed())
+        yield
+
+
+def set_dropout(network: nn.Module, share: float) -> None:
+    """Of all dropout layers of a network."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share

@@ -15,7 +15,7 @@ from renderers.dexter.sampler import schedule as noise_schedule
 from renderers.dexter.training.examples import Example, Statistics, Window, batch, windows
 from renderers.dexter.training.losses import COLUMNS, Draws, draws, loss
 from score_to_audio.seeding import numpy_generator
-from score_to_audio.training.loop import Figures, Moment, Schedule, Task, cosine
+from score_to_audio.training.loop import Figures, Moment, Schedule, Task, cosine, in_batches
 from score_to_audio.training.optimization import (
     Optimization,
     Precision,
@@ -74,7 +74,7 @@ def task(
     settings: TrainingSettings,
     validate: Callable[[], Figures],
     merit: Callable[[Figures], float],
-) -> Task[list[Window]]:
+) -> Task[Sequence[Window]]:
     """Training on windows of the examples."""
     network = optimization.network
     assert isinstance(network, Denoiser)
@@ -82,15 +82,11 @@ def task(
     noise = noise_schedule(diffusion.timesteps, diffusion.beta_start, diffusion.beta_end)
     official = settings.compatibility == "official"
 
-    def plan(epoch: int) -> list[list[Window]]:
+    def plan(epoch: int) -> list[Sequence[Window]]:
         random = numpy_generator(settings.seed, epoch)
-        chosen = windows(examples, diffusion.window, settings.mixup, random)
-        return [
-            chosen[start : start + settings.batch_windows]
-            for start in range(0, len(chosen), settings.batch_windows)
-        ]
+        return in_batches(windows(examples, diffusion.window, settings.mixup, random), settings.batch_windows)
 
-    def step(chosen: list[Window], moment: Moment) -> Figures:
+    def step(chosen: Sequence[Window], moment: Moment) -> Figures:
         device = network.input_projection.weight.device
         one = batch(examples, chosen, diffusion.window, statistics)
         drawn = draws(one.codec.shape, noise, settings.condition_dropout, moment.random)

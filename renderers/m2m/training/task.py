@@ -8,18 +8,19 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from renderers.m2m.network import M2MNetwork
 from renderers.m2m.training import losses
 from renderers.m2m.training.examples import Block, Example, batch, blocks
 from score_to_audio.seeding import numpy_generator
-from score_to_audio.training.loop import Figures, Moment, Schedule, Task, cosine
+from score_to_audio.training.loop import Figures, Moment, Schedule, Task, cosine, in_batches
 from score_to_audio.training.optimization import (
     Optimization,
     Precision,
     exponential_average,
     mixed_precision,
+    set_dropout,
 )
 
 
@@ -68,9 +69,7 @@ class HeadWeights:
 
 def begin(network: M2MNetwork, settings: TrainingSettings) -> tuple[Optimization, HeadWeights]:
     """What is there before the first epoch."""
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = settings.dropout
+    set_dropout(network, settings.dropout)
     network.train()
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -96,20 +95,17 @@ def task(
     settings: TrainingSettings,
     validate: Callable[[], Figures],
     merit: Callable[[Figures], float],
-) -> Task[list[Block]]:
+) -> Task[Sequence[Block]]:
     """Training on blocks of the examples."""
     network = optimization.network
     assert isinstance(network, M2MNetwork)
     length = network.config.positions - 2
 
-    def plan(epoch: int) -> list[list[Block]]:
+    def plan(epoch: int) -> list[Sequence[Block]]:
         chosen = blocks(examples, length, settings.transposition, numpy_generator(settings.seed, epoch))
-        return [
-            chosen[start : start + settings.batch_blocks]
-            for start in range(0, len(chosen), settings.batch_blocks)
-        ]
+        return in_batches(chosen, settings.batch_blocks)
 
-    def step(chosen: list[Block], moment: Moment) -> Figures:
+    def step(chosen: Sequence[Block], moment: Moment) -> Figures:
         device = network.out_linear.weight.device
         one = batch(examples, chosen, length).to(device)
         optimization.set_learning_rate(_learning_rate(settings, moment))

@@ -16,6 +16,7 @@ from renderers.pianist_mean.model import Statistics
 from renderers.pianist_mean.network import Network, Sizes
 from renderers.pianist_mean.training.batches import Material, batches, excerpt_count
 from renderers.pianist_mean.training.loss import PARTS, loss
+from score_to_audio.training.loop import cosine
 
 
 class TrainingSettings(BaseModel):
@@ -64,8 +65,9 @@ def train_network(
             network.train()
             total = torch.zeros(len(PARTS))
             for excerpts in batches(pieces, statistics, settings, generator):
+                rate = cosine(step / steps, highest=settings.learning_rate, warm_up=settings.warm_up)
                 for group in optimizer.param_groups:
-                    group["lr"] = _learning_rate(settings, step / steps)
+                    group["lr"] = rate
                 with torch.autocast("cpu", torch.bfloat16):
                     notes, beats = network(excerpts.batch)
                 value, parts = loss(notes.float(), beats.float(), excerpts)
@@ -87,9 +89,3 @@ def _follow(average: Network, network: Network, decay: float) -> None:
     with torch.no_grad():
         for mean, value in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-
-
-def _learning_rate(settings: TrainingSettings, done: float) -> float:
-    """After a share ``done`` of the training."""
-    rising = min(1.0, (done + 1e-3) / settings.warm_up)
-    return settings.learning_rate * rising * (1 + math.cos(math.pi * done)) / 2

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from score_to_audio.seeding import generator, numpy_generator
-from score_to_audio.training.loop import Figures, Moment, Schedule, Task
-from score_to_audio.training.optimization import Optimization
+from score_to_audio.training.loop import Figures, Moment, Schedule, Task, in_batches
+from score_to_audio.training.optimization import Optimization, set_dropout
 from synthesizers.m2a.training.forward import Batch, prenet_masks, spectra
 from synthesizers.m2a.training.losses import spectrum_loss
 from synthesizers.m2a.training.mel import log_mel
@@ -106,12 +106,8 @@ class Optimizations:
 
 def begin(model: JointModel, settings: TrainingSettings) -> Optimizations:
     """What is there before the first epoch."""
-    for module in model.text2mel.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = settings.dropout
-    for module in model.text2mel.postnet.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = settings.postnet_dropout
+    set_dropout(model.text2mel, settings.dropout)
+    set_dropout(model.text2mel.postnet, settings.postnet_dropout)
 
     def optimization(network: nn.Module) -> Optimization:
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=settings.betas)
@@ -132,18 +128,15 @@ def task(
     judged: Sequence[Segment],
     normalisation: Normalisation,
     settings: TrainingSettings,
-) -> Task[list[int]]:
+) -> Task[Sequence[int]]:
     """Training on ``segments``; ``judged``: segments that say how good it is."""
     device = model.text2mel.feat_out.weight.device
 
-    def plan(epoch: int) -> list[list[int]]:
+    def plan(epoch: int) -> list[Sequence[int]]:
         order = numpy_generator(settings.seed, epoch).permutation(len(segments)).tolist()
-        return [
-            order[start : start + settings.batch_segments]
-            for start in range(0, len(order), settings.batch_segments)
-        ]
+        return in_batches(order, settings.batch_segments)
 
-    def step(chosen: list[int], moment: Moment) -> Figures:
+    def step(chosen: Sequence[int], moment: Moment) -> Figures:
         model.train()
         rate = settings.learning_rate * settings.decay**moment.epoch
         for one in (optimizations.generator, optimizations.discriminator):
