@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 """Part of every key: raise it when other bytes are written for the same input."""
+ALIGNMENT = ("match", "beats.csv")
 HANDS = ("right", "left")
 MIDDLE_C = 60
 
 
 def suffixes(settings: PipelineSettings) -> tuple[str, ...]:
     """Of the files that the settings ask for beside performance and sound."""
-    alignment = ("match", "beats.csv") if settings.alignment else ()
+    alignment = ALIGNMENT if settings.alignment else ()
     hands = HANDS if settings.stems == "hands" else ()
     return (*alignment, *(f"{hand}.{format}" for hand in hands for format in settings.format))
 
@@ -94,7 +95,7 @@ def _is_wanted(settings: PipelineSettings) -> bool:
 
 def _derived(settings: PipelineSettings) -> list[str]:
     tempo_map = ["mid"] if settings.midi_tempo == "score" else []
-    return tempo_map + (["match", "beats.csv"] if settings.alignment else [])
+    return [*tempo_map, *(ALIGNMENT if settings.alignment else ())]
 
 
 def _score(path: Path, pipeline: Pipeline) -> Score:

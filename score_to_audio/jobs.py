@@ -337,7 +337,7 @@ def run(job: Job, pipeline: Pipeline, store: ArtifactStore, output: Path) -> Out
 
 def deliver_results(job: Job, results: Results, store: ArtifactStore, output: Path) -> Outcome:
     """Copy the files of a job into ``output``."""
-    files = {suffix: output / f"{job.name}.{suffix}" for suffix in results.files}
+    files = {suffix: result_file(job, suffix, output) for suffix in results.files}
     for suffix, file in files.items():
         deliver(results.files[suffix].artifact, file, store)
     further = [result for result in results.files.values() if result is not results.performance]
@@ -383,7 +383,11 @@ def select(
 
 def result_files(job: Job, pipeline: Pipeline, output: Path) -> list[Path]:
     """The performance, then the audio in each requested format, then what else the settings ask for."""
-    return [output / f"{job.name}.{suffix}" for suffix in file_suffixes(pipeline)]
+    return [result_file(job, suffix, output) for suffix in file_suffixes(pipeline)]
+
+
+def result_file(job: Job, suffix: str, output: Path) -> Path:
+    return output / f"{job.name}.{suffix}"
 
 
 def file_suffixes(pipeline: Pipeline) -> tuple[str, ...]:
