@@ -88,7 +88,7 @@ def test_a_corpus_without_usable_performances_is_refused(tmp_path: Path) -> None
     for match in (corpus / "a").glob("*.match"):
         match.write_text("no match file\n")
     with pytest.raises(InputError, match="no performance of the train split"):
-        list(train(corpus, settings(), tmp_path / "out", tmp_path))
+        list(train(corpus, settings(), tmp_path / "out", Store(tmp_path / "store")))
 
 
 # -------------------------------------------------------------------------------------- what is shipped

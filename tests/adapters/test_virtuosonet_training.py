@@ -195,7 +195,7 @@ def test_bad_performances_are_left_out_with_a_reason(tmp_path: Path) -> None:
     assert "of the notes are usable" in prepared.left_out[1]
     assert prepare(corpus, "train", tmp_path).left_out == prepared.left_out  # from the store
     with pytest.raises(InputError, match="no performance of the train split"):
-        list(train(corpus, config(), tmp_path / "out", tmp_path))
+        list(train(corpus, config(), tmp_path / "out", Store(tmp_path / "store")))
 
 
 @pytest.mark.parametrize(
