@@ -60,7 +60,8 @@ class Server:
         try:
             return bool(self.ask(f"deployments/name/{deployment}"))
         except urllib.error.HTTPError as error:
-            assert error.code == 404
+            if error.code != 404:
+                raise
             return False
 
     def start_run(self, deployment: str, **parameters: Any) -> str:
