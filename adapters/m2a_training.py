@@ -25,7 +25,7 @@ from score_to_audio.training.optimization import seeded_modules
 from score_to_audio.training.recordings import Recording, find_recordings, split
 from score_to_audio.weights import load_checkpoint, load_strictly
 from synthesizers.m2a import espnet, official
-from synthesizers.m2a.network import AcousticConfig, AcousticModel
+from synthesizers.m2a.network import AcousticConfig, AcousticModel, Attention
 from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, KEYS, piano_roll
 from synthesizers.m2a.spectrum import BANDS, HOP, SAMPLE_RATE, WINDOW, filter_bank, log_spectrum
 from synthesizers.m2a.training import task as tasks
@@ -71,7 +71,10 @@ class M2ATrainingConfig(BaseModel):
     start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
     segment_cells: int = Field(default=200, ge=20, description="Of 48 ms; longer segments, more memory.")
     validation: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of the recordings that only judge the training."
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the recordings that only judge the training; 0: those that it learns judge it.",
     )
     compatibility: Literal["none", "official"] = Field(
         default="none", description="official: the published piano roll, with what it loses."
@@ -95,12 +98,15 @@ def train(
     """
     found, left_out = pairs(folder)
     yield from left_out
-    learnt, judging = split(found, config.validation, config.training.seed)
+    learnt, judging = found, found
+    if config.validation:
+        learnt, judging = split(found, config.validation, config.training.seed)
     segments = [one for recording in learnt for one in segments_of(recording, config, cache)]
     judged = [one for recording in judging for one in segments_of(recording, config, cache)]
     if not segments:
         seconds = _samples(config.segment_cells) / SAMPLE_RATE
         raise InputError(f"{folder}: no recording is {seconds:.1f} s long; set segment_cells lower")
+    judged = spread(judged or segments, config.training.validation_segments)
     yield f"{len(learnt)} recordings, {len(segments)} segments; {len(judged)} segments judge"
     if start is None:
         model, normalisation, settings = new_model(config, segments)
@@ -115,7 +121,7 @@ def train(
         yield f"going on after epoch {state.epoch}"
     yield f"{sum(p.numel() for p in model.parameters())} parameters"
     _write_settings(output / CONFIG_FILE, settings)
-    task = tasks.task(model, optimizations, segments, judged or segments[:8], normalisation, config.training)
+    task = tasks.task(model, optimizations, segments, judged, normalisation, config.training)
     for figures in run(state, tasks.schedule(config.training), task, keeper):
         yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
@@ -153,6 +159,12 @@ def segments_of(recording: Recording, config: M2ATrainingConfig, cache: Path) ->
                 np.save(file, arrays[name])
     kept = {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in files.items()}
     return [Segment(*(kept[name][index] for name in ARRAYS)) for index in range(len(kept["cells"]))]
+
+
+def spread(segments: Sequence[Segment], most: int) -> list[Segment]:
+    """At most so many of the segments, from all over them."""
+    chosen = np.linspace(0, len(segments) - 1, min(most, len(segments))).round().astype(int)
+    return [segments[index] for index in chosen]
 
 
 def _read(recording: Recording, count: int, *, official_roll: bool) -> dict[str, Any]:
@@ -223,11 +235,18 @@ def new_model(
         for weight in generators[0].parameters():
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
-        for module in generators[1].modules():
-            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.normal_(module.weight, std=0.01)
+        for module in generators[0].modules():
+            if isinstance(module, Attention):
+                _look_at_equal_positions(module)
         model = JointModel(*generators, Discriminators(judges))
     return model, _normalisation(segments), _settings(acoustic, vocoder, judges)
+
+
+def _look_at_equal_positions(attention: Attention) -> None:
+    """Begin with weights that are largest between rows of equal position, where what a step plays is: the
+    same projection for queries and keys (W. Ping et al., Deep Voice 3, ICLR 2018, section 3.7)."""
+    with torch.no_grad():
+        attention.linear_k.weight.copy_(attention.linear_q.weight)
 
 
 def _normalisation(segments: Sequence[Segment]) -> Normalisation:
