@@ -28,7 +28,7 @@ from score_to_audio.training.prepared import prepared_rows
 from score_to_audio.training.recordings import Recording, find_recordings, split
 from score_to_audio.weights import load_checkpoint, load_strictly
 from synthesizers.m2a import espnet, official
-from synthesizers.m2a.network import AcousticConfig, AcousticModel
+from synthesizers.m2a.network import AcousticConfig, AcousticModel, Attention
 from synthesizers.m2a.piano_roll import FRAMES_PER_CELL, KEYS, piano_roll
 from synthesizers.m2a.spectrum import BANDS, HOP, SAMPLE_RATE, WINDOW, filter_bank, log_spectrum
 from synthesizers.m2a.training import task as tasks
@@ -73,7 +73,10 @@ class M2ATrainingConfig(BaseModel):
     start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
     segment_cells: int = Field(default=200, ge=20, description="Of 48 ms; longer segments, more memory.")
     validation: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of the recordings that only judge the training."
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the recordings that only judge the training; 0: those that it learns judge it.",
     )
     compatibility: Literal["none", "official"] = Field(
         default="none", description="official: the published piano roll, with what it loses."
@@ -91,12 +94,15 @@ def train(
     """Train on recordings with MIDI files of the same names; see ``TrainingModule``."""
     found, left_out = pairs(data)
     yield from left_out
-    learnt, judging = split(found, config.validation, config.training.seed)
+    learnt, judging = found, found
+    if config.validation:
+        learnt, judging = split(found, config.validation, config.training.seed)
     segments = [one for recording in learnt for one in segments_of(recording, config, store)]
     judged = [one for recording in judging for one in segments_of(recording, config, store)]
     if not segments:
         seconds = _samples(config.segment_cells) / SAMPLE_RATE
         raise InputError(f"{data}: no recording is {seconds:.1f} s long; set segment_cells lower")
+    judged = spread(judged or segments, config.training.validation_segments)
     yield f"{len(learnt)} recordings, {len(segments)} segments; {len(judged)} segments judge"
     if config.start:
         model, normalisation, settings = _loaded(find(config.start).weights)
@@ -111,7 +117,7 @@ def train(
         yield f"going on after epoch {state.epoch}"
     yield f"{sum(p.numel() for p in model.parameters())} parameters"
     _write_settings(output / CONFIG_FILE, settings)
-    task = tasks.task(model, optimizations, segments, judged or segments[:8], normalisation, config.training)
+    task = tasks.task(model, optimizations, segments, judged, normalisation, config.training)
     for figures in run(state, tasks.schedule(config.training), task, keeper):
         yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
@@ -160,6 +166,12 @@ def segments_of(recording: Recording, config: M2ATrainingConfig, store: Artifact
         compatibility=config.compatibility,
     )
     return [Segment(row["cells"], row["frames"], row["audio"]) for row in rows]
+
+
+def spread(segments: Sequence[Segment], most: int) -> list[Segment]:
+    """At most so many of the segments, from all over them."""
+    chosen = np.linspace(0, len(segments) - 1, min(most, len(segments))).round().astype(int)
+    return [segments[index] for index in chosen]
 
 
 def _read(recording: Recording, count: int, *, official_roll: bool) -> NDArray[Any]:
@@ -232,11 +244,18 @@ def new_model(
         for weight in generators[0].parameters():
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
-        for module in generators[1].modules():
-            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.normal_(module.weight, std=0.01)
+        for module in generators[0].modules():
+            if isinstance(module, Attention):
+                _look_at_equal_positions(module)
         model = JointModel(*generators, Discriminators(judges))
     return model, _normalisation(segments), _settings(acoustic, vocoder, judges)
+
+
+def _look_at_equal_positions(attention: Attention) -> None:
+    """Begin with weights that are largest between rows of equal position, where what a step plays is: the
+    same projection for queries and keys (W. Ping et al., Deep Voice 3, ICLR 2018, section 3.7)."""
+    with torch.no_grad():
+        attention.linear_k.weight.copy_(attention.linear_q.weight)
 
 
 def _normalisation(segments: Sequence[Segment]) -> Normalisation:

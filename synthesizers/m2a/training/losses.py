@@ -19,6 +19,10 @@ ATTENTION_WEIGHT, ATTENTION_WIDTH = 10.0, 0.4
 GUIDED_LAYERS, GUIDED_HEADS = 2, 2
 """The last decoder layers, and the first heads of each, that are guided along the diagonal."""
 MEL_WEIGHT, FEATURE_WEIGHT = 45.0, 2.0
+TRANSFORMS = (512, 1024, 2048, 4096)
+"""Samples of the transforms of ``spectral_distance``; the longest tell the lowest semitones apart."""
+MIN_AMPLITUDE = 1e-3
+"""Of a bin of these."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,21 @@ class SoundLoss:
     adversarial: Tensor
     features: Tensor
     mel: Tensor
+    spectra: Tensor
 
     def total(self) -> Tensor:
-        return self.adversarial + self.features + self.mel
+        return self.adversarial + self.features + self.mel + self.spectra
 
 
-def sound_loss(made: Tensor, wanted: Tensor, of_made: Judgements, of_wanted: Judgements) -> SoundLoss:
-    """``made``, ``wanted``: [B, samples]; ``of_made``, ``of_wanted``: what the discriminators say of them.
+def sound_loss(
+    made: Tensor, wanted: Tensor, of_made: Judgements, of_wanted: Judgements, spectra_weight: float = 0.0
+) -> SoundLoss:
+    """``made``, ``wanted``: [B, samples]; ``of_made``, ``of_wanted``: what the discriminators say of them,
+    nothing where there are none.
 
-    Sums over discriminators and layers; the judgement is a layer, too."""
+    Sums over discriminators and layers; the judgement is a layer, too. ``spectra_weight``: of
+    ``spectral_distance``, which the published training has not."""
+    zero = made.new_zeros(())
     adversarial = [(outputs[-1] - 1).square().mean() for outputs in of_made]
     features = [
         functional.l1_loss(one, other.detach())
@@ -104,10 +114,32 @@ def sound_loss(made: Tensor, wanted: Tensor, of_made: Judgements, of_wanted: Jud
         for one, other in zip(outputs, true, strict=True)
     ]
     return SoundLoss(
-        adversarial=torch.stack(adversarial).sum(),
-        features=FEATURE_WEIGHT * torch.stack(features).sum(),
+        adversarial=torch.stack(adversarial).sum() if adversarial else zero,
+        features=FEATURE_WEIGHT * torch.stack(features).sum() if features else zero,
         mel=MEL_WEIGHT * functional.l1_loss(log_mel(made), log_mel(wanted)),
+        spectra=spectra_weight * spectral_distance(made, wanted) if spectra_weight else zero,
     )
+
+
+def spectral_distance(made: Tensor, wanted: Tensor) -> Tensor:
+    """Difference of amplitudes relative to the wanted ones, plus the mean difference of their logarithms;
+    mean over several resolutions (R. Yamamoto et al., Parallel WaveGAN, ICASSP 2020)."""
+    distances = []
+    for size in TRANSFORMS:
+        one, other = (_amplitudes(sound, size) for sound in (made, wanted))
+        relative = torch.linalg.norm(one - other) / torch.linalg.norm(other).clamp(min=MIN_AMPLITUDE)
+        distances.append(relative + functional.l1_loss(one.log(), other.log()))
+    return torch.stack(distances).mean()
+
+
+def _amplitudes(samples: Tensor, size: int) -> Tensor:
+    """[B, n] -> [B, 1 + size / 2, 1 + 4 n / size]"""
+    window = torch.hann_window(size, device=samples.device)
+    spectrum = torch.stft(
+        samples, size, hop_length=size // 4, window=window, pad_mode="reflect", return_complex=True
+    )
+    power = spectrum.real.square() + spectrum.imag.square()
+    return power.clamp(min=MIN_AMPLITUDE**2).sqrt()
 
 
 @dataclass(frozen=True)

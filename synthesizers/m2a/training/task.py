@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from score_to_audio.seeding import generator, numpy_generator
 from score_to_audio.training.loop import Figures, Moment, Schedule, Task, in_batches
-from score_to_audio.training.optimization import Optimization, set_dropout
-from synthesizers.m2a.training.forward import Batch, prenet_masks, spectra
+from score_to_audio.training.optimization import Optimization, Precision, set_dropout
+from synthesizers.m2a.decoding import StepLimits, decode, drawn_masks
+from synthesizers.m2a.training.forward import Batch, encoder_inputs, prenet_masks, spectra
 from synthesizers.m2a.training.losses import spectrum_loss
 from synthesizers.m2a.training.mel import log_mel
 from synthesizers.m2a.training.turns import (
@@ -29,6 +30,15 @@ from synthesizers.m2a.training.turns import (
 )
 
 Stage = Literal["acoustic", "vocoder", "joint"]
+BETAS: dict[Stage, tuple[float, float]] = {
+    "acoustic": (0.9, 0.999),
+    "vocoder": (0.8, 0.99),
+    "joint": (0.5, 0.9),
+}
+"""Of Adam: PyTorch's own, HiFi-GAN's, and those of the published joint training."""
+
+VALIDATION_BATCH = 8
+"""Segments validated together."""
 
 
 class TrainingSettings(BaseModel):
@@ -39,13 +49,25 @@ class TrainingSettings(BaseModel):
     acoustic_epochs: int = Field(default=0, ge=0, description="Of the acoustic model alone, first.")
     vocoder_epochs: int = Field(default=0, ge=0, description="Of the vocoder alone, on true spectra, second.")
     joint_epochs: int = Field(default=200, ge=0, description="Of both together, last.")
+    epoch_batches: int = Field(default=0, ge=0, description="Batches per epoch; 0: every segment once.")
     batch_segments: int = Field(default=8, ge=1, description="Segments per batch.")
     window: int = Field(default=32, ge=4, description="Frames of 12 ms per segment that the vocoder learns.")
-    learning_rate: float = Field(default=1.25e-5, gt=0)
-    decay: float = Field(default=0.999875, gt=0, le=1, description="Of the learning rate per epoch.")
-    betas: tuple[float, float] = Field(default=(0.5, 0.9), description="Of Adam.")
+    acoustic_rate: float = Field(default=5e-4, gt=0, description="Highest learning rate of the first stage.")
+    warm_up: int = Field(
+        default=8000, ge=1, description="Batches over which it rises; then it falls with their root."
+    )
+    vocoder_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the second stage.")
+    learning_rate: float = Field(default=1.25e-5, gt=0, description="Of the joint stage.")
+    decay: float = Field(default=0.999875, gt=0, le=1, description="Of the two latter rates per epoch.")
+    adversarial: bool = Field(default=True, description="Whether discriminators judge the sound.")
+    spectra_weight: float = Field(
+        default=0.0, ge=0, description="Of the distance of spectra of several resolutions; published: none."
+    )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Of the acoustic model.")
     postnet_dropout: float = Field(default=0.5, ge=0, lt=1)
+    save_every: int = Field(default=0, ge=0, description="Batches after which the state is saved; 0: epochs.")
+    validation_segments: int = Field(default=16, ge=1, description="Segments that judge, at most.")
+    precision: Precision = Field(default="float32", description="Of vocoder and discriminators.")
     seed: int = Field(default=0, ge=0)
 
     @property
@@ -106,19 +128,38 @@ class Optimizations:
 
 def begin(model: JointModel, settings: TrainingSettings) -> Optimizations:
     """What is there before the first epoch."""
+    model.precision, model.adversarial = settings.precision, settings.adversarial
+    model.spectra_weight = settings.spectra_weight
     set_dropout(model.text2mel, settings.dropout)
     set_dropout(model.text2mel.postnet, settings.postnet_dropout)
 
     def optimization(network: nn.Module) -> Optimization:
-        optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=settings.betas)
-        return Optimization(network, optimizer)
+        return Optimization(network, torch.optim.Adam(network.parameters()))
 
     players = nn.ModuleDict({"text2mel": model.text2mel, "vocoder": model.vocoder})
     return Optimizations(optimization(players), optimization(model.discriminator))
 
 
+def rate(settings: TrainingSettings, epoch: int, batches: int) -> float:
+    """The learning rate after ``epoch`` epochs and ``batches`` batches."""
+    stage = settings.stage(epoch)
+    if stage == "acoustic":
+        done, rising = batches + 1, settings.warm_up
+        return settings.acoustic_rate * min(done / rising, (rising / done) ** 0.5)
+    first = settings.acoustic_epochs + (settings.vocoder_epochs if stage == "joint" else 0)
+    highest = settings.learning_rate if stage == "joint" else settings.vocoder_rate
+    return highest * settings.decay ** (epoch - first)
+
+
+def _set_stage(optimization: Optimization, stage: Stage, learning_rate: float) -> None:
+    """Gradients are clipped in the first stage alone, as published."""
+    optimization.gradient_norm = 1.0 if stage == "acoustic" else None
+    for group in optimization.optimizer.param_groups:
+        group.update(lr=learning_rate, betas=BETAS[stage])
+
+
 def schedule(settings: TrainingSettings) -> Schedule:
-    return Schedule(epochs=settings.epochs, seed=settings.seed)
+    return Schedule(epochs=settings.epochs, save_every=settings.save_every, seed=settings.seed)
 
 
 def task(
@@ -133,23 +174,25 @@ def task(
     device = model.text2mel.feat_out.weight.device
 
     def plan(epoch: int) -> list[Sequence[int]]:
-        order = numpy_generator(settings.seed, epoch).permutation(len(segments)).tolist()
-        return in_batches(order, settings.batch_segments)
+        random = numpy_generator(settings.seed, epoch)
+        wanted = settings.epoch_batches * settings.batch_segments or len(segments)
+        orders = [random.permutation(len(segments)) for _ in range(0, wanted, len(segments))]
+        return in_batches(np.concatenate(orders)[:wanted].tolist(), settings.batch_segments)
 
     def step(chosen: Sequence[int], moment: Moment) -> Figures:
         model.train()
-        rate = settings.learning_rate * settings.decay**moment.epoch
+        stage = settings.stage(moment.epoch)
         for one in (optimizations.generator, optimizations.discriminator):
-            one.set_learning_rate(rate)
+            _set_stage(one, stage, rate(settings, moment.epoch, moment.total))
         part = batch([segments[index] for index in chosen], normalisation, device)
-        return _step(model, optimizations, part, settings, settings.stage(moment.epoch), moment.random)
+        return _step(model, optimizations, part, settings, stage, moment.random)
 
     def validate() -> Figures:
         model.eval()
-        random = generator(settings.seed)
-        with torch.no_grad():
-            figures = [_figures(model, batch([one], normalisation, device), random) for one in judged]
-        return {name: float(np.mean([one[name] for one in figures])) for name in figures[0]}
+        with torch.inference_mode():
+            parts = [batch(some, normalisation, device) for some in in_batches(judged, VALIDATION_BATCH)]
+            figures = [_figures(model, part, settings.seed) for part in parts]
+        return {name: float(np.concatenate([one[name] for one in figures]).mean()) for name in figures[0]}
 
     return Task(plan, step, validate, merit)
 
@@ -185,7 +228,8 @@ def _step(
     figures["loss"] = total.item()
     if sound is not None:
         figures["sound"] = sound.loss.total().item()
-        figures["discriminator"] = _judge(model, sound, optimizations)
+        if settings.adversarial:
+            figures["discriminator"] = _judge(model, sound, optimizations)
     return figures
 
 
@@ -216,13 +260,16 @@ def _starts(model: JointModel, part: Batch, settings: TrainingSettings, random: 
     return window_starts(draws, part, part.frames.shape[1] // r * r, settings.window)
 
 
-def _figures(model: JointModel, part: Batch, random: torch.Generator) -> dict[str, float]:
-    """Distances from the truth of a pass with true frames."""
-    made = spectra(model.text2mel, part, _masks(model, part, random))
-    count = made.after.shape[1]
-    sound = model.vocoder(made.after.mT)
-    wanted = part.audio[:, : sound.shape[1]]
-    return {
-        "valid spectrum": (made.after - part.frames[:, :count]).abs().mean().item(),
-        "valid mel": (log_mel(sound) - log_mel(wanted)).abs().mean().item(),
-    }
+def _figures(model: JointModel, part: Batch, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Distances [B] from the truth of what the synthesizer would play: the decoder reads its own frames."""
+    acoustic, count = model.text2mel, len(part.frames)
+    steps = part.frames.shape[1] // acoustic.config.reduction_factor
+    rows = encoder_inputs(part.cells, part.cell_counts)
+    generators = [generator(seed, index) for index in range(count)]
+    masks = drawn_masks(acoustic.config, generators, [steps] * count, "frame")
+    decoded = decode(acoustic, list(acoustic.memory(rows)), masks, [StepLimits(steps, steps)] * count)
+    made = torch.stack([one.frames for one in decoded])
+    sound = model.sound(made)
+    spectrum = (made - part.frames[:, : made.shape[1]]).abs().mean(dim=(1, 2))
+    mel = (log_mel(sound) - log_mel(part.audio[:, : sound.shape[1]])).abs().mean(dim=(1, 2))
+    return {"valid spectrum": spectrum.cpu().numpy(), "valid mel": mel.cpu().numpy()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from score_to_audio.training.optimization import Precision, mixed_precision
 from synthesizers.m2a.network import AcousticModel
 from synthesizers.m2a.training.discriminators import Discriminators
 from synthesizers.m2a.training.forward import Batch, Spectra, spectra
@@ -26,12 +27,33 @@ from synthesizers.vocoders.hifigan import HifiGan
 class JointModel(nn.Module):
     """Acoustic model, vocoder with weight norm, and discriminators."""
 
+    precision: Precision = "float32"
+    """In which vocoder and discriminators compute."""
+    adversarial: bool = True
+    """Whether there are discriminators."""
+    spectra_weight: float = 0.0
+    """Of ``losses.spectral_distance``."""
+
     def __init__(self, acoustic: AcousticModel, vocoder: HifiGan, discriminators: Discriminators) -> None:
         super().__init__()
         norm_convolutions(vocoder)
         self.text2mel = acoustic
         self.vocoder = vocoder
         self.discriminator = discriminators
+
+    def sound(self, frames: Tensor) -> Tensor:
+        """[B, F, feature_bins] -> [B, F hop]"""
+        with mixed_precision(frames.device, self.precision):
+            sound: Tensor = self.vocoder(frames.mT)
+        return sound.float()
+
+    def judgements(self, audio: Tensor) -> list[list[Tensor]]:
+        """[B, samples] -> per discriminator the outputs of its layers."""
+        if not self.adversarial:
+            return []
+        with mixed_precision(audio.device, self.precision):
+            judgements: list[list[Tensor]] = self.discriminator(audio)
+        return [[output.float() for output in outputs] for outputs in judgements]
 
 
 @dataclass(frozen=True)
@@ -72,15 +94,16 @@ def sound_turn(model: JointModel, frames: Tensor, audio: Tensor, starts: Tensor,
     """``frames``: [B, F, feature_bins], made or true; ``audio``: [B, samples]."""
     hop = model.vocoder.config.hop
     part = windows(frames, starts, window)
-    sound = model.vocoder(part.mT)
+    sound = model.sound(part)
     wanted = windows(audio[..., None], starts * hop, window * hop)[..., 0]
-    loss = sound_loss(sound, wanted, model.discriminator(sound), model.discriminator(wanted))
+    judgements = model.judgements(sound), model.judgements(wanted)
+    loss = sound_loss(sound, wanted, *judgements, model.spectra_weight)
     return SoundTurn(part, sound, wanted, loss)
 
 
 def discriminator_turn(model: JointModel, turn: SoundTurn) -> DiscriminatorLoss:
     """With the sound of the generator's turn."""
-    return discriminator_loss(model.discriminator(turn.sound.detach()), model.discriminator(turn.wanted))
+    return discriminator_loss(model.judgements(turn.sound.detach()), model.judgements(turn.wanted))
 
 
 def window_starts(draws: Tensor, batch: Batch, frames: int, window: int) -> Tensor:
