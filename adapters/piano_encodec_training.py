@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
-from score_to_audio.plugins import Checkpoint
 from score_to_audio.seeding import numpy_generator
+from score_to_audio.store import ArtifactStore
 from score_to_audio.training.recordings import Recording, find_recordings, split
 
 if TYPE_CHECKING:
@@ -118,13 +119,17 @@ class CodecTrainingConfig(BaseModel):
     training: CodecTrainingSettings = Field(default_factory=CodecTrainingSettings)
 
 
-def train(
-    audio: Path, config: CodecTrainingConfig, output: Path, *, start: Checkpoint | None, device: str
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = CodecTrainingConfig
 
-    ``start``: the checkpoint that ``config.start`` names. Raises ``InputError``.
-    """
+
+def train(
+    data: Path,
+    config: CodecTrainingConfig,
+    output: Path,
+    store: ArtifactStore,  # noqa: ARG001 (of every trainer; this one reads recordings as they are)
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Train on recordings; see ``TrainingModule``."""
     from score_to_audio.training.folder import TrainingFolder
     from score_to_audio.training.loop import Schedule, TrainingState
     from score_to_audio.training.loop import train as run
@@ -132,12 +137,12 @@ def train(
     from synthesizers.codecs.training.layout import layout
 
     settings = config.training
-    recordings, left_out = find_recordings(audio)
+    recordings, left_out = find_recordings(data)
     yield from left_out
     to_train, to_validate = split(recordings, settings.validation, settings.seed)
     hours = sum(one.seconds for one in to_train) / 3600
     yield f"{len(to_train)} recordings of {hours:.2f} hours, {len(to_validate)} to validate on"
-    training = _begin(config, start, device)
+    training = _begin(config, device)
     network, averaged = training.codec.network, step.averaged(training)
     yield f"{sum(one.numel() for one in network.parameters())} parameters"
     state = TrainingState(
@@ -162,7 +167,17 @@ def train(
         yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
-def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -> CodecTraining:
+def prepare_part(
+    part: Recording,  # noqa: ARG001
+    config: CodecTrainingConfig,  # noqa: ARG001
+    store: ArtifactStore,  # noqa: ARG001
+    device: str,  # noqa: ARG001
+) -> Sequence[str]:
+    """Nothing: recordings are read as they are. See ``TrainingModule``."""
+    return ()
+
+
+def _begin(config: CodecTrainingConfig, device: str) -> CodecTraining:
     from adapters.codec import load_trainable_codec
     from score_to_audio.training.optimization import seeded_modules
     from synthesizers.codecs.encodec import Codec, CodecConfig
@@ -171,10 +186,10 @@ def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -
 
     settings = config.training
     with seeded_modules(settings.seed):
-        if start is None:
-            codec = Codec(CodecConfig(**config.network.model_dump()))
+        if config.start:
+            codec = load_trainable_codec(find(config.start))
         else:
-            codec = load_trainable_codec(start)
+            codec = Codec(CodecConfig(**config.network.model_dump()))
         discriminator = Discriminator(channels=settings.discriminator_channels)
     fits = codec.config.n_filters % 16 == 0 and codec.config.pad_mode == "constant"
     if settings.precision == "bfloat16" and device == "cpu" and not fits:
