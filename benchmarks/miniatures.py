@@ -4,8 +4,8 @@
         [--m2a mini-m2a] [--seconds 10] [--threads 1]
 
 ``FOLDER`` holds recordings with their MIDI files, as ``benchmarks.played_recordings --split test`` writes
-them. Of each: the recording itself, its reconstruction by the codec, and the synthesizers. Prints the onset F1
-of transkun's transcription against the MIDI file, and the distance of the mel spectra from the recording.
+them. Of each: the recording itself, its reconstruction by the codec, and the synthesizers. Prints the onset
+F1 of transkun's transcription against the MIDI file, and the distance of the mel spectra from the recording.
 Needs the extra ``evaluation``; an empty name leaves a part out.
 """
 

@@ -1,10 +1,12 @@
-"""Recordings to train miniatures on: the sampled piano plays excerpts of the corpus, each with its MIDI file.
+"""Recordings to train miniatures on: the sampled piano plays excerpts of the corpus.
 
-    python -m benchmarks.played_recordings FOLDER [--split train] [--excerpts 140] [--seconds 40 80] [--seed 0]
+    python -m benchmarks.played_recordings FOLDER [--split train] [--excerpts 140] [--seconds 40 80]
+        [--seed 0]
 
-Writes ``NAME.wav`` (32 kHz, mono, 16 bits) and ``NAME.mid`` from one performance per piece, in turn. Each excerpt
-has a room, a tilt of its spectrum and a level of its own, drawn from the seed; they are in ``index.csv``. Reads
-the unpacked corpus that SCORE_TO_AUDIO_CORPUS names. Two hours of sound take a few minutes of processor time.
+Writes ``NAME.wav`` (32 kHz, mono, 16 bits) and ``NAME.mid`` from one performance per piece, in turn. Each
+excerpt has a room, a tilt of its spectrum and a level of its own, drawn from the seed; they are in
+``index.csv``. Reads the unpacked corpus that SCORE_TO_AUDIO_CORPUS names. Two hours of sound take eight
+minutes of processor time.
 """
 
 from __future__ import annotations
@@ -72,10 +74,7 @@ def performances(corpus: Path, split: str, random: np.random.Generator) -> Itera
         for row in csv.DictReader(file):
             if row["split"] == split:
                 pieces.setdefault(row["folder"], []).append(Path(row["folder"]) / row["performance"])
-    orders = [random.permutation(len(found)) for found in pieces.values()]
-    shuffled = [
-        [found[index] for index in order] for found, order in zip(pieces.values(), orders, strict=True)
-    ]
+    shuffled = [[found[index] for index in random.permutation(len(found))] for found in pieces.values()]
     random.shuffle(shuffled)
     return (one for one in chain.from_iterable(zip_longest(*shuffled)) if one is not None)
 
@@ -88,9 +87,8 @@ def record(
     while True:
         length = min(random.uniform(*seconds), whole.end)
         start = random.uniform(0.0, whole.end - length)
-        if ((whole.onset >= start) & (whole.onset < start + length)).sum() >= min(
-            FEWEST_NOTES, len(whole.onset)
-        ):
+        notes = ((whole.onset >= start) & (whole.onset < start + length)).sum()
+        if notes >= min(FEWEST_NOTES, len(whole)):
             break
     excerpt = cut_notes(whole, start, start + length)
     room = ROOMS[random.integers(len(ROOMS))]
@@ -98,9 +96,8 @@ def record(
     sound = collect(played(excerpt, room))
     mono = Waveform(sound.samples.mean(axis=0, keepdims=True), sound.sample_rate)
     samples = resample(mono, RATE).samples[0, : round(length * RATE)]
-    soundfile.write(
-        target.with_suffix(".wav"), levelled(tilted(samples, tilt), level), RATE, subtype="PCM_16"
-    )
+    made = levelled(tilted(samples, tilt), level)
+    soundfile.write(target.with_suffix(".wav"), made, RATE, subtype="PCM_16")
     write_performance(excerpt, target.with_suffix(".mid"))
     return f"{start:.2f}", f"{length:.2f}", room, f"{tilt:.2f}", f"{level:.1f}"
 

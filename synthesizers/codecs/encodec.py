@@ -215,13 +215,13 @@ def _through(layer: Any, rows: Tensor) -> Tensor:
         return _through(layer.shortcut, rows) + _through(layer.block, rows)
     if hasattr(layer, "lstm"):
         with torch.autocast(rows.device.type, enabled=False):
-            output: Tensor = layer(rows[:, :, 0].float())
-        return output[:, :, None].contiguous(memory_format=torch.channels_last)
+            states: Tensor = layer(rows[:, :, 0].float())
+        return states[:, :, None].contiguous(memory_format=torch.channels_last)
     if hasattr(layer, "convtr"):
         return _upsampled(layer.convtr.convtr, rows)
     if hasattr(layer, "conv"):
         return _convolved(layer.conv.conv, rows)
-    output = layer(rows)
+    output: Tensor = layer(rows)
     return output
 
 
@@ -243,7 +243,8 @@ def _convolved(inner: nn.Conv1d, rows: Tensor) -> Tensor:
 def _upsampled(inner: nn.ConvTranspose1d, rows: Tensor) -> Tensor:
     """A transposed convolution as a plain one, whose channels are the samples between two of its input.
 
-    oneDNN's gradient of a strided transposed convolution with respect to a bfloat16 input is wrong (PyTorch 2.13).
+    oneDNN's gradient of a strided transposed convolution with respect to a bfloat16 input is wrong
+    (PyTorch 2.13).
     """
     (size,), (stride,) = inner.kernel_size, inner.stride
     taps = -(-size // stride)
