@@ -55,6 +55,18 @@ class LossWeights(BaseModel):
     spectral: float = Field(default=2.0, gt=0)
 
 
+class Spectra(BaseModel):
+    """Of the mel loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    windows: tuple[int, ...] = Field(default=(64, 128, 256, 512, 1024), min_length=1, description="Samples.")
+    bands: int = Field(default=64, ge=1)
+    scale: Literal["power", "amplitude"] = Field(
+        default="power", description="Of the linear difference; amplitude starts more calmly."
+    )
+
+
 class CodecTrainingSettings(BaseModel):
     """Hyperparameters; the defaults are audiocraft's, and the paper's number of epochs."""
 
@@ -71,11 +83,21 @@ class CodecTrainingSettings(BaseModel):
     batch_segments: int = Field(default=64, ge=1, description="Segments per batch.")
     accumulation: int = Field(default=1, ge=1, description="Batches per update.")
     learning_rate: float = Field(default=3e-4, gt=0)
+    warm_up: int = Field(default=0, ge=0, description="Batches in which the rate rises.")
+    betas: tuple[float, float] = Field(default=(0.5, 0.9), description="Of Adam.")
+    gradient_norm: float = Field(default=0.0, ge=0, description="Gradients are clipped to it; 0: never.")
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the weights' moving average.")
+    part: Literal["codec", "decoder"] = Field(
+        default="codec", description="decoder: encoder and codebooks stay, and so do the codes of sounds."
+    )
+    unquantized: int = Field(
+        default=0, ge=0, description="Batches at the start that leave the codebooks aside; from nothing 150."
+    )
     dead_codes: Literal["revived", "official"] = Field(
         default="revived", description="official: unused codes stay unused, as in the published training."
     )
     weights: LossWeights = Field(default_factory=LossWeights)
+    spectra: Spectra = Field(default_factory=Spectra)
     discriminator_channels: int = Field(default=32, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision, for a GPU."
@@ -169,6 +191,13 @@ def _begin(config: CodecTrainingConfig, device: str) -> CodecTraining:
         else:
             codec = Codec(CodecConfig(**config.network.model_dump()))
         discriminator = Discriminator(channels=settings.discriminator_channels)
+    fits = codec.config.n_filters % 16 == 0 and codec.config.pad_mode == "constant"
+    if settings.precision == "bfloat16" and device == "cpu" and not fits:
+        # oneDNN's gradients of narrower and of strided transposed convolutions are wrong (PyTorch 2.13).
+        raise InputError(
+            "training.precision: on a CPU bfloat16 needs n_filters that are a multiple of 16 and "
+            "pad_mode constant; take float32"
+        )
     longest = max(len(window) for _, window in discriminator.named_buffers())
     if round(settings.segment * codec.config.sample_rate) < longest:
         raise InputError(
@@ -184,6 +213,10 @@ def _begin(config: CodecTrainingConfig, device: str) -> CodecTraining:
         accumulation=settings.accumulation,
         dead_codes=settings.dead_codes,
         precision=settings.precision,
+        betas=settings.betas,
+        gradient_norm=settings.gradient_norm or None,
+        spectra=step.Spectra(**settings.spectra.model_dump()),
+        part=settings.part,
     )
 
 
@@ -213,7 +246,11 @@ def _task(
         return torch.from_numpy(np.stack(read))[:, None].to(device)
 
     def train_on(segments: Sequence[Segment], moment: Moment) -> Figures:
-        return step.step(training, sound_of(to_train, segments), moment.random)
+        if settings.warm_up:
+            rate = settings.learning_rate * min(1.0, (moment.total + 1) / settings.warm_up)
+            training.codec.set_learning_rate(rate)
+        quantized = moment.total >= settings.unquantized
+        return step.step(training, sound_of(to_train, segments), moment.random, quantized=quantized)
 
     fixed = draw_segments(
         to_validate, settings.validation_segments, settings.segment, numpy_generator(settings.seed, 0, 1)

@@ -39,7 +39,7 @@ from tests.synthesizers.midi_valle_checkpoints import TINY, write_codec, write_m
 RATE = 32000
 SECONDS = 3.2
 QUICK = {"epochs": 2, "accumulation": 1, "validation": 0.3}
-BY_HEART = {"epochs": 80, "optimizer": "adamw", "learning_rate": 1e-2, "dropout": 0.0, "accumulation": 1,
+BY_HEART = {"epochs": 160, "optimizer": "adamw", "learning_rate": 1e-2, "dropout": 0.0, "accumulation": 1,
             "validation": 0.3, "warm_up": 1, "save_every": 0}  # fmt: skip
 
 
@@ -101,11 +101,13 @@ def segments(audio: Path, store: Store, codec: Checkpoint, share: float) -> list
     return prepare(trained, preparation, pytest.fail)
 
 
-@pytest.mark.xfail(reason="80 updates reach 0.67 of the next frames, not yet 0.8", strict=True)
 def test_two_recordings_are_learnt_by_heart(
     run: Any, audio: Path, store: Store, codec: Checkpoint, tmp_path: Path
 ) -> None:
-    """The synthesizer's networks know each next frame, and complete the first codebook."""
+    """The synthesizer's networks know each next frame, and complete the first codebook.
+
+    An update trains one of the other codebooks: 80 updates are 27 for each of them, which is too few.
+    """
     list(run(tmp_path, config(**BY_HEART)))
     model = load_model(tmp_path / LAST, "float32", "cpu")
     learnt = segments(audio, store, codec, 0.3)
