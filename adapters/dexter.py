@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
@@ -15,6 +16,7 @@ from renderers.dexter.score_codec import ScoreColumns, score_columns
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
 from score_to_audio.progress import report
+from score_to_audio.seeding import numpy_generator
 from score_to_audio.types import SUSTAIN, Controls, Performance, Score
 
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ class DexterParameters(Parameters):
     )
     steps: int = Field(30, ge=2, le=999, description="Steps of dpm-solver++ and ddim.")
     guidance: float = Field(1.2, ge=0, le=10, description="1: no guidance; more: closer to the score.")
+    draws: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Average of so many draws: nearer to what pianists have in common, less varied.",
+    )
     base_tempo: float | None = Field(
         None, gt=0, le=400, description="Mean tempo in notated beats per minute; none: as predicted."
     )
@@ -97,13 +105,19 @@ class Dexter:
         if not len(columns):
             raise InputError(f"{score.path}: has no notes to play")
         source = self._parameters.source
-        codec = self._generator.generate(
-            columns.codec,
-            self._options(),
-            seed,
-            source=None if source is None else self._encoded(source, columns, score),
-            report=lambda done, total: report(done, total, "steps"),
-        )
+        count = self._parameters.draws
+        encoded = None if source is None else self._encoded(source, columns, score)
+        codecs = [
+            self._generator.generate(
+                columns.codec,
+                self._options(),
+                one,
+                source=encoded,
+                report=partial(_report_draw, draw, count),
+            )
+            for draw, one in enumerate(_seeds(seed, count))
+        ]
+        codec = np.mean(codecs, axis=0, dtype=np.float32)
         if self._official:
             notes = decoded(_checked(codec, score), columns)
             return to_performance(notes, columns, official.pedal_per_note(notes))
@@ -125,6 +139,16 @@ class Dexter:
             joining="average" if self._official else chosen.joining,
             with_condition_dropout=self._official,
         )
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    """Of the draws; the first is the seed itself."""
+    others = (numpy_generator(seed, draw).integers(2**62) for draw in range(1, count))
+    return [seed, *(int(one) for one in others)]
+
+
+def _report_draw(draw: int, count: int, done: float, total: float) -> None:
+    report(done + draw * total, count * total, "steps")
 
 
 def performance_of(

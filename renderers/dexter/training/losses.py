@@ -76,10 +76,10 @@ def loss(
     """The loss of standardised codecs [B, T, 5] under normalised conditions [B, T, 4]; padding counts, as the
     sampler fills it, too.
 
-    The codec without the predicted noise e is (x_t - sqrt(1 - A) e) / sqrt(A). This multiplies the errors of e
-    by up to 150 where the noise hides the codec, so that a small network learns nothing there; the squares are
-    divided by 1 / A here. A network that predicts v has no such factor. ``official``: the published expression instead, x_t / sqrt(A) - e / sqrt(1 - A) within
-    -1 .. 1, and the published value of a dropped condition.
+    The codec without the predicted noise e is (x_t - sqrt(1 - A) e) / sqrt(A). This multiplies the errors of
+    e by up to 150 where noise hides the codec, so a small network learns nothing there; their squares are
+    divided by 1 / A here. A network that predicts v has no such factor. ``official``: the published formula
+    instead, x_t / sqrt(A) - e / sqrt(1 - A) within -1 .. 1, and the published value of a dropped condition.
     """
     signal = schedule.sqrt_alphas_cumprod.to(codec)[drawn.steps][:, None, None]
     spread = schedule.sqrt_one_minus_alphas_cumprod.to(codec)[drawn.steps][:, None, None]
