@@ -61,6 +61,11 @@ class MidiValleTrainingSettings(BaseModel):
     part: Literal["both", "first", "others"] = Field(
         default="both", description="Train both networks, or only that of the first codebook or the others."
     )
+    alignment: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of a loss that shows two heads where the notes are; from nothing 1.",
+    )
     dropout: float = Field(default=0.1, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision, for a GPU."
@@ -228,6 +233,8 @@ def _task(
             part=settings.part,
             precision=settings.precision,
             per_frame=settings.optimizer == "adamw",
+            alignment=settings.alignment,
+            frame_rate=frame_rate,
         )
 
     def validate() -> Figures:
