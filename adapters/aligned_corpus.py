@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 
 from renderers import expression
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing
-from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.matches import Piece, pieces
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import ArtifactStore
+from score_to_audio.training.prepared import prepared, stored_match
 from score_to_audio.types import Performance, Score
 
 Arrays = dict[str, NDArray[Any]]
-ReadPiece = Callable[[Piece, Path], tuple[Arrays | None, list[str]]]
-"""(piece, folder for cached match files) -> (arrays, None where nothing is usable; a line per problem)."""
+ReadPiece = Callable[[Piece, ArtifactStore], tuple[Arrays | None, list[str]]]
+"""(piece, store for match files) -> (arrays, None where nothing is usable; a line per problem)."""
 
 FEWEST_PLAYED = 0.8
 """Smallest share of a score's notes that a performance must play where the score has them."""
@@ -30,26 +30,20 @@ CHOSEN_BY = ("velocity", "local_beat_period", "beat_period", "articulation", "pe
 """Measures whose mean on the validation split decides which checkpoint is best."""
 
 
-def read_cached(piece: Piece, cache: Path, version: str, read: ReadPiece) -> tuple[Arrays, list[str]]:
-    """The arrays of a piece (none: empty) and its problems, cached in ``cache`` under a name that depends on
-    ``version`` and on the content of its files."""
-    cached = cache / "examples" / f"{_key(piece, version)}.npz"
-    if not cached.is_file():
-        arrays, problems = read(piece, cache / "matches")
-        kept: dict[str, Any] = {**(arrays or {}), "problems": np.array(problems, dtype=np.str_)}
-        with replacing(cached) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **kept)
-    # The first reading, too, returns the cached arrays: types may differ slightly.
-    with np.load(cached, allow_pickle=False) as data:
-        arrays = dict(data)
-    return arrays, arrays.pop("problems").tolist()
+def read_prepared(
+    piece: Piece, store: ArtifactStore, preparation: str, read: ReadPiece
+) -> tuple[Arrays, tuple[str, ...]]:
+    """The arrays of a piece (none: empty) and its problems, from the store where it has them.
 
+    ``preparation``: name and version of what ``read`` does.
+    """
 
-def _key(piece: Piece, version: str) -> str:
-    digest = hashlib.sha256(f"{version} {piece.folder}".encode())
-    for path in (piece.score, *piece.robust, *piece.others):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    def make() -> tuple[Arrays, list[str]]:
+        arrays, problems = read(piece, store)
+        return arrays or {}, problems
+
+    inputs = (piece.score, *piece.robust, *piece.others)
+    return prepared(inputs, preparation, store, make, folder=piece.folder, robust=len(piece.robust))
 
 
 def matches_of(ids: Sequence[str], performance: Performance) -> NDArray[np.int64]:
@@ -58,6 +52,15 @@ def matches_of(ids: Sequence[str], performance: Performance) -> NDArray[np.int64
     for index, name in enumerate(performance.score_ids or ()):
         first.setdefault(name, index)
     return np.array([first.get(name, -1) if name else -1 for name in ids], dtype=np.int64)
+
+
+def prepare_piece(piece: Piece, store: ArtifactStore, preparation: str, read: ReadPiece) -> tuple[str, ...]:
+    """Prepare what a training needs of a piece; returns its problems."""
+    if piece.split == "train":
+        return read_prepared(piece, store, preparation, read)[1]
+    for path in piece.robust or piece.others:
+        stored_match(path, store)
+    return ()
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,13 @@ class Aligned:
     aligned."""
 
 
-def aligned_performances(piece: Piece, score: Score, matches: Path) -> tuple[list[Aligned], list[str]]:
+def aligned_performances(piece: Piece, score: Score, store: ArtifactStore) -> tuple[list[Aligned], list[str]]:
     """The usable performances of a piece, the robust ones first, and a line for each of the others."""
     grid, notes = expression.grid(score.parsed), score.parsed.notes
     found, problems = [], []
     for path in (*piece.robust, *piece.others):
         try:
-            performance = read_match_cached(path, matches)
+            performance = stored_match(path, store)
         except InputError as error:
             problems.append(f"{piece.folder}/{path.name}: {error}")
             continue
@@ -105,14 +108,14 @@ class ValidationPiece:
     humans: expression.Expression
 
 
-def validation_pieces(corpus: Path, cache: Path) -> list[ValidationPiece]:
+def validation_pieces(corpus: Path, store: ArtifactStore) -> list[ValidationPiece]:
     """The pieces of the split, judged by their robust alignments where they have any."""
     found = []
     for piece in pieces(corpus, "validation"):
         score = read_score(piece.score)
         grid = expression.grid(score.parsed)
         matches = piece.robust or piece.others
-        humans = [expression.measure(grid, read_match_cached(path, cache / "matches")) for path in matches]
+        humans = [expression.measure(grid, stored_match(path, store)) for path in matches]
         found.append(ValidationPiece(score, grid, expression.mean_expression(humans)))
     return found
 
@@ -135,9 +138,9 @@ def merit(figures: Mapping[str, float]) -> float:
 
 
 def corpus_examples(
-    corpus: Path, split: str, cache: Path, version: str, read: ReadPiece
-) -> Iterator[tuple[Piece, Arrays, list[str]]]:
+    corpus: Path, split: str, store: ArtifactStore, preparation: str, read: ReadPiece
+) -> Iterator[tuple[Piece, Arrays, tuple[str, ...]]]:
     """Every piece of a split with its arrays (none: empty) and its problems."""
     for piece in pieces(corpus, split):
-        arrays, problems = read_cached(piece, cache, version, read)
+        arrays, problems = read_prepared(piece, store, preparation, read)
         yield piece, arrays, problems

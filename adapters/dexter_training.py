@@ -16,6 +16,7 @@ from adapters.aligned_corpus import (
     aligned_performances,
     corpus_examples,
     merit,
+    prepare_piece,
     validated,
     validation_pieces,
 )
@@ -27,9 +28,11 @@ from renderers.dexter.score_codec import score_columns
 from renderers.dexter.training import task as tasks
 from renderers.dexter.training.examples import Example, statistics_of
 from renderers.dexter.training.task import TrainingSettings
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import Piece
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import ArtifactStore
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
@@ -38,7 +41,7 @@ from score_to_audio.types import SUSTAIN, Controls, Performance, Score
 from score_to_audio.weights import load_strictly
 
 EXAMPLES = "dexter 1"
-"""Version of the cached examples; a change makes them anew."""
+"""Version of the prepared examples; a change makes them anew."""
 LIGHTNING = "1.9.5"
 """Version of PyTorch Lightning in checkpoints."""
 BEAT_PERIODS = (0.05, 10.0)
@@ -66,24 +69,21 @@ class DexterTrainingConfig(BaseModel):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
 
 
-def train(
-    corpus: Path,
-    config: DexterTrainingConfig,
-    output: Path,
-    cache: Path,
-    start: Path | None = None,
-    device: str = "cpu",
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = DexterTrainingConfig
 
-    ``start``: file of the checkpoint that ``config.start`` names. Raises ``InputError``.
-    """
+
+def train(
+    data: Path, config: DexterTrainingConfig, output: Path, store: ArtifactStore, device: str = "cpu"
+) -> Iterator[str]:
+    """Train on the (n)ASAP corpus; see ``TrainingModule``."""
     examples: list[Example] = []
-    yield from read_examples(corpus, cache, config.performances, examples)
+    yield from read_examples(data, store, config.performances, examples)
     if not examples:
-        raise InputError(f"{corpus}: no performance of the train split can be used")
-    network, diffusion = _loaded(start) if start else new_network(config, examples)
-    validation = validation_pieces(corpus, cache)
+        raise InputError(f"{data}: no performance of the train split can be used")
+    network, diffusion = (
+        _loaded(find(config.start).weights) if config.start else new_network(config, examples)
+    )
+    validation = validation_pieces(data, store)
     optimization = tasks.begin(network.to(device), config.training)
     state = TrainingState({"optimization": optimization})
     folder = TrainingFolder(
@@ -110,9 +110,19 @@ def _perform(codecs: CodecGenerator, score: Score, options: SamplingOptions) -> 
     return performance_of(codecs.generate(columns.codec, options, seed=0), columns, score)
 
 
-def read_examples(corpus: Path, cache: Path, most: int, examples: list[Example]) -> Iterator[str]:
+def prepare_part(
+    part: Piece,
+    config: DexterTrainingConfig,  # noqa: ARG001 (of every trainer)
+    store: ArtifactStore,
+    device: str,  # noqa: ARG001
+) -> Sequence[str]:
+    """See ``TrainingModule``."""
+    return prepare_piece(part, store, EXAMPLES, _read_piece)
+
+
+def read_examples(corpus: Path, store: ArtifactStore, most: int, examples: list[Example]) -> Iterator[str]:
     """Add the examples of the train split; yields a line per problem and a summary."""
-    for _, arrays, problems in corpus_examples(corpus, "train", cache, EXAMPLES, _read_piece):
+    for _, arrays, problems in corpus_examples(corpus, "train", store, EXAMPLES, _read_piece):
         if arrays:
             one = Example(**arrays)
             count = most or len(one.known)
@@ -122,7 +132,7 @@ def read_examples(corpus: Path, cache: Path, most: int, examples: list[Example])
     yield f"{performances} performances with {sum(int(one.known.sum()) for one in examples)} notes"
 
 
-def _read_piece(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
+def _read_piece(piece: Piece, store: ArtifactStore) -> tuple[Arrays | None, list[str]]:
     """The fields of an ``Example``."""
     try:
         score = read_score(piece.score)
@@ -131,7 +141,7 @@ def _read_piece(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
     columns = score_columns(score.parsed)
     place = {name: index for index, name in enumerate(score.parsed.notes.id)}
     order = np.array([place[name] for name in columns.ids], np.int64)
-    aligned, problems = aligned_performances(piece, score, matches)
+    aligned, problems = aligned_performances(piece, score, store)
     codecs, known = [], []
     for one in aligned:
         codec = np.zeros((len(columns), 5), np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,18 +9,22 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import yaml  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from adapters.m2a import CONFIG_FILE, notes_of, read_config
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing, sha256_of
+from score_to_audio.files import replacing
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.formats.midi import read_performance
+from score_to_audio.store import ArtifactStore
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
 from score_to_audio.training.optimization import seeded_modules
+from score_to_audio.training.prepared import prepared_rows
 from score_to_audio.training.recordings import Recording, find_recordings, split
 from score_to_audio.weights import load_checkpoint, load_strictly
 from synthesizers.m2a import espnet, official
@@ -40,11 +43,10 @@ from synthesizers.m2a.training.turns import JointModel
 from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
 
 EXAMPLES = "m2a 1"
-"""Version of the cached segments; a change makes them anew."""
+"""Version of the prepared segments; a change makes them anew."""
 POSITION_GAIN = 4.0
 """Share of a guided head's weight within two rows of its own after 60 updates: with 1 .04, with 2 .36, with
 4 .87 (``attention_width`` .03)."""
-ARRAYS = ("cells", "frames", "audio")
 
 
 class NetworkSizes(BaseModel):
@@ -86,35 +88,29 @@ class M2ATrainingConfig(BaseModel):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
 
 
-def train(
-    folder: Path,
-    config: M2ATrainingConfig,
-    output: Path,
-    cache: Path,
-    start: Path | None = None,
-    device: str = "cpu",
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = M2ATrainingConfig
 
-    ``folder``: recordings with MIDI files of the same names; ``start``: file of the checkpoint that
-    ``config.start`` names. Raises ``InputError``.
-    """
-    found, left_out = pairs(folder)
+
+def train(
+    data: Path, config: M2ATrainingConfig, output: Path, store: ArtifactStore, device: str = "cpu"
+) -> Iterator[str]:
+    """Train on recordings with MIDI files of the same names; see ``TrainingModule``."""
+    found, left_out = pairs(data)
     yield from left_out
     learnt, judging = found, found
     if config.validation:
         learnt, judging = split(found, config.validation, config.training.seed)
-    segments = [one for recording in learnt for one in segments_of(recording, config, cache)]
-    judged = [one for recording in judging for one in segments_of(recording, config, cache)]
+    segments = [one for recording in learnt for one in segments_of(recording, config, store)]
+    judged = [one for recording in judging for one in segments_of(recording, config, store)]
     if not segments:
         seconds = _samples(config.segment_cells) / SAMPLE_RATE
-        raise InputError(f"{folder}: no recording is {seconds:.1f} s long; set segment_cells lower")
+        raise InputError(f"{data}: no recording is {seconds:.1f} s long; set segment_cells lower")
     judged = spread(judged or segments, config.training.validation_segments)
     yield f"{len(learnt)} recordings, {len(segments)} segments; {len(judged)} segments judge"
-    if start is None:
-        model, normalisation, settings = new_model(config, segments)
+    if config.start:
+        model, normalisation, settings = _loaded(find(config.start).weights)
     else:
-        model, normalisation, settings = _loaded(start)
+        model, normalisation, settings = new_model(config, segments)
     optimizations = tasks.begin(model.to(device), config.training)
     state = TrainingState(
         {"generator": optimizations.generator, "discriminator": optimizations.discriminator}
@@ -147,21 +143,32 @@ def pairs(folder: Path) -> tuple[list[Recording], list[str]]:
     return paired, left_out
 
 
-def segments_of(recording: Recording, config: M2ATrainingConfig, cache: Path) -> list[Segment]:
-    """The segments of a recording; its incomplete end is left out. Their arrays stay in files."""
+def prepare_part(
+    part: Recording,
+    config: M2ATrainingConfig,
+    store: ArtifactStore,
+    device: str,  # noqa: ARG001 (of every trainer)
+) -> Sequence[str]:
+    """See ``TrainingModule``."""
+    if part.midi is None:
+        return [f"{part.path}: no MIDI file of the same name"]
+    segments_of(part, config, store)
+    return ()
+
+
+def segments_of(recording: Recording, config: M2ATrainingConfig, store: ArtifactStore) -> list[Segment]:
+    """The segments of a recording, without its incomplete end. Their arrays stay in a file of the store."""
     official_roll = config.compatibility == "official"
-    digest = hashlib.sha256(f"{EXAMPLES} {config.segment_cells} {official_roll}".encode())
     assert recording.midi
-    for path in (recording.path, recording.midi):
-        digest.update(sha256_of(path).encode())
-    files = {name: cache / "m2a" / f"{digest.hexdigest()}-{name}.npy" for name in ARRAYS}
-    if not all(path.is_file() for path in files.values()):
-        arrays = _read(recording, config.segment_cells, official_roll=official_roll)
-        for name, path in files.items():
-            with replacing(path) as unfinished, unfinished.open("wb") as file:
-                np.save(file, arrays[name])
-    kept = {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in files.items()}
-    return [Segment(*(kept[name][index] for name in ARRAYS)) for index in range(len(kept["cells"]))]
+    rows = prepared_rows(
+        [recording.path, recording.midi],
+        EXAMPLES,
+        store,
+        lambda: _read(recording, config.segment_cells, official_roll=official_roll),
+        cells=config.segment_cells,
+        compatibility=config.compatibility,
+    )
+    return [Segment(row["cells"], row["frames"], row["audio"]) for row in rows]
 
 
 def spread(segments: Sequence[Segment], most: int) -> list[Segment]:
@@ -170,8 +177,8 @@ def spread(segments: Sequence[Segment], most: int) -> list[Segment]:
     return [segments[index] for index in chosen]
 
 
-def _read(recording: Recording, count: int, *, official_roll: bool) -> dict[str, Any]:
-    """[S, count, 128] cells, [S, F, 128] frames, [S, samples] audio."""
+def _read(recording: Recording, count: int, *, official_roll: bool) -> NDArray[Any]:
+    """[S] structured: [count, 128] cells, [F, 128] frames, [samples] audio."""
     import soxr
 
     assert recording.midi
@@ -185,15 +192,17 @@ def _read(recording: Recording, count: int, *, official_roll: bool) -> dict[str,
     else:
         cells = piano_roll(notes, seconds)
     hop, length = count * FRAMES_PER_CELL * HOP, _samples(count)
-    whole = max(0, 1 + (len(audio) - length) // hop)
-    audios = [audio[index * hop : index * hop + length] for index in range(whole)]
-    parts = [cells[index * count : (index + 1) * count] for index in range(whole)]
-    frames = [log_spectrum(torch.from_numpy(one)).numpy() for one in audios]
-    return {
-        "cells": np.array(parts, np.int16).reshape(whole, count, KEYS),
-        "frames": np.array(frames, np.float32).reshape(whole, 1 + length // HOP, BANDS),
-        "audio": np.array(audios, np.float32).reshape(whole, length),
-    }
+    fields = [
+        ("cells", np.int16, (count, KEYS)),
+        ("frames", np.float32, (1 + length // HOP, BANDS)),
+        ("audio", np.float32, (length,)),
+    ]
+    rows = np.zeros(max(0, 1 + (len(audio) - length) // hop), fields)
+    for index, row in enumerate(rows):
+        row["cells"] = cells[index * count : (index + 1) * count]
+        row["audio"] = audio[index * hop : index * hop + length]
+        row["frames"] = log_spectrum(torch.from_numpy(row["audio"])).numpy()
+    return rows
 
 
 def _samples(cells: int) -> int:

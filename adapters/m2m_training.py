@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.aligned_corpus import (
     Arrays,
+    ReadPiece,
     aligned_performances,
     corpus_examples,
     merit,
+    prepare_piece,
     validated,
     validation_pieces,
 )
@@ -26,9 +28,11 @@ from renderers.m2m.training import task as tasks
 from renderers.m2m.training.examples import Example, example
 from renderers.m2m.training.task import HeadWeights, TrainingSettings
 from renderers.m2m.windows import NoteOrder
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import Piece
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import ArtifactStore
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
@@ -36,7 +40,7 @@ from score_to_audio.training.optimization import Optimization, seeded_modules
 from score_to_audio.weights import load_strictly
 
 EXAMPLES = "m2m 1"
-"""Version of the cached examples; a change makes them anew."""
+"""Version of the prepared examples; a change makes them anew."""
 OFFICIAL_EXAMPLES = f"{EXAMPLES} official"
 LIGHTNING = "2.2.2"
 """Version of PyTorch Lightning in checkpoints."""
@@ -72,30 +76,25 @@ class M2MTrainingConfig(BaseModel):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
 
 
-def train(
-    corpus: Path,
-    config: M2MTrainingConfig,
-    output: Path,
-    cache: Path,
-    start: Path | None = None,
-    device: str = "cpu",
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = M2MTrainingConfig
 
-    ``start``: file of the checkpoint that ``config.start`` names. Raises ``InputError``.
-    """
+
+def train(
+    data: Path, config: M2MTrainingConfig, output: Path, store: ArtifactStore, device: str = "cpu"
+) -> Iterator[str]:
+    """Train on the (n)ASAP corpus; see ``TrainingModule``."""
     style = PERFORMERS.index(config.performer)
-    network = _start(config, start)
+    network = _start(config)
     if style >= network.config.styles:
         raise InputError(
             f"performer = {config.performer!r}: the network has {network.config.styles} style(s); "
             f"take {', '.join(PERFORMERS[: network.config.styles])}"
         )
     examples: list[Example] = []
-    yield from _read(corpus, cache, config, examples)
+    yield from _read(data, store, config, examples)
     if not examples:
-        raise InputError(f"{corpus}: no performance of the train split can be used")
-    validation = validation_pieces(corpus, cache)
+        raise InputError(f"{data}: no performance of the train split can be used")
+    validation = validation_pieces(data, store)
     optimization, weights = tasks.begin(network.to(device), config.training)
     state = TrainingState({"optimization": optimization, "weights": weights})
     order: NoteOrder = "performance" if config.training.compatibility == "official" else "score"
@@ -119,13 +118,12 @@ def train(
         yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
-def _read(corpus: Path, cache: Path, config: M2MTrainingConfig, examples: list[Example]) -> Iterator[str]:
+def _read(
+    corpus: Path, store: ArtifactStore, config: M2MTrainingConfig, examples: list[Example]
+) -> Iterator[str]:
     """Add the examples of the train split; yields a line per problem and a summary."""
     style, most = PERFORMERS.index(config.performer), config.performances
-    official = config.training.compatibility == "official"
-    version = OFFICIAL_EXAMPLES if official else EXAMPLES
-    read = partial(_read_piece, official=official)
-    for _, arrays, problems in corpus_examples(corpus, "train", cache, version, read):
+    for _, arrays, problems in corpus_examples(corpus, "train", store, *_preparation(config)):
         found = [
             Example(arrays[f"score-{index}"], arrays[f"targets-{index}"], style)
             for index in range(len(arrays) // 2)
@@ -135,14 +133,29 @@ def _read(corpus: Path, cache: Path, config: M2MTrainingConfig, examples: list[E
     yield f"{len(examples)} performances with {sum(len(one.score) for one in examples)} notes"
 
 
-def _read_piece(piece: Piece, matches: Path, *, official: bool) -> tuple[Arrays | None, list[str]]:
+def prepare_part(
+    part: Piece,
+    config: M2MTrainingConfig,
+    store: ArtifactStore,
+    device: str,  # noqa: ARG001 (of every trainer)
+) -> Sequence[str]:
+    """See ``TrainingModule``."""
+    return prepare_piece(part, store, *_preparation(config))
+
+
+def _preparation(config: M2MTrainingConfig) -> tuple[str, ReadPiece]:
+    official = config.training.compatibility == "official"
+    return (OFFICIAL_EXAMPLES if official else EXAMPLES), partial(_read_piece, official=official)
+
+
+def _read_piece(piece: Piece, store: ArtifactStore, *, official: bool) -> tuple[Arrays | None, list[str]]:
     """ "score-0", "targets-0" and so on, of each performance."""
     try:
         score = read_score(piece.score)
     except InputError as error:
         return None, [f"{piece.folder}: {error}"]
     order, ticks = score_notes(score.parsed)
-    aligned, problems = aligned_performances(piece, score, matches)
+    aligned, problems = aligned_performances(piece, score, store)
     arrays: Arrays = {}
     for index, one in enumerate(aligned):
         rows, targets = example(ticks, one.played[order], one.performance, official=official)
@@ -150,8 +163,9 @@ def _read_piece(piece: Piece, matches: Path, *, official: bool) -> tuple[Arrays 
     return arrays, problems
 
 
-def _start(config: M2MTrainingConfig, start: Path | None) -> M2MNetwork:
-    if start is not None:
+def _start(config: M2MTrainingConfig) -> M2MNetwork:
+    if config.start:
+        start = find(config.start).weights
         tensors = read_checkpoint(start)
         network = M2MNetwork(config_from_tensors(tensors))
         load_strictly(network, tensors, source=str(start))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,9 +11,11 @@ import numpy as np
 from adapters.codec import device_of, prepared
 from adapters.midi_valle import notes_of
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing, sha256_of, writing
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.formats.midi import read_performance
+from score_to_audio.store import ArtifactStore
+from score_to_audio.training.prepared import Arrays
+from score_to_audio.training.prepared import prepared as prepared_arrays
 from score_to_audio.training.recordings import Recording
 from score_to_audio.types import Performance, Waveform
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from synthesizers.codecs.encodec import Codec
     from synthesizers.midi_valle.training.segments import TrainingSegment
 
-FORMAT = 1
-"""Version of the cached segments; a change makes them anew."""
+SEGMENTS = "midi-valle 1"
+"""Version of the prepared segments; a change makes them anew."""
 Compatibility = Literal["", "official"]
 
 
@@ -35,7 +35,7 @@ class Preparation:
     codec: Codec
     codec_hash: str
     compatibility: Compatibility
-    cache: Path
+    store: ArtifactStore
 
 
 def prepare(
@@ -45,40 +45,42 @@ def prepare(
     found: list[TrainingSegment] = []
     for recording in recordings:
         try:
-            segments = list(_cached(recording, preparation))
+            segments = stored_segments(recording, preparation)
         except InputError as error:
             say(f"left out: {error}")
             continue
-        if not segments:
-            say(f"left out: {recording.path}: no segment of at least three seconds with notes")
+        for problem in problems_of(recording, segments):
+            say(f"left out: {problem}")
         found += segments
     return found
 
 
-def _cached(recording: Recording, preparation: Preparation) -> Iterator[TrainingSegment]:
-    """The segments, from the cache where they are."""
+def problems_of(recording: Recording, segments: Sequence[TrainingSegment]) -> list[str]:
+    """Why a recording gives no segments."""
+    return [] if segments else [f"{recording.path}: no segment of at least three seconds with notes"]
+
+
+def stored_segments(recording: Recording, preparation: Preparation) -> list[TrainingSegment]:
+    """The segments, from the store where it has them. Raises ``InputError``; see ``segments_of``."""
     from synthesizers.midi_valle.training.segments import TrainingSegment
 
-    parts = (
-        FORMAT,
-        sha256_of(recording.path),
-        sha256_of(recording.midi) if recording.midi else "transcribed",
-        preparation.codec_hash,
-        preparation.compatibility,
-    )
-    name = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-    file = preparation.cache / "midi-valle" / f"{name}.npz"
-    if not file.is_file():
+    def make() -> tuple[Arrays, list[str]]:
         made = segments_of(recording, preparation)
         arrays = {f"tokens_{index}": one.tokens.astype(np.int16) for index, one in enumerate(made)}
-        arrays |= {f"codes_{index}": one.codes.astype(np.int16) for index, one in enumerate(made)}
-        with writing(file), replacing(file) as unfinished, unfinished.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
-    with np.load(file, allow_pickle=False) as archive:
-        for index in range(len(archive.files) // 2):
-            yield TrainingSegment(
-                archive[f"tokens_{index}"].astype(np.int64), archive[f"codes_{index}"].astype(np.int64)
-            )
+        return arrays | {f"codes_{index}": one.codes.astype(np.int16) for index, one in enumerate(made)}, []
+
+    arrays, _ = prepared_arrays(
+        [recording.path, *([recording.midi] if recording.midi else [])],
+        SEGMENTS,
+        preparation.store,
+        make,
+        checkpoints={"codec": preparation.codec_hash},
+        compatibility=preparation.compatibility,
+    )
+    return [
+        TrainingSegment(arrays[f"tokens_{index}"].astype(np.int64), arrays[f"codes_{index}"].astype(np.int64))
+        for index in range(len(arrays) // 2)
+    ]
 
 
 def segments_of(recording: Recording, preparation: Preparation) -> list[TrainingSegment]:

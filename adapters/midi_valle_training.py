@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.midi_valle_corpus import Preparation, prepare
+from adapters.midi_valle_corpus import Preparation, prepare, problems_of, stored_segments
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
-from score_to_audio.files import sha256_of
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.seeding import numpy_generator
-from score_to_audio.training.recordings import find_recordings, split
+from score_to_audio.store import ArtifactStore
+from score_to_audio.training.recordings import Recording, find_recordings, split
 
 if TYPE_CHECKING:
     from score_to_audio.training.loop import Figures, Moment, Task
     from score_to_audio.training.optimization import Optimization
-    from synthesizers.codecs.encodec import CodecConfig
+    from synthesizers.codecs.encodec import Codec, CodecConfig
     from synthesizers.midi_valle.training.network import TrainingNetwork
     from synthesizers.midi_valle.training.segments import TrainingSegment
     from synthesizers.midi_valle.training.step import StageDraws
@@ -81,30 +83,22 @@ class MidiValleTrainingConfig(BaseModel):
     training: MidiValleTrainingSettings = Field(default_factory=MidiValleTrainingSettings)
 
 
-def train(
-    audio: Path,
-    config: MidiValleTrainingConfig,
-    output: Path,
-    cache: Path,
-    *,
-    codec: Checkpoint,
-    start: Path | None,
-    device: str,
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = MidiValleTrainingConfig
 
-    ``codec`` and ``start``: the checkpoints that the configuration names. Raises ``InputError``.
-    """
-    from adapters.codec import load_codec
+
+def train(
+    data: Path, config: MidiValleTrainingConfig, output: Path, store: ArtifactStore, device: str = "cpu"
+) -> Iterator[str]:
+    """Train on recordings; see ``TrainingModule``."""
     from score_to_audio.training.folder import TrainingFolder
     from score_to_audio.training.loop import Schedule, TrainingState
     from score_to_audio.training.loop import train as run
     from synthesizers.midi_valle.training.step import StageDraws
 
     settings = config.training
-    recordings, problems = find_recordings(audio)
-    loaded = load_codec(codec, device=device)
-    preparation = Preparation(loaded, sha256_of(codec.weights), settings.compatibility, cache)
+    recordings, problems = find_recordings(data)
+    preparation = preparation_of(config, store, device)
+    loaded = preparation.codec
     parts = split(recordings, settings.validation, settings.seed)
     to_train, to_validate = (prepare(part, preparation, problems.append) for part in parts)
     yield from problems
@@ -112,8 +106,8 @@ def train(
     hours = frames / loaded.config.frame_rate / 3600
     yield f"{len(to_train)} segments of {hours:.2f} hours, {len(to_validate)} to validate on"
     if not to_train or not to_validate:
-        raise InputError(f"{audio}: too few recordings can be used; add longer ones, or their MIDI files")
-    network = _network(config, loaded.config, start)
+        raise InputError(f"{data}: too few recordings can be used; add longer ones, or their MIDI files")
+    network = _network(config, loaded.config)
     yield f"{sum(one.numel() for one in network.parameters())} parameters"
     optimization = _optimization(network.to(device), settings)
     draws = StageDraws(network.config.codebooks)
@@ -133,13 +127,35 @@ def train(
         yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
-def _network(config: MidiValleTrainingConfig, codec: CodecConfig, start: Path | None) -> TrainingNetwork:
+def prepare_part(
+    part: Recording, config: MidiValleTrainingConfig, store: ArtifactStore, device: str
+) -> Sequence[str]:
+    """See ``TrainingModule``."""
+    return problems_of(part, stored_segments(part, preparation_of(config, store, device)))
+
+
+def preparation_of(config: MidiValleTrainingConfig, store: ArtifactStore, device: str) -> Preparation:
+    """Raises ``InputError`` where the codec's checkpoint is not there."""
+    codec = find(config.codec)
+    loaded = _codec(codec.name, codec.weights, codec.sha256, device)
+    return Preparation(loaded, codec.sha256, config.training.compatibility, store)
+
+
+@lru_cache(maxsize=1)
+def _codec(name: str, weights: Path, sha256: str, device: str) -> Codec:
+    from adapters.codec import load_codec
+
+    return load_codec(Checkpoint(name, {"weights": weights}, sha256), device=device)
+
+
+def _network(config: MidiValleTrainingConfig, codec: CodecConfig) -> TrainingNetwork:
     from adapters.midi_valle import checkpoint_tensors
     from score_to_audio.training.optimization import seeded_modules
     from score_to_audio.weights import shape_differences, shapes_of
     from synthesizers.midi_valle.network import MidiValleConfig, config_from_shapes, parameter_shapes
     from synthesizers.midi_valle.training.network import TrainingNetwork
 
+    start = find(config.start).weights if config.start else None
     tensors = {} if start is None else checkpoint_tensors(start)
     if start is None:
         width, layers = config.network.width, config.network.layers

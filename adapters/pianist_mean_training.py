@@ -24,8 +24,10 @@ from renderers.pianist_mean.training.targets import Targets, targets
 from renderers.virtuosonet.recurrence import single_thread
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
-from score_to_audio.formats.matches import pieces, read_match_cached
+from score_to_audio.formats.matches import Piece, pieces
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import ArtifactStore
+from score_to_audio.training.prepared import stored_match
 from score_to_audio.types import ParsedScore, Performance
 from score_to_audio.weights import load_arrays
 
@@ -54,20 +56,30 @@ class Example:
     robust: bool
 
 
-def train(corpus: Path, settings: TrainingSettings, output: Path, cache: Path) -> Iterator[str]:
-    """Train into the folder ``output``; networks that an interrupted training finished there are kept.
+CONFIG = TrainingSettings
 
-    Yields lines for the terminal. Raises ``InputError``.
+
+def train(
+    data: Path,
+    config: TrainingSettings,
+    output: Path,
+    store: ArtifactStore,
+    device: str = "cpu",  # noqa: ARG001 (of every trainer; this one computes on the CPU)
+) -> Iterator[str]:
+    """Train on the (n)ASAP corpus; networks that an interrupted training finished in ``output`` are kept.
+
+    See ``TrainingModule``.
     """
+    settings = config
     examples: list[Example] = []
-    for found in prepare(corpus, cache):
+    for found in prepare(data, store):
         if isinstance(found, Example):
             examples.append(found)
         else:
             yield found
     yield f"{len(examples)} pieces, {sum(one.targets.performances for one in examples)} performances"
     if not examples:
-        raise InputError(f"{corpus}: no performance of the train split can be used")
+        raise InputError(f"{data}: no performance of the train split can be used")
     _claim(output, settings)
     folds = fold_numbers(examples, settings.folds)
     networks: list[tuple[Weights, Statistics]] = []
@@ -87,15 +99,14 @@ def train(corpus: Path, settings: TrainingSettings, output: Path, cache: Path) -
     yield f"{output / RESULT}: gains " + ", ".join(f"{name} {gain:.2f}" for name, gain in model.gains.items())
 
 
-def prepare(corpus: Path, cache: Path) -> Iterator[Example | str]:
+def prepare(corpus: Path, store: ArtifactStore) -> Iterator[Example | str]:
     """The pieces of the corpus, and a line for each that is left out."""
     for split in SPLITS:
         for piece in pieces(corpus, split):
-            matches = piece.robust[:MOST_PERFORMANCES] or piece.others[:MOST_OTHERS]
             try:
                 score = read_score(piece.score).parsed
                 of_score = expression.grid(score)
-                played = [read_match_cached(path, cache / "matches") for path in matches]
+                played = [stored_match(path, store) for path in _matches(piece)]
                 wanted = targets(of_score, played)
             except (InputError, ValueError) as error:
                 yield f"left out {piece.folder}: {error}"
@@ -109,6 +120,22 @@ def prepare(corpus: Path, cache: Path) -> Iterator[Example | str]:
                 performances=tuple(played),
                 robust=bool(piece.robust),
             )
+
+
+def prepare_part(
+    part: Piece,
+    config: TrainingSettings,  # noqa: ARG001 (of every trainer)
+    store: ArtifactStore,
+    device: str,  # noqa: ARG001
+) -> Sequence[str]:
+    """See ``TrainingModule``."""
+    for path in _matches(part):
+        stored_match(path, store)
+    return ()
+
+
+def _matches(piece: Piece) -> Sequence[Path]:
+    return piece.robust[:MOST_PERFORMANCES] or piece.others[:MOST_OTHERS]
 
 
 def network_file(output: Path, fold: int) -> Path:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
-from score_to_audio.plugins import Checkpoint
 from score_to_audio.seeding import numpy_generator
+from score_to_audio.store import ArtifactStore
 from score_to_audio.training.recordings import Recording, find_recordings, split
 
 if TYPE_CHECKING:
@@ -54,6 +55,18 @@ class LossWeights(BaseModel):
     spectral: float = Field(default=2.0, gt=0)
 
 
+class Spectra(BaseModel):
+    """Of the mel loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    windows: tuple[int, ...] = Field(default=(64, 128, 256, 512, 1024), min_length=1, description="Samples.")
+    bands: int = Field(default=64, ge=1)
+    scale: Literal["power", "amplitude"] = Field(
+        default="power", description="Of the linear difference; amplitude starts more calmly."
+    )
+
+
 class CodecTrainingSettings(BaseModel):
     """Hyperparameters; the defaults are audiocraft's, and the paper's number of epochs."""
 
@@ -70,11 +83,21 @@ class CodecTrainingSettings(BaseModel):
     batch_segments: int = Field(default=64, ge=1, description="Segments per batch.")
     accumulation: int = Field(default=1, ge=1, description="Batches per update.")
     learning_rate: float = Field(default=3e-4, gt=0)
+    warm_up: int = Field(default=0, ge=0, description="Batches in which the rate rises.")
+    betas: tuple[float, float] = Field(default=(0.5, 0.9), description="Of Adam.")
+    gradient_norm: float = Field(default=0.0, ge=0, description="Gradients are clipped to it; 0: never.")
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the weights' moving average.")
+    part: Literal["codec", "decoder"] = Field(
+        default="codec", description="decoder: encoder and codebooks stay, and so do the codes of sounds."
+    )
+    unquantized: int = Field(
+        default=0, ge=0, description="Batches at the start that leave the codebooks aside; from nothing 150."
+    )
     dead_codes: Literal["revived", "official"] = Field(
         default="revived", description="official: unused codes stay unused, as in the published training."
     )
     weights: LossWeights = Field(default_factory=LossWeights)
+    spectra: Spectra = Field(default_factory=Spectra)
     discriminator_channels: int = Field(default=32, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision, for a GPU."
@@ -96,13 +119,17 @@ class CodecTrainingConfig(BaseModel):
     training: CodecTrainingSettings = Field(default_factory=CodecTrainingSettings)
 
 
-def train(
-    audio: Path, config: CodecTrainingConfig, output: Path, *, start: Checkpoint | None, device: str
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = CodecTrainingConfig
 
-    ``start``: the checkpoint that ``config.start`` names. Raises ``InputError``.
-    """
+
+def train(
+    data: Path,
+    config: CodecTrainingConfig,
+    output: Path,
+    store: ArtifactStore,  # noqa: ARG001 (of every trainer; this one reads recordings as they are)
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Train on recordings; see ``TrainingModule``."""
     from score_to_audio.training.folder import TrainingFolder
     from score_to_audio.training.loop import Schedule, TrainingState
     from score_to_audio.training.loop import train as run
@@ -110,12 +137,12 @@ def train(
     from synthesizers.codecs.training.layout import layout
 
     settings = config.training
-    recordings, left_out = find_recordings(audio)
+    recordings, left_out = find_recordings(data)
     yield from left_out
     to_train, to_validate = split(recordings, settings.validation, settings.seed)
     hours = sum(one.seconds for one in to_train) / 3600
     yield f"{len(to_train)} recordings of {hours:.2f} hours, {len(to_validate)} to validate on"
-    training = _begin(config, start, device)
+    training = _begin(config, device)
     network, averaged = training.codec.network, step.averaged(training)
     yield f"{sum(one.numel() for one in network.parameters())} parameters"
     state = TrainingState(
@@ -140,7 +167,17 @@ def train(
         yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
-def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -> CodecTraining:
+def prepare_part(
+    part: Recording,  # noqa: ARG001
+    config: CodecTrainingConfig,  # noqa: ARG001
+    store: ArtifactStore,  # noqa: ARG001
+    device: str,  # noqa: ARG001
+) -> Sequence[str]:
+    """Nothing: recordings are read as they are. See ``TrainingModule``."""
+    return ()
+
+
+def _begin(config: CodecTrainingConfig, device: str) -> CodecTraining:
     from adapters.codec import load_trainable_codec
     from score_to_audio.training.optimization import seeded_modules
     from synthesizers.codecs.encodec import Codec, CodecConfig
@@ -149,11 +186,18 @@ def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -
 
     settings = config.training
     with seeded_modules(settings.seed):
-        if start is None:
-            codec = Codec(CodecConfig(**config.network.model_dump()))
+        if config.start:
+            codec = load_trainable_codec(find(config.start))
         else:
-            codec = load_trainable_codec(start)
+            codec = Codec(CodecConfig(**config.network.model_dump()))
         discriminator = Discriminator(channels=settings.discriminator_channels)
+    fits = codec.config.n_filters % 16 == 0 and codec.config.pad_mode == "constant"
+    if settings.precision == "bfloat16" and device == "cpu" and not fits:
+        # oneDNN's gradients of narrower and of strided transposed convolutions are wrong (PyTorch 2.13).
+        raise InputError(
+            "training.precision: on a CPU bfloat16 needs n_filters that are a multiple of 16 and "
+            "pad_mode constant; take float32"
+        )
     longest = max(len(window) for _, window in discriminator.named_buffers())
     if round(settings.segment * codec.config.sample_rate) < longest:
         raise InputError(
@@ -169,6 +213,10 @@ def _begin(config: CodecTrainingConfig, start: Checkpoint | None, device: str) -
         accumulation=settings.accumulation,
         dead_codes=settings.dead_codes,
         precision=settings.precision,
+        betas=settings.betas,
+        gradient_norm=settings.gradient_norm or None,
+        spectra=step.Spectra(**settings.spectra.model_dump()),
+        part=settings.part,
     )
 
 
@@ -198,7 +246,11 @@ def _task(
         return torch.from_numpy(np.stack(read))[:, None].to(device)
 
     def train_on(segments: Sequence[Segment], moment: Moment) -> Figures:
-        return step.step(training, sound_of(to_train, segments), moment.random)
+        if settings.warm_up:
+            rate = settings.learning_rate * min(1.0, (moment.total + 1) / settings.warm_up)
+            training.codec.set_learning_rate(rate)
+        quantized = moment.total >= settings.unquantized
+        return step.step(training, sound_of(to_train, segments), moment.random, quantized=quantized)
 
     fixed = draw_segments(
         to_validate, settings.validation_segments, settings.segment, numpy_generator(settings.seed, 0, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.aligned_corpus import Arrays, matches_of, read_cached
+from adapters.aligned_corpus import Arrays, matches_of, read_prepared
 from adapters.virtuosonet import note_ids, read_notes
 from renderers.virtuosonet.encoding import encode
 from renderers.virtuosonet.features import composer_named, note_features
@@ -21,11 +21,13 @@ from renderers.virtuosonet.training.examples import (
     within_limits,
 )
 from score_to_audio.errors import InputError
-from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.matches import Piece, pieces
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import ArtifactStore
+from score_to_audio.training.prepared import stored_match
 
-FORMAT = "1"
-"""Version of the cached examples; a change makes them anew."""
+EXAMPLES = "virtuosonet 1"
+"""Version of the prepared examples; a change makes them anew."""
 FEWEST_KNOWN = 0.8
 """Smallest share of a score's notes that a performance must play plausibly."""
 
@@ -46,24 +48,24 @@ class TrainingCorpus:
             yield f"left out {line}"
 
 
-def prepare(corpus: Path, split: str, cache: Path) -> TrainingCorpus:
-    """Read a split; every piece is cached in ``cache`` under a name that depends on its files' content."""
+def prepare(corpus: Path, split: str, store: ArtifactStore) -> TrainingCorpus:
+    """Read a split; what is prepared of each piece is kept in the store."""
     examples: list[TrainingExample] = []
     left_out: list[str] = []
     for piece in pieces(corpus, split):
-        arrays, problems = read_cached(piece, cache, FORMAT, _read_arrays)
+        arrays, problems = read_prepared(piece, store, EXAMPLES, read_arrays)
         left_out += problems
         if arrays:
             examples.append(from_arrays(arrays))
     return TrainingCorpus(tuple(examples), tuple(left_out))
 
 
-def _read_arrays(piece: Piece, matches: Path) -> tuple[Arrays | None, list[str]]:
-    example, problems = read_example(piece, matches)
+def read_arrays(piece: Piece, store: ArtifactStore) -> tuple[Arrays | None, list[str]]:
+    example, problems = read_example(piece, store)
     return (None if example is None else to_arrays(example)), problems
 
 
-def read_example(piece: Piece, matches: Path) -> tuple[TrainingExample | None, list[str]]:
+def read_example(piece: Piece, store: ArtifactStore) -> tuple[TrainingExample | None, list[str]]:
     """A piece with its usable performances (None without any), and a line for each problem."""
     try:
         score = read_score(piece.score)
@@ -77,7 +79,7 @@ def read_example(piece: Piece, matches: Path) -> tuple[TrainingExample | None, l
     problems = []
     for path in (*piece.robust, *piece.others):
         try:
-            performance = read_match_cached(path, matches)
+            performance = stored_match(path, store)
             encoded = encode(notes, performance, matches_of(ids, performance))
         except (InputError, ValueError) as error:
             problems.append(f"{piece.folder}/{path.name}: {error}")

@@ -13,9 +13,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from adapters.aligned_corpus import merit, validation_pieces
+from adapters.aligned_corpus import merit, prepare_piece, validation_pieces
 from adapters.virtuosonet import note_ids, read_checkpoint, read_notes
-from adapters.virtuosonet_corpus import TrainingCorpus, prepare
+from adapters.virtuosonet_corpus import EXAMPLES, TrainingCorpus, prepare, read_arrays
 from renderers import expression
 from renderers.virtuosonet.decoding import decode
 from renderers.virtuosonet.features import composer_named, note_features
@@ -34,8 +34,11 @@ from renderers.virtuosonet.training.layout import (
     statistics_section,
 )
 from renderers.virtuosonet.training.loop import TrainingSettings
+from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
+from score_to_audio.formats.matches import Piece
+from score_to_audio.store import ArtifactStore
 from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
@@ -82,20 +85,24 @@ class ValidationPiece:
     humans: expression.Expression
 
 
-def train(
-    corpus: Path, config: TrainingConfig, output: Path, cache: Path, start: Path | None = None
-) -> Iterator[str]:
-    """Train into the folder ``output``, or continue a training there; yields lines for the terminal.
+CONFIG = TrainingConfig
 
-    ``start``: file of the checkpoint that ``config.start`` names. Raises ``InputError``.
-    """
-    prepared = prepare(corpus, "train", cache)
+
+def train(
+    data: Path,
+    config: TrainingConfig,
+    output: Path,
+    store: ArtifactStore,
+    device: str = "cpu",  # noqa: ARG001 (of every trainer; this one computes on the CPU)
+) -> Iterator[str]:
+    """Train on the (n)ASAP corpus; see ``TrainingModule``."""
+    prepared = prepare(data, "train", store)
     yield from prepared.lines()
     if not prepared.examples:
-        raise InputError(f"{corpus}: no performance of the train split can be used")
+        raise InputError(f"{data}: no performance of the train split can be used")
     with single_thread():
-        network, statistics = _start(config, prepared, start)
-        validation = _validation_pieces(corpus, cache, statistics)
+        network, statistics = _start(config, prepared)
+        validation = _validation_pieces(data, store, statistics)
         optimization = loop.begin(network, config.training)
         state = TrainingState({"optimization": optimization})
         folder = TrainingFolder(
@@ -116,6 +123,16 @@ def train(
             yield " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
+def prepare_part(
+    part: Piece,
+    config: TrainingConfig,  # noqa: ARG001 (of every trainer)
+    store: ArtifactStore,
+    device: str,  # noqa: ARG001
+) -> Sequence[str]:
+    """See ``TrainingModule``."""
+    return prepare_piece(part, store, EXAMPLES, read_arrays)
+
+
 def validated(model: FrozenModel, validation: Sequence[ValidationPiece]) -> dict[str, float]:
     """Agreement of performances in the style zero with the mean of the human performances."""
     style = torch.zeros(model.network.sizes.style)
@@ -130,9 +147,9 @@ def validated(model: FrozenModel, validation: Sequence[ValidationPiece]) -> dict
     return {name: expression.nan_average([one[name] for one in agreements]) for name in expression.MEASURES}
 
 
-def _validation_pieces(corpus: Path, cache: Path, statistics: Statistics) -> list[ValidationPiece]:
+def _validation_pieces(corpus: Path, store: ArtifactStore, statistics: Statistics) -> list[ValidationPiece]:
     validation = []
-    for piece in validation_pieces(corpus, cache):
+    for piece in validation_pieces(corpus, store):
         notes = read_notes(piece.score)
         features = note_features(notes, composer=composer_named(piece.score.parsed.composer))
         inputs = torch.from_numpy(statistics.inputs(features))
@@ -141,11 +158,9 @@ def _validation_pieces(corpus: Path, cache: Path, statistics: Statistics) -> lis
     return validation
 
 
-def _start(
-    config: TrainingConfig, prepared: TrainingCorpus, start: Path | None
-) -> tuple[VirtuosoNetwork, Statistics]:
-    if start is not None:
-        network, statistics = read_checkpoint(start)
+def _start(config: TrainingConfig, prepared: TrainingCorpus) -> tuple[VirtuosoNetwork, Statistics]:
+    if config.start:
+        network, statistics = read_checkpoint(find(config.start).weights)
         return network.requires_grad_(True), statistics
     statistics = new_statistics(prepared.examples)
     sizes = NetworkSizes(inputs=input_width(statistics), **config.network.model_dump())

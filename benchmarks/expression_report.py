@@ -33,8 +33,10 @@ from renderers.expression import (
 from score_to_audio import registry
 from score_to_audio.comparison.choices import options_of, parse_settings
 from score_to_audio.errors import InputError
-from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.matches import Piece, pieces
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import default_store
+from score_to_audio.training.prepared import stored_match
 from score_to_audio.types import Score
 
 SPREADS = ("velocity", "beat_period", "local_beat_period", "articulation", "pedal")
@@ -89,7 +91,6 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
     parser.add_argument("--set", action="append", default=[], help="NAME.KEY=VALUE; repeatable")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/score-to-audio/matches")
     parser.add_argument("-o", "--output", type=Path)
     return parser
 
@@ -112,7 +113,7 @@ def materials(arguments: Any) -> Iterator[Material]:
             score = read_score(piece.score)
             of_score = grid(score.parsed)
             matches = piece.robust or piece.others
-            humans = [measure(of_score, read_match_cached(path, arguments.cache)) for path in matches]
+            humans = [measure(of_score, stored_match(path, default_store())) for path in matches]
         except (InputError, ValueError) as error:
             print(f"left out {piece.folder}: {error}")
         else:

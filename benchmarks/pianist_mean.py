@@ -37,6 +37,7 @@ from renderers.pianist_mean.model import Model
 from renderers.pianist_mean.performance import perform
 from renderers.pianist_mean.training.loop import TrainingSettings
 from renderers.pianist_mean.training.targets import leads, spread
+from score_to_audio.store import default_store
 from score_to_audio.types import Performance
 
 COLUMNS = (*MEASURES, "lead")
@@ -57,9 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/score-to-audio")
     arguments = parser.parse_args()
-    examples = [one for one in prepare(arguments.corpus, arguments.cache) if isinstance(one, Example)]
+    examples = [one for one in prepare(arguments.corpus, default_store()) if isinstance(one, Example)]
     rules, model = [], []
     for one, play in held_out(examples, arguments.folder):
         rules.append(judged(one, render(one.score)))

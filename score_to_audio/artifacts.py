@@ -19,6 +19,7 @@ MEDIA_TYPES = {
     "csv": "text/csv",
     "json": "application/json",
     "npz": "application/x-npz",
+    "npy": "application/x-npy",
 }
 
 

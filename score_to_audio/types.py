@@ -287,7 +287,9 @@ class AudioStream:
 class Provenance:
     """How an artifact was made: enough to trace it to its score and to make it again."""
 
-    stage: Literal["render", "synthesize", "encode", "export", "align", "cut", "reconstruct", "measure"]
+    stage: Literal[
+        "render", "synthesize", "encode", "export", "align", "cut", "reconstruct", "measure", "prepare"
+    ]
     model: str
     implementation: str
     """Version of the plug-in's implementation (``spec.version``)."""

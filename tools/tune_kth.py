@@ -1,6 +1,6 @@
 """Fits the quantities of kth-rules to the train split of the (n)ASAP corpus, and reports on validation.
 
-    python -m tools.tune_kth CORPUS [--cache FOLDER]
+    python -m tools.tune_kth CORPUS
 
 Non-negative least squares, as the effects of rules are summed (after Zanon & De Poli, JNMR 32(1), 2003, who
 fit single performances). The target is the mean of the human performances of each piece: velocity, log beat
@@ -35,8 +35,10 @@ from renderers.expression import (
 from renderers.kth_rules import articulation, loudness, palettes, pedal, rendering, timing
 from renderers.kth_rules.analysis import Rule, ScoreAnalysis
 from score_to_audio.errors import InputError
-from score_to_audio.formats.matches import Piece, pieces, read_match_cached
+from score_to_audio.formats.matches import Piece, pieces
 from score_to_audio.formats.scores.reader import read_score
+from score_to_audio.store import ArtifactStore, default_store
+from score_to_audio.training.prepared import stored_match
 from score_to_audio.types import ParsedScore
 
 Floats = NDArray[np.float64]
@@ -96,12 +98,12 @@ class System:
     y: Floats
 
 
-def example(piece: Piece, cache: Path) -> TuningPiece:
+def example(piece: Piece, store: ArtifactStore) -> TuningPiece:
     """The effects and the target of a piece. Raises ``InputError`` or ``ValueError`` for unusable pieces."""
     score = read_score(piece.score).parsed
     analysis = ScoreAnalysis(score, tempo.time_map(score))
     of_score = grid(score)
-    humans = mean_expression([measure(of_score, read_match_cached(path, cache)) for path in piece.robust])
+    humans = mean_expression([measure(of_score, stored_match(path, store)) for path in piece.robust])
     effects = _effects(timing.RULES, analysis)
     return TuningPiece(
         piece=piece,
@@ -119,14 +121,14 @@ def _effects(rules: Mapping[str, Rule], analysis: ScoreAnalysis) -> Floats:
     return np.stack([rule(analysis, 1.0) for rule in rules.values()], axis=1)
 
 
-def load(corpus: Path, split: str, cache: Path) -> list[TuningPiece]:
+def load(corpus: Path, split: str, store: ArtifactStore) -> list[TuningPiece]:
     """The pieces of a split with robust alignments; unusable ones are reported and left out."""
     usable = []
     for piece in pieces(corpus, split):
         if not piece.robust:
             continue
         try:
-            usable.append(example(piece, cache))
+            usable.append(example(piece, store))
         except (InputError, ValueError) as error:
             print(f"left out {piece.folder}: {error}")
     return usable
@@ -294,10 +296,10 @@ def report(title: str, examples: Sequence[TuningPiece], quantities: Mapping[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/score-to-audio/matches")
     arguments = parser.parse_args()
-    train = load(arguments.corpus, "train", arguments.cache)
-    validation = load(arguments.corpus, "validation", arguments.cache)
+    store = default_store()
+    train = load(arguments.corpus, "train", store)
+    validation = load(arguments.corpus, "validation", store)
     fit_of_all = fitted(train)
     neutral = {**palettes.NEUTRAL, **lively(train, fit_of_all)}
     report("neutral: train     ", train, neutral)

@@ -1,4 +1,4 @@
-"""How fast and how loud a piece is as a whole: ridge regressions on what is written and on the texture."""
+"""How fast and how loud a piece is as a whole: regressions on what is written and on the texture."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ BEGINNING = 4.0
 """Quarter notes within which a mark is one for the beginning."""
 FURTHEST = float(np.log2(1.2))
 """log2 of the largest factor between a metronome mark's tempo and ours."""
-RIDGE = {MARKED: 20.0, WORDS: 20.0, SILENT: 5.0}
-"""Weight of the squared coefficients of standardised inputs."""
+RIDGE = 20.0
+"""Weight of the squared coefficients of standardised inputs, for the tempo of scores that say something."""
+KERNEL_WIDTH, KERNEL_RIDGE = 1.2, 0.1
+"""Of the kernel regression for the others: standard deviations, and the weight of the squared norm."""
 VELOCITY_RIDGE = 2.0
 NOTE_MEANS = (
     *("rhythm_length", "rhythm_ioi", "rhythm_held", "texture_struck", "mark_staccato", "slur_any"),
@@ -47,19 +49,26 @@ class Level:
     """Of the inputs of the tempo."""
     std: list[float]
     period: dict[str, list[float]]
-    """By what the score begins with: a constant, and one for each input. Relative to what is written."""
+    """``MARKED`` and ``WORDS``: a constant, and one for each input; relative to what is written."""
+    pieces: list[list[float]]
+    """Standardised inputs of the pieces that say what scores without marks are like."""
+    silent: list[float]
+    """A constant, and the weight of each of these pieces."""
     velocity: list[float]
 
     def of(self, score: ParsedScore, features: Features, default_tempo: float | None = None) -> Means:
         """The level of a piece. ``default_tempo``: quarter notes per minute where nothing is written."""
         kind = kind_of(score)
         inputs = (tempo_inputs(score, features) - np.array(self.mean)) / np.array(self.std)
-        change = float(np.r_[1.0, inputs] @ self.period[kind])
-        if kind == MARKED:
-            change = float(np.clip(change, -FURTHEST, FURTHEST))
-        period = change if kind == SILENT else written_period(score) + change
-        if kind == SILENT and default_tempo:
+        if kind != SILENT:
+            change = float(np.r_[1.0, inputs] @ self.period[kind])
+            if kind == MARKED:
+                change = float(np.clip(change, -FURTHEST, FURTHEST))
+            period = written_period(score) + change
+        elif default_tempo:
             period = float(np.log2(60 / default_tempo))
+        else:
+            period = self.silent[0] + float(_kernel(inputs[None], np.array(self.pieces))[0] @ self.silent[1:])
         return Means(float(velocity_inputs(features, period) @ self.velocity), period)
 
 
@@ -118,28 +127,34 @@ def velocity_inputs(features: Features, period: float) -> Floats:
 def fit(
     scores: Sequence[ParsedScore], features: Sequence[Features], means: Sequence[Means], weights: Floats
 ) -> Level:
-    """Ridge regressions. Scores with marks also serve as examples without them."""
+    """Ridge regressions, and a kernel regression for scores that say nothing: what is far from every piece
+    gets the mean tempo there. Scores with marks also serve as examples without them."""
     inputs = np.stack([tempo_inputs(score, one) for score, one in zip(scores, features, strict=True)])
     mean, std = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
+    standardised = np.round((inputs - mean) / std, 4)
     period, periods = np.array([one.period for one in means]), {}
-    for kind in (MARKED, WORDS, SILENT):
+    for kind in (MARKED, WORDS):
         changed = [_without(score, kind) for score in scores]
         # A corpus may lack a kind.
         chosen = [i for i, score in enumerate(changed) if kind_of(score) == kind] or list(range(len(scores)))
-        base = 0.0 if kind == SILENT else np.array([written_period(changed[i]) for i in chosen])
-        x = ((inputs - mean) / std)[chosen]
-        periods[kind] = _ridge(x, period[chosen] - base, weights[chosen], RIDGE[kind])
+        base = np.array([written_period(changed[i]) for i in chosen])
+        periods[kind] = _ridge(standardised[chosen], period[chosen] - base, weights[chosen], RIDGE)
     x = np.stack([velocity_inputs(one, level.period)[1:] for one, level in zip(features, means, strict=True)])
     velocity = _ridge(x, np.array([one.velocity for one in means]), weights, VELOCITY_RIDGE)
-    return Level(mean.tolist(), std.tolist(), periods, velocity)
+    return Level(
+        mean=mean.tolist(),
+        std=std.tolist(),
+        period=periods,
+        pieces=standardised.tolist(),
+        silent=_kernel_ridge(standardised, period, weights),
+        velocity=velocity,
+    )
 
 
 def _without(score: ParsedScore, kind: str) -> ParsedScore:
-    """The score without metronome marks, or without any tempo marks."""
+    """The score as it is, or without metronome marks."""
     if kind == MARKED:
         return score
-    if kind == SILENT:
-        return replace(score, directions=tuple(mark for mark in score.directions if mark.kind != "tempo"))
     return replace(
         score,
         directions=tuple(
@@ -156,3 +171,16 @@ def _ridge(x: Floats, y: Floats, weights: Floats, ridge: float) -> list[float]:
     gram = (centred * weights[:, None]).T @ centred + ridge * np.eye(x.shape[1])
     slope = np.linalg.solve(gram, (centred * weights[:, None]).T @ (y - mean))
     return [float(mean - middle @ slope), *slope.tolist()]
+
+
+def _kernel(a: Floats, b: Floats) -> Floats:
+    """[A, B] how alike pieces are: 1 where all standardised inputs are the same."""
+    square = ((a[:, None] - b[None]) ** 2).mean(axis=-1)
+    return np.asarray(np.exp(-square / (2 * KERNEL_WIDTH**2)))
+
+
+def _kernel_ridge(x: Floats, y: Floats, weights: Floats) -> list[float]:
+    """The constant, and a weight for each of the inputs x."""
+    mean = float(np.average(y, weights=weights))
+    kernel = _kernel(x, x) + KERNEL_RIDGE * np.diag(1 / weights)
+    return [mean, *np.linalg.solve(kernel, y - mean).tolist()]

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from score_to_audio.errors import InputError
-from score_to_audio.files import replacing, sha256_of
 from score_to_audio.types import (
     HIGHEST_PITCH,
     LOWEST_PITCH,
@@ -26,8 +25,6 @@ from score_to_audio.types import (
     TimeSignature,
 )
 
-COLUMNS = ("onset", "offset", "pitch", "velocity")
-CONTROL_COLUMNS = ("time", "number", "value")
 SHORTEST_NOTE = 0.001
 """Seconds: duration of a note that ends before it begins in the match file."""
 
@@ -129,21 +126,6 @@ def read_match(path: Path) -> Performance:
         controls=Controls(events[:, 0], events[:, 1].astype(np.int64), events[:, 2].astype(np.int64)),
         score_ids=tuple(ids),
     )
-
-
-def read_match_cached(path: Path, cache: Path) -> Performance:
-    """As ``read_match``, cached as an npz file in ``cache`` whose name is the hash of the file."""
-    cached = cache / f"{sha256_of(path)}.npz"
-    if not cached.is_file():
-        played = read_match(path)
-        kept = {name: getattr(played, name) for name in COLUMNS}
-        kept |= {name: getattr(played.controls, name) for name in CONTROL_COLUMNS}
-        with replacing(cached) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **kept, ids=np.array(played.score_ids, dtype=np.str_))
-    with np.load(cached, allow_pickle=False) as data:
-        controls = Controls(**{name: data[name] for name in CONTROL_COLUMNS})
-        columns = {name: data[name] for name in COLUMNS}
-        return Performance(**columns, controls=controls, score_ids=tuple(data["ids"].tolist()))
 
 
 # --------------------------------------------------------------------------------------------- writing

@@ -187,7 +187,7 @@ def _exact(layers: nn.Module) -> Callable[[Tensor], Tensor]:
 def _channels_innermost(layers: nn.Sequential) -> Callable[[Tensor], Tensor]:
     """The same layers on values with the channels innermost, in which a CPU convolves with less copying.
 
-    Zeros as padding, no weight norm.
+    Zeros as padding.
     """
 
     def apply(values: Tensor) -> Tensor:
@@ -195,6 +195,14 @@ def _channels_innermost(layers: nn.Sequential) -> Callable[[Tensor], Tensor]:
         return _through(layers, rows)[:, :, 0]
 
     return apply
+
+
+def trainable(coder: nn.Module, config: CodecConfig) -> Callable[[Tensor], Tensor]:
+    """The encoder or decoder in the form in which the device trains it fastest."""
+    on_cpu = next(coder.parameters()).device.type == "cpu"
+    if on_cpu and config.pad_mode == "constant":
+        return _channels_innermost(coder.model)  # type: ignore[arg-type]
+    return coder
 
 
 def _through(layer: Any, rows: Tensor) -> Tensor:
@@ -205,21 +213,58 @@ def _through(layer: Any, rows: Tensor) -> Tensor:
         return rows
     if hasattr(layer, "block"):
         return _through(layer.shortcut, rows) + _through(layer.block, rows)
+    if hasattr(layer, "lstm"):
+        with torch.autocast(rows.device.type, enabled=False):
+            states: Tensor = layer(rows[:, :, 0].float())
+        return states[:, :, None].contiguous(memory_format=torch.channels_last)
     if hasattr(layer, "convtr"):
-        inner = layer.convtr.convtr
-        (size,), (stride,) = inner.kernel_size, inner.stride
-        rows = functional.conv_transpose2d(rows, inner.weight[:, :, None], inner.bias, (1, stride))
-        right = (size - stride) // 2
-        return rows[..., size - stride - right : rows.shape[-1] - right]
+        return _upsampled(layer.convtr.convtr, rows)
     if hasattr(layer, "conv"):
-        inner = layer.conv.conv
-        (size,), (dilation,) = inner.kernel_size, inner.dilation
-        total = (size - 1) * dilation
-        if total:
-            rows = functional.pad(rows, (total - total // 2, total // 2))
-        return functional.conv2d(rows, inner.weight[:, :, None], inner.bias, dilation=(1, dilation))
+        return _convolved(layer.conv.conv, rows)
     output: Tensor = layer(rows)
     return output
+
+
+def _convolved(inner: nn.Conv1d, rows: Tensor) -> Tensor:
+    """As many samples as strides, rounded up, with zeros around them."""
+    (size,), (stride,), (dilation,) = inner.kernel_size, inner.stride, inner.dilation
+    total = (size - 1) * dilation + 1 - stride
+    left, right = total - total // 2, total // 2 + -rows.shape[-1] % stride
+    if left != right:
+        rows = functional.pad(rows, (left, right))
+    padding = (0, left if left == right else 0)
+    narrow = min(inner.in_channels, inner.out_channels) == 1
+    # Sound keeps its precision: bfloat16 would add noise 50 dB below it.
+    with torch.autocast(rows.device.type, enabled=torch.is_autocast_enabled(rows.device.type) and not narrow):
+        values = rows.float() if narrow else rows
+        return functional.conv2d(values, _weight(inner), inner.bias, (1, stride), padding, (1, dilation))
+
+
+def _upsampled(inner: nn.ConvTranspose1d, rows: Tensor) -> Tensor:
+    """A transposed convolution as a plain one, whose channels are the samples between two of its input.
+
+    oneDNN's gradient of a strided transposed convolution with respect to a bfloat16 input is wrong
+    (PyTorch 2.13).
+    """
+    (size,), (stride,) = inner.kernel_size, inner.stride
+    taps = -(-size // stride)
+    weight = functional.pad(_weight(inner)[:, :, 0], (0, taps * stride - size))
+    kernel = weight.unflatten(-1, (taps, stride)).flip(2).permute(3, 1, 0, 2).flatten(0, 1)[:, :, None]
+    bias = None if inner.bias is None else inner.bias.repeat(stride)
+    found = functional.conv2d(rows, kernel, bias, padding=(0, taps - 1))  # [B, stride * channels, 1, length]
+    samples = found.permute(0, 2, 3, 1).reshape(len(rows), 1, -1, inner.out_channels).permute(0, 3, 1, 2)
+    right = (size - stride) // 2
+    end = (rows.shape[-1] - 1) * stride + size - right
+    return samples[..., size - stride - right : end]
+
+
+def _weight(inner: Any) -> Tensor:
+    """[.., .., 1, taps] of a convolution, with its weight norm where it has one."""
+    if hasattr(inner, "weight_g"):
+        weight: Tensor = torch._weight_norm(inner.weight_v, inner.weight_g, 0)
+    else:
+        weight = inner.weight
+    return weight[:, :, None]
 
 
 def _lstm_position(layers: nn.Sequential) -> int:

@@ -14,6 +14,7 @@ from adapters.dexter_training import DexterTrainingConfig, train
 from renderers.dexter.network import Denoiser, DenoiserConfig
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
+from score_to_audio.store import Store
 from score_to_audio.training.folder import BEST, CURVE, LAST
 from tests.parity.golden_files import fill, golden_root
 from tests.paths import PROJECT
@@ -32,8 +33,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
 def config(start: str = "", **training: Any) -> DexterTrainingConfig:
@@ -47,20 +48,20 @@ def renderer(weights: Path) -> Dexter:
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
-    list(train(corpus, config(), tmp_path / "undisturbed", cache))
-    lines = train(corpus, config(), tmp_path / "interrupted", cache)
+    list(train(corpus, config(), tmp_path / "undisturbed", store))
+    lines = train(corpus, config(), tmp_path / "interrupted", store)
     assert next(line for line in lines if line.startswith("epoch"))
     lines.close()  # type: ignore[attr-defined]
-    assert "going on after epoch 1" in list(train(corpus, config(), tmp_path / "interrupted", cache))
+    assert "going on after epoch 1" in list(train(corpus, config(), tmp_path / "interrupted", store))
     for name in (LAST, BEST, CURVE):
         whole, resumed = (tmp_path / one / name for one in ("undisturbed", "interrupted"))
         assert whole.read_bytes() == resumed.read_bytes(), name
 
 
 def test_a_published_checkpoint_is_fine_tuned_with_its_own_statistics(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
     network = Denoiser(DenoiserConfig(channels=16, layers=4))
     fill(network, "published")
@@ -72,15 +73,15 @@ def test_a_published_checkpoint_is_fine_tuned_with_its_own_statistics(
     }
     path = tmp_path / "published.ckpt"
     torch.save({"state_dict": network.state_dict(), "hyper_parameters": settings}, path)
-    list(train(corpus, config(start="published"), tmp_path / "tuned", cache, path))
+    list(train(corpus, config(start=str(path)), tmp_path / "tuned", store))
     before, shape, diffusion = read_checkpoint(path)
     after, same_shape, same_diffusion = read_checkpoint(tmp_path / "tuned" / LAST)
     assert (same_shape, same_diffusion) == (shape, diffusion)
     assert not [name for name, tensor in after.items() if torch.equal(tensor, before[name])]
 
 
-def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    list(train(corpus, config(epochs=1), tmp_path, cache))
+def test_a_checkpoint_has_the_published_layout(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, config(epochs=1), tmp_path, store))
     layout = json.loads((golden_root() / "dexter" / "checkpoint_layout.json").read_text("utf-8"))
     ours = torch.load(tmp_path / BEST, weights_only=True)
     assert set(layout["top_level_keys"]) == set(ours)
@@ -93,10 +94,10 @@ def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_pa
     }
 
 
-def test_the_validation_decides_which_epoch_is_best(cache: Path, tmp_path: Path) -> None:
+def test_the_validation_decides_which_epoch_is_best(store: Store, tmp_path: Path) -> None:
     score = SCORES / "chopin_prelude_op28_no20.musicxml"
     corpus = write_corpus(tmp_path / "corpus", {"train/a": score, "validation/b": score})
-    list(train(corpus, config(epochs=2, validation_steps=2, mixup=1.0), tmp_path / "out", cache))
+    list(train(corpus, config(epochs=2, validation_steps=2, mixup=1.0), tmp_path / "out", store))
     header, *epochs = (tmp_path / "out" / CURVE).read_text().splitlines()
     assert "local_beat_period" in header
     assert "nan" not in epochs[-1]

@@ -19,6 +19,7 @@ from adapters.m2a_training import (
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import read_performance, write_performance
 from score_to_audio.plugins import Checkpoint
+from score_to_audio.store import Store
 from score_to_audio.training.folder import BEST, CURVE, LAST
 from score_to_audio.types import Controls, Performance
 from synthesizers.m2a.training.checkpoint import own_tensors
@@ -77,8 +78,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
 def config(start: str = "", **training: Any) -> M2ATrainingConfig:
@@ -86,7 +87,7 @@ def config(start: str = "", **training: Any) -> M2ATrainingConfig:
     return M2ATrainingConfig.model_validate({**content, "training": {**QUICK, **training}})
 
 
-def test_two_pieces_are_learnt_by_heart(folder: Path, cache: Path, tmp_path: Path) -> None:
+def test_two_pieces_are_learnt_by_heart(folder: Path, store: Store, tmp_path: Path) -> None:
     """Stage by stage, the decoder reading its own frames, then as the synthesizer plays them.
 
     Untrained: spectrum .9, mel 1.5. A decoder that learns to copy the true frames (prenet dropout .1) plays a
@@ -94,7 +95,7 @@ def test_two_pieces_are_learnt_by_heart(folder: Path, cache: Path, tmp_path: Pat
     """
     sizes = {"width": 64, "units": 64, "prenet_dropout": 0.5, "vocoder_channels": 64}
     content = {"segment_cells": 50, "validation": 0.0, "network": {**SIZES, **sizes}, "training": BY_HEART}
-    list(train(folder, M2ATrainingConfig.model_validate(content), tmp_path, cache))
+    list(train(folder, M2ATrainingConfig.model_validate(content), tmp_path, store))
     curve = np.genfromtxt(tmp_path / CURVE, delimiter=",", names=True)
     acoustic, joint = curve["valid_spectrum"][3], curve["valid_spectrum"][-1]
     assert acoustic < 0.45
@@ -130,23 +131,23 @@ def test_each_stage_has_its_learning_rate() -> None:
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
-    folder: Path, cache: Path, tmp_path: Path
+    folder: Path, store: Store, tmp_path: Path
 ) -> None:
     stages = config(acoustic_epochs=1, vocoder_epochs=1, joint_epochs=1)
-    list(train(folder, stages, tmp_path / "undisturbed", cache))
-    lines = train(folder, stages, tmp_path / "interrupted", cache)
+    list(train(folder, stages, tmp_path / "undisturbed", store))
+    lines = train(folder, stages, tmp_path / "interrupted", store)
     assert next(line for line in lines if line.startswith("epoch"))
     lines.close()  # type: ignore[attr-defined]
-    assert "going on after epoch 1" in list(train(folder, stages, tmp_path / "interrupted", cache))
+    assert "going on after epoch 1" in list(train(folder, stages, tmp_path / "interrupted", store))
     for name in (LAST, BEST, CURVE):
         whole, resumed = (tmp_path / one / name for one in ("undisturbed", "interrupted"))
         assert whole.read_bytes() == resumed.read_bytes(), name
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(folder: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("trained")
-    list(train(folder, config(), output, cache))
+    list(train(folder, config(), output, store))
     return output
 
 
@@ -167,10 +168,10 @@ def test_a_checkpoint_has_the_published_layout(trained: Path) -> None:
 
 
 def test_fine_tuning_changes_the_chosen_part_only(
-    folder: Path, cache: Path, trained: Path, tmp_path: Path
+    folder: Path, store: Store, trained: Path, tmp_path: Path
 ) -> None:
-    tuned = config(start="trained", acoustic_epochs=1, joint_epochs=0)
-    list(train(folder, tuned, tmp_path, cache, trained / LAST))
+    tuned = config(start=str(trained / LAST), acoustic_epochs=1, joint_epochs=0)
+    list(train(folder, tuned, tmp_path, store))
     before, after = (torch.load(path / LAST, weights_only=True) for path in (trained, tmp_path))
     names = [name for name in after if isinstance(after[name], torch.Tensor)]
     changed = {name for name in names if not torch.equal(after[name], before[name])}
@@ -188,13 +189,13 @@ def test_recordings_without_notes_are_named(folder: Path) -> None:
     assert "without.wav" in left_out[0]
 
 
-def test_a_folder_without_pairs_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_a_folder_without_pairs_is_refused(tmp_path: Path, store: Store) -> None:
     soundfile.write(tmp_path / "alone.wav", np.zeros(RATE), RATE)
     with pytest.raises(InputError, match="MIDI file of the same name"):
-        list(train(tmp_path, config(), tmp_path / "out", cache))
+        list(train(tmp_path, config(), tmp_path / "out", store))
 
 
-def test_recordings_that_are_too_short_are_refused(folder: Path, cache: Path, tmp_path: Path) -> None:
+def test_recordings_that_are_too_short_are_refused(folder: Path, store: Store, tmp_path: Path) -> None:
     long = config().model_copy(update={"segment_cells": 200})
     with pytest.raises(InputError, match=r"9\.7 s long"):
-        list(train(folder, long, tmp_path, cache))
+        list(train(folder, long, tmp_path, store))

@@ -16,6 +16,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
+from score_to_audio.store import Store
 from score_to_audio.training.folder import BEST, CURVE, LAST
 from score_to_audio.weights import load_checkpoint
 from tests.parity.golden_files import fill, golden_root
@@ -47,8 +48,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
 def config(start: str = "", **training: Any) -> M2MTrainingConfig:
@@ -61,9 +62,9 @@ def renderer(weights: Path) -> M2M:
     return M2M(M2MParameters(top_k=1), checkpoints=found, device="cpu")
 
 
-def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Path) -> None:
+def test_two_pieces_are_learnt_by_heart(corpus: Path, store: Store, tmp_path: Path) -> None:
     """What the renderer finds most probable is what was played."""
-    list(train(corpus, config(**BY_HEART), tmp_path, cache))
+    list(train(corpus, config(**BY_HEART), tmp_path, store))
     played = renderer(tmp_path / LAST)
     for piece in pieces(corpus, "train"):
         score = read_score(piece.score)
@@ -75,13 +76,13 @@ def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Pat
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
-    list(train(corpus, config(), tmp_path / "undisturbed", cache))
-    lines = train(corpus, config(), tmp_path / "interrupted", cache)
+    list(train(corpus, config(), tmp_path / "undisturbed", store))
+    lines = train(corpus, config(), tmp_path / "interrupted", store)
     assert next(line for line in lines if line.startswith("epoch"))
     lines.close()  # type: ignore[attr-defined]
-    assert "going on after epoch 1" in list(train(corpus, config(), tmp_path / "interrupted", cache))
+    assert "going on after epoch 1" in list(train(corpus, config(), tmp_path / "interrupted", store))
     for name in (LAST, BEST, CURVE):
         assert (tmp_path / "undisturbed" / name).read_bytes() == (
             tmp_path / "interrupted" / name
@@ -89,12 +90,13 @@ def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
 
 
 def test_a_published_checkpoint_is_fine_tuned_where_it_should_be(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
     """Only the style that learns, and nothing of what the network does not use."""
-    before = published(tmp_path / "published.ckpt", styles=3)
-    tuned = config(start="published").model_copy(update={"performer": "arrau"})
-    list(train(corpus, tuned, tmp_path / "tuned", cache, tmp_path / "published.ckpt"))
+    file = tmp_path / "published.ckpt"
+    before = published(file, styles=3)
+    tuned = config(start=str(file)).model_copy(update={"performer": "arrau"})
+    list(train(corpus, tuned, tmp_path / "tuned", store))
     after = read_checkpoint(tmp_path / "tuned" / LAST)
     assert set(after) == set(before)
     same = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
@@ -113,8 +115,8 @@ def published(path: Path, *, styles: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"{PUBLISHED} is not there")
-def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    list(train(corpus, config(epochs=1), tmp_path, cache))
+def test_a_checkpoint_has_the_published_layout(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, config(epochs=1), tmp_path, store))
     ours = torch.load(tmp_path / BEST, weights_only=True)
     theirs = load_checkpoint(PUBLISHED, foreign=FOREIGN)
     assert set(theirs) <= set(ours)
@@ -124,15 +126,15 @@ def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_pa
     assert {name for name in ours["state_dict"] if name.startswith("net.")} == names
 
 
-def test_the_validation_decides_which_epoch_is_best(cache: Path, tmp_path: Path) -> None:
+def test_the_validation_decides_which_epoch_is_best(store: Store, tmp_path: Path) -> None:
     score = SCORES / "chopin_prelude_op28_no20.musicxml"
     corpus = write_corpus(tmp_path / "corpus", {"train/a": score, "validation/b": score}, performances=1)
-    list(train(corpus, config(epochs=2), tmp_path / "out", cache))
+    list(train(corpus, config(epochs=2), tmp_path / "out", store))
     header, *epochs = (tmp_path / "out" / CURVE).read_text().splitlines()
     assert "local_beat_period" in header
     assert len(epochs) == 2
 
 
-def test_an_unknown_style_is_refused(corpus: Path, cache: Path, tmp_path: Path) -> None:
+def test_an_unknown_style_is_refused(corpus: Path, store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 style"):
-        list(train(corpus, config().model_copy(update={"performer": "gulda"}), tmp_path, cache))
+        list(train(corpus, config().model_copy(update={"performer": "gulda"}), tmp_path, store))

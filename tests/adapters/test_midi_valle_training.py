@@ -20,6 +20,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import write_performance
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.seeding import numpy_generator
+from score_to_audio.store import Store
 from score_to_audio.training.folder import BEST, CURVE, LAST
 from score_to_audio.training.recordings import find_recordings, split
 from score_to_audio.types import Performance
@@ -38,7 +39,7 @@ from tests.synthesizers.midi_valle_checkpoints import TINY, write_codec, write_m
 RATE = 32000
 SECONDS = 3.2
 QUICK = {"epochs": 2, "accumulation": 1, "validation": 0.3}
-BY_HEART = {"epochs": 80, "optimizer": "adamw", "learning_rate": 1e-2, "dropout": 0.0, "accumulation": 1,
+BY_HEART = {"epochs": 160, "optimizer": "adamw", "learning_rate": 1e-2, "dropout": 0.0, "accumulation": 1,
             "validation": 0.3, "warm_up": 1, "save_every": 0}  # fmt: skip
 
 
@@ -73,42 +74,43 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
-def config(start: str = "", **training: Any) -> MidiValleTrainingConfig:
+def config(**training: Any) -> MidiValleTrainingConfig:
     network = {"width": 64, "layers": 1}
-    return MidiValleTrainingConfig.model_validate(
-        {"start": start, "network": network, "training": {**QUICK, **training}}
-    )
+    return MidiValleTrainingConfig.model_validate({"network": network, "training": {**QUICK, **training}})
 
 
 @pytest.fixture
-def run(audio: Path, cache: Path, codec: Checkpoint) -> Any:
+def run(audio: Path, store: Store, codec: Checkpoint) -> Any:
     def start(output: Path, settings: MidiValleTrainingConfig, weights: Path | None = None) -> Iterator[str]:
-        return train(audio, settings, output, cache, codec=codec, start=weights, device="cpu")
+        files = {"codec": str(codec.weights), "start": str(weights or "")}
+        return train(audio, settings.model_copy(update=files), output, store)
 
     return start
 
 
-def segments(audio: Path, cache: Path, codec: Checkpoint, share: float) -> list[TrainingSegment]:
+def segments(audio: Path, store: Store, codec: Checkpoint, share: float) -> list[TrainingSegment]:
     """Those that are trained on."""
     from score_to_audio.files import sha256_of
 
-    preparation = Preparation(load_codec(codec), sha256_of(codec.weights), "", cache)
+    preparation = Preparation(load_codec(codec), sha256_of(codec.weights), "", store)
     trained, _ = split(find_recordings(audio)[0], share, 0)
     return prepare(trained, preparation, pytest.fail)
 
 
-@pytest.mark.xfail(reason="80 updates reach 0.67 of the next frames, not yet 0.8", strict=True)
 def test_two_recordings_are_learnt_by_heart(
-    run: Any, audio: Path, cache: Path, codec: Checkpoint, tmp_path: Path
+    run: Any, audio: Path, store: Store, codec: Checkpoint, tmp_path: Path
 ) -> None:
-    """The synthesizer's networks know each next frame, and complete the first codebook."""
+    """The synthesizer's networks know each next frame, and complete the first codebook.
+
+    An update trains one of the other codebooks: 80 updates are 27 for each of them, which is too few.
+    """
     list(run(tmp_path, config(**BY_HEART)))
     model = load_model(tmp_path / LAST, "float32", "cpu")
-    learnt = segments(audio, cache, codec, 0.3)
+    learnt = segments(audio, store, codec, 0.3)
     assert len(learnt) == 2
     for one in learnt:
         tokens, codes = torch.from_numpy(one.tokens), torch.from_numpy(one.codes)
@@ -134,7 +136,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(run: Any, tmp_path: Pa
 @pytest.mark.parametrize("part", ["both", "first", "others"])
 def test_fine_tuning_changes_only_what_it_should(run: Any, tmp_path: Path, part: str) -> None:
     start = write_model(tmp_path / "start.pt").weights
-    list(run(tmp_path / "tuned", config("start.pt", part=part, epochs=4, batch_seconds=4), start))
+    list(run(tmp_path / "tuned", config(part=part, epochs=4, batch_seconds=4), start))
     before, after = checkpoint_tensors(start), checkpoint_tensors(tmp_path / "tuned" / LAST)
     assert set(before) == set(after)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -191,14 +193,16 @@ def test_batches_hold_all_segments_once() -> None:
 
 
 def test_a_recording_that_cannot_be_used_is_named(
-    audio: Path, cache: Path, codec: Checkpoint, tmp_path: Path
+    audio: Path, store: Store, codec: Checkpoint, tmp_path: Path
 ) -> None:
     for suffix in ("wav", "mid"):
         for index in range(2):
             (tmp_path / f"{index}.{suffix}").write_bytes((audio / f"{index}.{suffix}").read_bytes())
     (tmp_path / "1.mid").write_bytes(b"no MIDI")
     lines: list[str] = []
-    training = train(tmp_path, config(), tmp_path / "out", cache, codec=codec, start=None, device="cpu")
+    training = train(
+        tmp_path, config().model_copy(update={"codec": str(codec.weights)}), tmp_path / "out", store
+    )
     with pytest.raises(InputError, match="too few recordings"):
         lines.extend(training)
     assert any(line.startswith("left out") and "1.mid" in line for line in lines)
@@ -208,18 +212,18 @@ def test_another_codec_is_refused(run: Any, tmp_path: Path) -> None:
     other = MidiValleConfig(width=64, heads=1, layers=1, codes=1024)
     start = write_model(tmp_path / "start.pt", other).weights
     with pytest.raises(InputError, match="take the codec"):
-        list(run(tmp_path / "out", config("start.pt"), start))
+        list(run(tmp_path / "out", config(), start))
     assert TINY.codes == 2048
 
 
-def test_the_command_trains(audio: Path, cache: Path, codec: Checkpoint, tmp_path: Path) -> None:
+def test_the_command_trains(audio: Path, codec: Checkpoint, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     file = tmp_path / "config.toml"
     training = "".join(f"{key} = {value}\n" for key, value in {**QUICK, "epochs": 1}.items())
     file.write_text(f'codec = "{codec.weights}"\n[network]\nwidth = 64\nlayers = 1\n[training]\n{training}')
     arguments = ["midi-valle", "--audio", str(audio), "--config", str(file), "-o", str(tmp_path / "out")]
-    result = CliRunner().invoke(app, [*arguments, "--cache", str(cache)], catch_exceptions=False)
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "epoch 1" in result.output
     assert (tmp_path / "out" / BEST).is_file()

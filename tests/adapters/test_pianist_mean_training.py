@@ -16,6 +16,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
+from score_to_audio.store import Store
 from score_to_audio.testing import Check, renderer_checks
 from tests.paths import PROJECT
 from tests.small_corpus import write_corpus
@@ -31,8 +32,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
 def settings(**given: Any) -> TrainingSettings:
@@ -44,11 +45,11 @@ def renderer(weights: Path, **options: Any) -> PianistMean:
     return PianistMean(PianistMeanParameters(**options), checkpoints=found, device="cpu")
 
 
-def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Path) -> None:
+def test_two_pieces_are_learnt_by_heart(corpus: Path, store: Store, tmp_path: Path) -> None:
     """Agreement of the renderer's performance with the mean of the performances."""
     by_heart = {"dropout": 0.0, "weight_decay": 0.0, "augmented": False, "average": 0.8}
     list(
-        train(corpus, settings(epochs=50, batch_excerpts=2, learning_rate=1e-2, **by_heart), tmp_path, cache)
+        train(corpus, settings(epochs=50, batch_excerpts=2, learning_rate=1e-2, **by_heart), tmp_path, store)
     )
     played = renderer(tmp_path / RESULT)
     for piece in pieces(corpus, "train"):
@@ -61,25 +62,25 @@ def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Pat
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
     """The two pieces are in different folds of 3."""
     chosen = settings(folds=3, epochs=2)
-    list(train(corpus, chosen, tmp_path / "undisturbed", cache))
-    lines = train(corpus, chosen, tmp_path / "interrupted", cache)
+    list(train(corpus, chosen, tmp_path / "undisturbed", store))
+    lines = train(corpus, chosen, tmp_path / "interrupted", store)
     assert next(line for line in lines if line.startswith("network 2 of 3, epoch 1"))
     lines.close()  # type: ignore[attr-defined]
-    again = list(train(corpus, chosen, tmp_path / "interrupted", cache))
+    again = list(train(corpus, chosen, tmp_path / "interrupted", store))
     assert "network 1 of 3: finished before" in again
     assert "network 2 of 3: finished before" not in again
     one, other = ((tmp_path / name / RESULT).read_bytes() for name in ("undisturbed", "interrupted"))
     assert one == other
 
 
-def test_other_settings_do_not_go_on(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    list(train(corpus, settings(), tmp_path, cache))
+def test_other_settings_do_not_go_on(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, settings(), tmp_path, store))
     with pytest.raises(InputError, match="other settings"):
-        list(train(corpus, settings(epochs=2), tmp_path, cache))
+        list(train(corpus, settings(epochs=2), tmp_path, store))
 
 
 def test_a_corpus_without_usable_performances_is_refused(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_corpus_without_usable_performances_is_refused(tmp_path: Path) -> None
     for match in (corpus / "a").glob("*.match"):
         match.write_text("no match file\n")
     with pytest.raises(InputError, match="no performance of the train split"):
-        list(train(corpus, settings(), tmp_path / "out", tmp_path))
+        list(train(corpus, settings(), tmp_path / "out", Store(tmp_path / "store")))
 
 
 # -------------------------------------------------------------------------------------- what is shipped

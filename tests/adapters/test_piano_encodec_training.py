@@ -17,6 +17,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.seeding import numpy_generator
+from score_to_audio.store import default_store
 from score_to_audio.training.folder import BEST, CURVE, LAST
 from score_to_audio.training.recordings import Recording, find_recordings, split
 from synthesizers.codecs.encodec import CodecConfig
@@ -69,10 +70,8 @@ def checkpoint(path: Path) -> Checkpoint:
     return Checkpoint("test", {"weights": path}, "")
 
 
-def run(
-    audio: Path, output: Path, settings: CodecTrainingConfig, start: Checkpoint | None = None
-) -> list[str]:
-    return list(train(audio, settings, output, start=start, device="cpu"))
+def run(audio: Path, output: Path, settings: CodecTrainingConfig) -> list[str]:
+    return list(train(audio, settings, output, default_store()))
 
 
 def test_two_sounds_are_learnt_by_heart(audio: Path, tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_two_sounds_are_learnt_by_heart(audio: Path, tmp_path: Path) -> None:
 def test_an_interrupted_training_ends_with_the_same_bytes(audio: Path, tmp_path: Path) -> None:
     """Codebooks, balancer and both optimizers continue."""
     run(audio, tmp_path / "undisturbed", config())
-    lines = train(audio, config(), tmp_path / "interrupted", start=None, device="cpu")
+    lines = train(audio, config(), tmp_path / "interrupted", default_store())
     assert next(line for line in lines if line.startswith("epoch"))
     lines.close()  # type: ignore[attr-defined]
     again = run(audio, tmp_path / "interrupted", config())
@@ -104,7 +103,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(audio: Path, tmp_path:
 def test_a_published_checkpoint_is_fine_tuned(audio: Path, tmp_path: Path) -> None:
     """Every weight changes and every codebook; sizes and padding stay."""
     start = write_codec(tmp_path / "start.bin")
-    run(audio, tmp_path / "tuned", config("start.bin", epochs=1), start)
+    run(audio, tmp_path / "tuned", config(str(start.weights), epochs=1))
     before, after = load_trainable_codec(start), load_trainable_codec(checkpoint(tmp_path / "tuned" / BEST))
     assert after.config == before.config == TINY_CODEC_CONFIG
     published, tuned = (

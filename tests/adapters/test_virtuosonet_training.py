@@ -22,6 +22,7 @@ from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
+from score_to_audio.store import Store
 from score_to_audio.testing import Check, renderer_checks
 from score_to_audio.training.configuration import read_config
 from score_to_audio.training.folder import BEST, CURVE, LAST
@@ -44,8 +45,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
 def config(**training: Any) -> TrainingConfig:
@@ -59,7 +60,7 @@ def renderer(weights: Path) -> VirtuosoNet:
 
 
 @pytest.mark.slow
-def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Path) -> None:
+def test_two_pieces_are_learnt_by_heart(corpus: Path, store: Store, tmp_path: Path) -> None:
     """Agreement of the renderer's performance with the mean of the performances."""
     by_heart = {"dropout": 0.0, "weight_decay": 0.0, "mean_share": 1.0, "teacher": 0.0}
     list(
@@ -67,7 +68,7 @@ def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Pat
             corpus,
             config(epochs=200, batch_slices=1, learning_rate=1e-2, average=0.8, **by_heart),
             tmp_path,
-            cache,
+            store,
         )
     )
     played = renderer(tmp_path / LAST)
@@ -82,20 +83,20 @@ def test_two_pieces_are_learnt_by_heart(corpus: Path, cache: Path, tmp_path: Pat
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
-    list(train(corpus, config(epochs=3), tmp_path / "undisturbed", cache))
-    lines = train(corpus, config(epochs=3), tmp_path / "interrupted", cache)
+    list(train(corpus, config(epochs=3), tmp_path / "undisturbed", store))
+    lines = train(corpus, config(epochs=3), tmp_path / "interrupted", store)
     assert next(line for line in lines if line.startswith("epoch"))
     lines.close()  # type: ignore[attr-defined]
-    again = list(train(corpus, config(epochs=3), tmp_path / "interrupted", cache))
+    again = list(train(corpus, config(epochs=3), tmp_path / "interrupted", store))
     assert "going on after epoch 1" in again
     assert_same(tmp_path / "undisturbed", tmp_path / "interrupted")
 
 
 @pytest.mark.slow
 def test_a_killed_training_ends_where_an_undisturbed_one_does(
-    corpus: Path, cache: Path, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path
 ) -> None:
     file = tmp_path / "config.toml"
     file.write_text(
@@ -103,8 +104,8 @@ def test_a_killed_training_ends_where_an_undisturbed_one_does(
         "[network]\nstyle = 4\nheads = 2\n" + "".join(f"{key} = {size}\n" for key, size in SMALL.items())
     )
     command = [sys.executable, "-m", "score_to_audio.cli", "train", "virtuosonet", "--data", str(corpus)]
-    command += ["--config", str(file), "--cache", str(cache), "-o"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command += ["--config", str(file), "-o"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SCORE_TO_AUDIO_STORE": store.location}
     with subprocess.Popen(
         [*command, str(tmp_path / "killed")], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
     ) as running:
@@ -128,11 +129,11 @@ def assert_same(one: Path, other: Path) -> None:
             assert torch.equal(tensor, b["state_dict"][key]), key
 
 
-def test_the_published_checkpoint_is_fine_tuned(corpus: Path, cache: Path, tmp_path: Path) -> None:
+def test_the_published_checkpoint_is_fine_tuned(corpus: Path, store: Store, tmp_path: Path) -> None:
     tuned = TrainingConfig.model_validate(
-        {"start": "published", "training": {**QUICK, "learning_rate": 1e-3}}
+        {"start": str(PUBLISHED), "training": {**QUICK, "learning_rate": 1e-3}}
     )
-    list(train(corpus, tuned, tmp_path, cache, PUBLISHED))
+    list(train(corpus, tuned, tmp_path, store))
     before, statistics = read_checkpoint(PUBLISHED)
     after, same_statistics = read_checkpoint(tmp_path / LAST)
     assert after.sizes == before.sizes
@@ -145,8 +146,8 @@ def test_the_published_checkpoint_is_fine_tuned(corpus: Path, cache: Path, tmp_p
     assert set(changed) == set(before.state_dict())
 
 
-def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    list(train(corpus, config(epochs=1), tmp_path, cache))
+def test_a_checkpoint_has_the_published_layout(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, config(epochs=1), tmp_path, store))
     from tests.virtuosonet_checkpoint import checkpoint
 
     ours, published = torch.load(tmp_path / BEST, weights_only=True), checkpoint(size="full")
@@ -160,8 +161,8 @@ def test_a_checkpoint_has_the_published_layout(corpus: Path, cache: Path, tmp_pa
         assert set(ours["network_params"][key]) == set(published["network_params"][key])
 
 
-def test_an_exported_checkpoint_plays_the_same(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    list(train(corpus, config(epochs=1), tmp_path, cache))
+def test_an_exported_checkpoint_plays_the_same(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, config(epochs=1), tmp_path, store))
     export(tmp_path / BEST, tmp_path / "kept.safetensors")
     assert (tmp_path / "kept.safetensors").stat().st_size < (tmp_path / BEST).stat().st_size / 2
     score = read_score(SCORES / "chopin_prelude_op28_no20.musicxml")
@@ -192,9 +193,9 @@ def test_bad_performances_are_left_out_with_a_reason(tmp_path: Path) -> None:
     assert not prepared.examples
     assert [line.split(": ")[0] for line in prepared.left_out] == ["a/0.match", "a/1.match"]
     assert "of the notes are usable" in prepared.left_out[1]
-    assert prepare(corpus, "train", tmp_path).left_out == prepared.left_out  # from the cache
+    assert prepare(corpus, "train", tmp_path).left_out == prepared.left_out  # from the store
     with pytest.raises(InputError, match="no performance of the train split"):
-        list(train(corpus, config(), tmp_path / "out", tmp_path))
+        list(train(corpus, config(), tmp_path / "out", Store(tmp_path / "store")))
 
 
 @pytest.mark.parametrize(
@@ -211,10 +212,10 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, message: str)
         read_config(tmp_path / "config.toml", TrainingConfig)
 
 
-def test_another_configuration_does_not_go_on(corpus: Path, cache: Path, tmp_path: Path) -> None:
-    list(train(corpus, config(epochs=1), tmp_path, cache))
+def test_another_configuration_does_not_go_on(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, config(epochs=1), tmp_path, store))
     with pytest.raises(InputError, match="another configuration"):
-        list(train(corpus, config(epochs=2), tmp_path, cache))
+        list(train(corpus, config(epochs=2), tmp_path, store))
 
 
 # -------------------------------------------------------------------------------------- what is shipped

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from renderers.dexter.network import Denoiser, DenoiserConfig
 from renderers.m2m.network import M2MNetwork, NetworkConfig
 from score_to_audio.testing import example_score
 from tests import pianist_transformer_checkpoint
+from tests.command_line import call
 from tests.parity.golden_files import fill
 from tests.synthesizers import midi_valle_checkpoints
 from tests.virtuosonet_checkpoint import write_checkpoint
@@ -58,46 +56,46 @@ RENDERERS: dict[str, Callable[[Path], list[Path]]] = {
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("SCORE_TO_AUDIO_CHECKPOINTS", str(tmp_path / "checkpoints"))
     (tmp_path / "example.musicxml").write_bytes(example_score().content)
     return tmp_path
 
 
-def cli(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "score_to_audio.cli", *arguments],
-        cwd=home,
-        env=os.environ
-        | {
-            "SCORE_TO_AUDIO_STORE": str(home / "store"),
-            "SCORE_TO_AUDIO_CHECKPOINTS": str(home / "checkpoints"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def cli(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    def run(*arguments: str) -> str:
+        code, printed, error = call(monkeypatch, capsys, *arguments)
+        assert code == 0, error
+        return printed
+
+    return run
 
 
 @pytest.mark.parametrize("name", RENDERERS)
-def test_an_imported_checkpoint_renders_and_is_synthesized(name: str, home: Path) -> None:
+def test_an_imported_checkpoint_renders_and_is_synthesized(
+    name: str, home: Path, cli: Callable[..., str]
+) -> None:
     files = RENDERERS[name](home / "weights.pt")
-    cli(home, "models", "import", name, *map(str, files))
-    assert "tensors" in cli(home, "models", "check", name)
-    cli(home, "run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
+    cli("models", "import", name, *map(str, files))
+    assert "tensors" in cli("models", "check", name)
+    cli("run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
     provenance = json.loads((home / "out" / "manifest.jsonl").read_text())["performance"]["provenance"]
     assert (provenance["model"], provenance["seed"]) == (name, 3)
     assert list(provenance["checkpoints"]) == ["checkpoint"]
     assert (home / "out" / "example.wav").stat().st_size > 100_000
-    assert "from the store" in cli(home, "run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
+    assert "from the store" in cli("run", "example.musicxml", "-o", "out", "-r", name, "--seed", "3")
 
 
-def test_an_imported_codec_encodes_and_decodes(home: Path) -> None:
+def test_an_imported_codec_encodes_and_decodes(home: Path, cli: Callable[..., str]) -> None:
     midi_valle_checkpoints.write_codec(home / "compression_32khz_new.bin")
-    cli(home, "models", "import", "piano-encodec", "compression_32khz_new.bin")
-    cli(home, "models", "check", "piano-encodec")
-    cli(home, "run", "example.musicxml", "-o", "out")
-    cli(home, "codec", "encode", "out/example.wav", "-o", "x.npy")
-    cli(home, "codec", "decode", "x.npy", "-o", "decoded.wav")
-    cli(home, "codec", "reconstruct", "out/example.wav", "-o", "reconstructed.flac")
+    cli("models", "import", "piano-encodec", "compression_32khz_new.bin")
+    cli("models", "check", "piano-encodec")
+    cli("run", "example.musicxml", "-o", "out")
+    cli("codec", "encode", "out/example.wav", "-o", "x.npy")
+    cli("codec", "decode", "x.npy", "-o", "decoded.wav")
+    cli("codec", "reconstruct", "out/example.wav", "-o", "reconstructed.flac")

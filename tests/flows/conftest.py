@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +45,39 @@ class Server:
             timeout=PATIENCE,
             check=False,
         )
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """What the API answers; with a body, a POST."""
+        request = urllib.request.Request(
+            f"{self.environment['PREFECT_API_URL']}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def knows(self, deployment: str) -> bool:
+        try:
+            return bool(self.ask(f"deployments/name/{deployment}"))
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return False
+
+    def start_run(self, deployment: str, **parameters: Any) -> str:
+        """As ``prefect deployment run``, which takes seconds to start; the id of the flow run."""
+        id = self.ask(f"deployments/name/{deployment}")["id"]
+        return str(self.ask(f"deployments/{id}/create_flow_run", {"parameters": parameters})["id"])
+
+    def final_state(self, run: str) -> dict[str, Any]:
+        """Of a flow run, once it has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            state: dict[str, Any] = self.ask(f"flow_runs/{run}")["state"]
+            if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                return state
+            assert time.monotonic() < deadline, state
+            time.sleep(0.2)
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         """A process beside the test; its output goes to ``NAME.log``."""

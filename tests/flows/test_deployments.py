@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -25,33 +26,29 @@ DEPLOYMENTS = ("score-to-audio/score-to-audio", "batch/batch")
 
 @pytest.fixture(scope="module")
 def deployed(server: Server) -> Server:
-    pool = server.prefect("work-pool", "create", "local", "--type", "process")
-    assert pool.returncode == 0, pool.stdout + pool.stderr
+    server.ask("work_pools/", {"name": "local", "type": "process"})
     done = server.prefect("--no-prompt", "deploy", "--all")
     assert done.returncode == 0, done.stdout + done.stderr
     return server
 
 
-def parameters(scores: list[str], output: Path) -> list[str]:
-    values = {"scores": scores, "output": str(output), "renderer": "trial", "synthesizer": "trial"}
-    return [word for name, value in values.items() for word in ("--param", f"{name}={json.dumps(value)}")]
+def parameters(scores: list[str], output: Path) -> dict[str, Any]:
+    return {"scores": scores, "output": str(output), "renderer": "trial", "synthesizer": "trial"}
 
 
 def test_both_deployments_run_in_a_process_pool(deployed: Server, tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "scores", 3)
     (scores / "broken.xml").write_text("no score")
     with deployed.running("worker", "-m", "prefect", "worker", "start", "--pool", "local"):
+        chosen = parameters([str(scores / "score-*.musicxml")], tmp_path / "out")
         done = deployed.prefect(
             *("deployment", "run", DEPLOYMENTS[0], "--watch", "--watch-timeout", str(PATIENCE)),
-            *parameters([str(scores / "score-*.musicxml")], tmp_path / "out"),
+            *(word for name, value in chosen.items() for word in ("--param", f"{name}={json.dumps(value)}")),
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "out" / "score-002.wav").is_file()
-        done = deployed.prefect(
-            *("deployment", "run", DEPLOYMENTS[1], "--watch", "--watch-timeout", str(PATIENCE)),
-            *parameters([str(scores)], tmp_path / "batch"),
-        )
-    assert done.returncode == 1  # one score is broken
+        run = deployed.start_run(DEPLOYMENTS[1], **parameters([str(scores)], tmp_path / "batch"))
+        assert deployed.final_state(run)["type"] == "FAILED"  # one score is broken
     cached = {
         entry["name"]: entry["audio"]["cached"]
         for entry in read_manifest(tmp_path / "batch")
@@ -150,9 +147,9 @@ def test_an_unknown_deployment_is_one_sentence(deployed: Server, tmp_path: Path)
 
 
 def test_parameters_are_checked_before_a_run_is_created(deployed: Server, tmp_path: Path) -> None:
-    refused = deployed.prefect("deployment", "run", DEPLOYMENTS[0], "--param", "seed=-1")
-    assert refused.returncode == 1
-    assert "minimum" in refused.stdout
+    with pytest.raises(HTTPError) as refused:
+        deployed.start_run(DEPLOYMENTS[0], seed=-1)
+    assert "minimum" in refused.value.read().decode()
 
 
 def test_serving_without_a_worker(server: Server, tmp_path: Path) -> None:
@@ -160,14 +157,13 @@ def test_serving_without_a_worker(server: Server, tmp_path: Path) -> None:
     line = _serve_line()
     with server.running("serve", "-c", line) as process:
         deadline = time.monotonic() + PATIENCE
-        while server.prefect("deployment", "inspect", "score-to-audio/served").returncode:
+        while not server.knows("score-to-audio/served"):
             assert process.poll() is None
             assert time.monotonic() < deadline
-        done = server.prefect(
-            *("deployment", "run", "score-to-audio/served", "--watch", "--watch-timeout", str(PATIENCE)),
-            *parameters([str(scores)], tmp_path / "out"),
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
+            time.sleep(0.1)
+        run = server.start_run("score-to-audio/served", **parameters([str(scores)], tmp_path / "out"))
+        state = server.final_state(run)
+    assert state["type"] == "COMPLETED", state
     assert (tmp_path / "out" / "score-000.wav").is_file()
 
 

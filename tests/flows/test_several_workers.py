@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,33 +54,21 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def ask(server: Server, path: str, body: dict[str, Any] | None = None) -> Any:
-    request = urllib.request.Request(
-        f"{server.environment['PREFECT_API_URL']}/{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
 def start_run(server: Server, scores: Sequence[Path], output: Path, log: Path) -> str:
     options = {"log": str(log), "pause": PAUSE}
-    deployment = ask(server, "deployments/name/score-to-audio/score-to-audio")
-    parameters = {
-        "scores": [str(score) for score in scores],
-        "output": str(output),
-        "renderer": "trial",
-        "synthesizer": "trial",
-        "renderer_options": options,
-        "synthesizer_options": options,
-    }
-    run = ask(server, f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
-    return str(run["id"])
+    return server.start_run(
+        "score-to-audio/score-to-audio",
+        scores=[str(score) for score in scores],
+        output=str(output),
+        renderer="trial",
+        synthesizer="trial",
+        renderer_options=options,
+        synthesizer_options=options,
+    )
 
 
 def states(server: Server, runs: Sequence[str]) -> list[str]:
-    return [ask(server, f"flow_runs/{run}")["state_type"] for run in runs]
+    return [server.ask(f"flow_runs/{run}")["state_type"] for run in runs]
 
 
 def wait_until(condition: Any, what: str) -> None:
@@ -105,7 +91,7 @@ def test_a_worker_dies_and_nothing_is_missing(tmp_path: Path) -> None:
         postgresql() as database,
         serving(tmp_path, PREFECT_SERVER_DATABASE_CONNECTION_URL=database, **settings) as server,
     ):
-        ask(server, "work_pools/", {"name": "shards", "type": "process"})
+        server.ask("work_pools/", {"name": "shards", "type": "process"})
         worker = ("-m", "prefect", "worker", "start", "--pool", "shards", "--limit", "1", "--name")
         with server.running("one", *worker, "one") as victim, server.running("two", *worker, "two"):
             done = server.prefect(*("--no-prompt", "deploy", "--name", "score-to-audio", "--pool", "shards"))

@@ -228,7 +228,7 @@ def check_whole_steps(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -> N
         with monkeypatch.context() as patched:
             spy = Spy(patched, training)
             sound, random = tensor(recorded["x"][number]), torch.Generator().manual_seed(50 + number)
-            figures = step(training, sound, random)
+            figures = step(training, sound, random, norms=True)
         now, first = f"step{number}", number == 0
         check_losses(recorded, now, figures, relative=1e-5 if first else 1e-3)
         check_reconstruction(recorded, now, spy.results["reconstruct"], training)

@@ -18,6 +18,7 @@ from score_to_audio.cli.options import split_options
 from score_to_audio.comparison.choices import options_of, parse_settings
 from score_to_audio.settings import read_score_options
 from tests.paths import PROJECT
+from tests.prefect_help import help_of
 from tests.project.documents import Block, blocks, command_lines, documents, inline_commands, links, sections
 
 OURS = command_lines("score-to-audio")
@@ -100,14 +101,12 @@ def test_make_targets_and_modules_exist() -> None:
 
 @pytest.mark.slow
 def test_prefect_commands_exist_with_their_options() -> None:
-    helps: dict[tuple[str, ...], str] = {}
-    for block, words in command_lines("prefect"):
-        names = tuple(word for word in words if not word.startswith("-"))[:2]
-        if names not in helps:
-            command = [sys.executable, "-m", "prefect", *names, "--help"]
-            shown = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert shown.returncode == 0, (block, words, shown.stderr)
-            helps[names] = shown.stdout
+    lines = [
+        (block, words, tuple(word for word in words if not word.startswith("-"))[:2])
+        for block, words in command_lines("prefect")
+    ]
+    helps = help_of(names for _, _, names in lines)
+    for block, words, names in lines:
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert option in helps[names] or option == "--no-prompt", (block, words)
     assert len(helps) >= 5

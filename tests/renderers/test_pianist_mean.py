@@ -16,9 +16,10 @@ from renderers.pianist_mean.inference import outputs
 from renderers.pianist_mean.level import (
     FURTHEST,
     MARKED,
-    SILENT,
     WORDS,
     Level,
+    Means,
+    fit,
     kind_of,
     tempo_inputs,
     written_period,
@@ -192,8 +193,14 @@ def test_time_never_runs_backwards(slopes: list[float]) -> None:
 def levels(score: ParsedScore, described: Features, constant: float) -> Level:
     """A level that does not depend on the texture."""
     inputs = len(tempo_inputs(score, described))
-    period = {kind: [constant, *[0.0] * inputs] for kind in (MARKED, WORDS, SILENT)}
-    return Level([0.0] * inputs, [1.0] * inputs, period, [60.0, *[0.0] * 5])
+    return Level(
+        mean=[0.0] * inputs,
+        std=[1.0] * inputs,
+        period={kind: [constant, *[0.0] * inputs] for kind in (MARKED, WORDS)},
+        pieces=[[0.0] * inputs],
+        silent=[constant, 0.0],
+        velocity=[60.0, *[0.0] * 5],
+    )
 
 
 def test_the_level_keeps_to_a_metronome_mark(score: ParsedScore, described: Features) -> None:
@@ -210,6 +217,21 @@ def test_a_default_tempo_holds_where_nothing_is_written(score: ParsedScore, desc
     level = levels(score, described, 3.0)
     assert level.of(silent, described).period == 3.0
     assert level.of(silent, described, default_tempo=120.0).period == -1.0
+
+
+def test_without_marks_a_piece_is_as_fast_as_those_it_resembles(
+    score: ParsedScore, described: Features
+) -> None:
+    silent = replace(score, directions=tuple(mark for mark in score.directions if mark.kind != "tempo"))
+    inputs = tempo_inputs(silent, described)
+    shift = np.zeros(len(inputs))
+    shift[0] = 3.0  # as dense three standard deviations above
+    level = fit([silent] * 2, [described] * 2, [Means(60.0, -1.0), Means(60.0, 1.0)], np.ones(2))
+    alike = replace(level, mean=inputs.tolist(), std=[1.0] * len(inputs))
+    alike = replace(alike, pieces=[[0.0] * len(inputs), shift.tolist()], silent=[0.0, -1.0, 1.0])
+    far = replace(alike, pieces=[[50.0] * len(inputs)] * 2)
+    assert alike.of(silent, described).period < -0.1
+    assert far.of(silent, described).period == pytest.approx(0.0)
 
 
 def test_outputs_have_the_units_of_the_performance(described: Features) -> None:

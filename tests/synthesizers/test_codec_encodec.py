@@ -5,18 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from score_to_audio.training.optimization import Precision, mixed_precision, seeded_modules
 from synthesizers.codecs.encodec import (
     Codec,
     CodecConfig,
     config_from_audiocraft,
     config_from_transformers,
     remove_weight_norm,
+    trainable,
 )
 from synthesizers.codecs.windows import regular_blocks, windowed
 from tests.synthesizers.midi_valle_checkpoints import TINY_CODEC, TINY_CODEC_CONFIG, random_codec
@@ -137,3 +140,28 @@ def test_transformers_configuration_with_what_is_not_supported() -> None:
         config_from_transformers({"use_causal_conv": True})
     with pytest.raises(ValueError, match="missing"):
         config_from_transformers({})
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_form_for_training_is_the_same_network(precision: Precision) -> None:
+    """Sound, and gradients, against the package's own layers in float32; bfloat16 has three digits."""
+    with seeded_modules(0):
+        codec = Codec(CodecConfig(dimension=16, n_filters=16, ratios=(5, 4, 4), pad_mode="constant"))
+    sound = 0.1 * torch.randn(2, 1, 1600, generator=torch.Generator().manual_seed(0))
+
+    def passed(encoder: Any, decoder: Any, precision: Precision) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        codec.zero_grad()
+        with mixed_precision("cpu", precision):
+            made = decoder(encoder(sound).float()).float()
+        weights = torch.randn(made.shape, generator=torch.Generator().manual_seed(1))
+        (made * weights).sum().backward()
+        coders = [*codec.encoder.parameters(), *codec.decoder.parameters()]
+        return made.detach(), [one.grad.clone() for one in coders if one.grad is not None]
+
+    wanted, wanted_gradients = passed(codec.encoder, codec.decoder, "float32")
+    forms = (trainable(one, codec.config) for one in (codec.encoder, codec.decoder))
+    found, gradients = passed(*forms, precision)
+    limit = 1e-4 if precision == "float32" else 0.1
+    assert (found - wanted).norm() <= limit * wanted.norm()
+    pairs = zip(gradients, wanted_gradients, strict=True)
+    assert max((one - other).norm() / other.norm() for one, other in pairs) <= limit

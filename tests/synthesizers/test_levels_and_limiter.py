@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from score_to_audio.levels import MAX_OVERSHOOT, integrated_loudness, true_peak, true_peak_envelope
+from score_to_audio.levels import (
+    HIGH_PASS,
+    HIGH_SHELF,
+    MAX_OVERSHOOT,
+    integrated_loudness,
+    k_weighted,
+    step_powers,
+    true_peak,
+    true_peak_envelope,
+)
 from score_to_audio.types import AudioStream
 from synthesizers.limiter import CEILING, limit_peaks
 
@@ -61,6 +70,25 @@ def test_loudness_at_another_rate() -> None:
 def test_silence_has_no_loudness() -> None:
     assert integrated_loudness(np.zeros((2, RATE), np.float32), RATE) == -np.inf
     assert integrated_loudness(np.zeros((2, 0), np.float32), RATE) == -np.inf
+
+
+@given(
+    length=st.integers(0, 3 * RATE),
+    cuts=st.lists(st.integers(0, 3 * RATE), max_size=4).map(sorted),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=25)
+def test_the_k_weighting_is_the_standards_recursion(length: int, cuts: list[int], seed: int) -> None:
+    from scipy.signal import lfilter
+
+    samples = np.random.default_rng(seed).uniform(-1, 1, (2, length)).astype(np.float32)
+    wanted = lfilter(*HIGH_PASS, lfilter(*HIGH_SHELF, samples.astype(np.float64)))
+    np.testing.assert_allclose(k_weighted(samples), wanted, rtol=0, atol=1e-10)
+    whole = length // 4800
+    powers = (wanted[:, : whole * 4800] ** 2).sum(axis=0).reshape(-1, 4800).mean(axis=1)
+    blocks = np.split(samples, [cut for cut in cuts if cut <= length], axis=1)
+    found = step_powers(AudioStream(RATE, 2, iter(blocks)))
+    np.testing.assert_allclose(found, powers, rtol=1e-11)
 
 
 def test_true_peak_lies_between_samples() -> None:

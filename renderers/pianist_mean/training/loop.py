@@ -29,8 +29,8 @@ class TrainingSettings(BaseModel):
         ge=1,
         description="Networks, each trained without one fold of the pieces; 1: with all pieces.",
     )
-    epochs: int = Field(default=14, ge=1)
-    width: int = Field(default=64, ge=8, description="Of all layers.")
+    epochs: int = Field(default=24, ge=1)
+    width: int = Field(default=96, ge=8, description="Of all layers.")
     excerpt_slices: int = Field(default=160, ge=16, description="Slices (onsets) per excerpt.")
     most_excerpts: int = Field(default=4, ge=1, description="Excerpts of a piece per epoch at most.")
     batch_excerpts: int = Field(default=8, ge=1)

@@ -95,6 +95,13 @@ def update(codebook: Codebook, vectors: Tensor, index: Tensor) -> None:
 
 
 @torch.no_grad()
+def look_up(codebook: Codebook, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``quantize``; the codebook stays as it is."""
+    index = nearest(vectors, codebook.embed)
+    return index, codebook.embed[index]
+
+
+@torch.no_grad()
 def quantize(
     codebook: Codebook, vectors: Tensor, random: torch.Generator, dead_codes: DeadCodes
 ) -> tuple[Tensor, Tensor]:

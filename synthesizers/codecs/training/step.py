@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,14 @@ from score_to_audio.training.optimization import (
     mixed_precision,
     unbiased_average,
 )
-from synthesizers.codecs.encodec import Codec
+from synthesizers.codecs.encodec import Codec, trainable
 from synthesizers.codecs.training.balancer import Balancer, combined
-from synthesizers.codecs.training.codebooks import DeadCodes, quantize
+from synthesizers.codecs.training.codebooks import DeadCodes, look_up, quantize
 from synthesizers.codecs.training.discriminator import Discriminator
 from synthesizers.codecs.training.losses import (
+    BANDS,
+    MEL_WINDOWS,
+    Scale,
     adversarial_loss,
     discriminator_loss,
     feature_loss,
@@ -34,6 +38,20 @@ AVERAGE = 0.99
 
 
 @dataclass(frozen=True)
+class Spectra:
+    """Of the mel loss; the defaults are audiocraft's."""
+
+    windows: Sequence[int] = MEL_WINDOWS
+    """Samples."""
+    bands: int = BANDS
+    scale: Scale = "power"
+
+
+Part = Literal["codec", "decoder"]
+"""``decoder``: encoder and codebooks stay, so that whatever speaks the codes still fits."""
+
+
+@dataclass(frozen=True)
 class CodecTraining:
     """What is trained."""
 
@@ -42,6 +60,8 @@ class CodecTraining:
     balancer: Balancer
     dead_codes: DeadCodes = "revived"
     precision: Precision = "float32"
+    spectra: Spectra = Spectra()
+    part: Part = "codec"
 
     @property
     def needs_discriminator(self) -> bool:
@@ -68,26 +88,33 @@ def begin(
     *,
     learning_rate: float,
     weights: Mapping[str, float] = WEIGHTS,
+    betas: tuple[float, float] = BETAS,
+    gradient_norm: float | None = None,
     average: float = AVERAGE,
     accumulation: int = 1,
     dead_codes: DeadCodes = "revived",
     precision: Precision = "float32",
+    spectra: Spectra = Spectra(),
+    part: Part = "codec",
 ) -> CodecTraining:
-    """Before the first step; the codec keeps its weight norm and gets gradients."""
-    codec.requires_grad_(True)
+    """Before the first step; the codec keeps its weight norm and what is trained gets gradients."""
+    codec.requires_grad_(part == "codec")
+    codec.decoder.requires_grad_(True)
     codec.train()
     discriminator.train()
     forget_weights(codec)
 
     def adam(network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=BETAS)
+        return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas)
 
     return CodecTraining(
-        codec=Optimization(codec, adam(codec), unbiased_average(codec, average), accumulation),
+        codec=Optimization(codec, adam(codec), unbiased_average(codec, average), accumulation, gradient_norm),
         discriminator=Optimization(discriminator, adam(discriminator), accumulation=accumulation),
         balancer=Balancer({name: weight for name, weight in weights.items() if weight}),
         dead_codes=dead_codes,
         precision=precision,
+        spectra=spectra,
+        part=part,
     )
 
 
@@ -101,32 +128,53 @@ def forget_weights(codec: Codec) -> None:
             module.weight = weight.detach()
 
 
-def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dict[str, float]:
-    """Train on a batch of sound [B, 1, samples]; returns losses and norms of gradients."""
+def step(
+    training: CodecTraining,
+    sound: Tensor,
+    random: torch.Generator,
+    *,
+    quantized: bool = True,
+    norms: bool = False,
+) -> dict[str, float]:
+    """Train on a batch of sound [B, 1, samples]; returns losses.
+
+    ``quantized``: False leaves the codebooks aside, for the first batches from nothing: their latents move so
+    far that a few rows would stand for all later ones.
+    ``norms``: also the norms of gradients, for which the encoder is passed backwards once more.
+    """
     codec, discriminator = training.codec.network, training.discriminator.network
     assert isinstance(codec, Codec)
     assert isinstance(discriminator, Discriminator)
-    figures = {}
+    figures: dict[str, float] = {}
     with mixed_precision(sound.device, training.precision):
-        made = reconstruct(codec, sound, random, training.dead_codes)
+        if quantized:
+            made = reconstruct(codec, sound, random, training.dead_codes, training.part)
+        else:
+            made = passed_through(codec, sound)
     if training.needs_discriminator:
         with mixed_precision(sound.device, training.precision):
-            against = discriminator_loss(discriminator(sound), discriminator(made.sound.detach()))
-        against.backward()
+            judged = discriminator_loss(discriminator(sound), discriminator(made.sound.detach()))
+        judged.backward()
         training.discriminator.update()
-        figures["discriminator"] = against.item()
+        figures["discriminator"] = judged.item()
     output = made.sound.detach().requires_grad_()
-    losses = waveform_losses(output, sound, codec.config.sample_rate)
+    losses = waveform_losses(output, sound, codec.config.sample_rate, training.spectra)
     if training.needs_discriminator:
         with mixed_precision(sound.device, training.precision):
             losses |= generator_losses(discriminator, output, sound)
     losses = {name: losses[name] for name in training.balancer.weights}
     gradients = output_gradients(losses, output)
     scales = training.balancer.scales(gradients)
-    made.commitment.backward(retain_graph=True)
-    committed = gradient_norm(codec.parameters())
-    made.sound.backward(combined(gradients, scales))
-    everything = gradient_norm(codec.parameters())
+    against = combined(gradients, scales)
+    if training.part == "decoder" or not quantized:
+        made.sound.backward(against)
+    elif norms:
+        made.commitment.backward(retain_graph=True)
+        figures["gradient_of_commitment"] = gradient_norm(codec.parameters())
+        made.sound.backward(against)
+        figures["gradient"] = gradient_norm(codec.parameters())
+    else:
+        torch.autograd.backward([made.commitment, made.sound], [torch.ones_like(made.commitment), against])
     training.codec.update()
     values = {name: loss.item() for name, loss in losses.items()}
     return {
@@ -134,8 +182,6 @@ def step(training: CodecTraining, sound: Tensor, random: torch.Generator) -> dic
         **values,
         "commitment": made.commitment.item(),
         **figures,
-        "gradient_of_commitment": committed,
-        "gradient": everything,
     }
 
 
@@ -169,21 +215,26 @@ def validated(codec: Codec, batches: Iterable[Tensor]) -> dict[str, float]:
 
 
 def reconstruct(
-    codec: Codec, sound: Tensor, random: torch.Generator, dead_codes: DeadCodes
+    codec: Codec, sound: Tensor, random: torch.Generator, dead_codes: DeadCodes, part: Part = "codec"
 ) -> Reconstruction:
-    """Encode and decode; the codebooks learn from the batch afterwards, without gradients."""
-    latent = codec.encoder(sound).float()
+    """Encode and decode; where the codebooks are trained they learn from the batch afterwards, without
+    gradients."""
+    latent = trainable(codec.encoder, codec.config)(sound).float()
     residual, total = latent, torch.zeros_like(latent)
     codes, distances = [], []
     for layer in codec.quantizer.vq.layers:
         vectors = residual.detach().transpose(1, 2).flatten(0, 1)
         with mixed_precision(sound.device, "float32"):
-            index, rows = quantize(layer._codebook, vectors, random, dead_codes)
+            table = layer._codebook
+            if part == "decoder":
+                index, rows = look_up(table, vectors)
+            else:
+                index, rows = quantize(table, vectors, random, dead_codes)
         quantized = rows.view(len(sound), -1, latent.shape[1]).transpose(1, 2)
         distances.append((residual - quantized).square().mean())
         codes.append(index.view(len(sound), -1))
         residual, total = residual - quantized, total + quantized
-    decoded = codec.decoder(latent + (total - latent).detach()).float()
+    decoded = trainable(codec.decoder, codec.config)(latent + (total - latent).detach()).float()
     return Reconstruction(
         latent=latent,
         codes=torch.stack(codes, dim=1),
@@ -192,11 +243,28 @@ def reconstruct(
     )
 
 
-def waveform_losses(output: Tensor, target: Tensor, sample_rate: int) -> dict[str, Tensor]:
+def passed_through(codec: Codec, sound: Tensor) -> Reconstruction:
+    """Encode and decode without codebooks."""
+    latent = trainable(codec.encoder, codec.config)(sound).float()
+    decoded = trainable(codec.decoder, codec.config)(latent).float()
+    return Reconstruction(
+        latent=latent,
+        codes=torch.zeros(len(sound), codec.config.n_q, latent.shape[-1], dtype=torch.int64),
+        commitment=latent.new_zeros(()),
+        sound=decoded[..., : sound.shape[-1]],
+    )
+
+
+def waveform_losses(
+    output: Tensor,
+    target: Tensor,
+    sample_rate: int,
+    spectra: Spectra = Spectra(),
+) -> dict[str, Tensor]:
     """Those without the discriminator."""
     return {
         "l1": (output - target).abs().mean(),
-        "spectral": spectral_loss(output, target, sample_rate),
+        "spectral": spectral_loss(output, target, sample_rate, spectra.windows, spectra.bands, spectra.scale),
     }
 
 

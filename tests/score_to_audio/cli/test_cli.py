@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError
 from pathlib import Path
 
@@ -18,11 +18,11 @@ import soundfile
 from score_to_audio import manifest, registry
 from score_to_audio.checkpoints import find as find_checkpoint
 from score_to_audio.cli import doctor
-from score_to_audio.cli.main import main
 from score_to_audio.errors import InputError
 from score_to_audio.formats.matches import read_match
 from score_to_audio.formats.midi import read_performance
 from score_to_audio.testing import example_score
+from tests.command_line import call
 
 InProcess = Callable[..., tuple[int, str, str]]
 
@@ -49,16 +49,7 @@ def inside(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """The same within this process: quicker, for what ends before any work starts."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("SCORE_TO_AUDIO_STORE", str(place / "store"))
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["score-to-audio", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
+    return partial(call, monkeypatch, capsys)
 
 
 def visible(place: Path) -> list[str]:
@@ -203,11 +194,11 @@ def test_stdout_holds_results_alone(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_bad_score_does_not_stop_the_others(place: Path) -> None:
+def test_one_bad_score_does_not_stop_the_others(place: Path, inside: InProcess) -> None:
     (place / "bad.musicxml").write_text("no score")
-    done = cli(place, "run", ".", "-o", "out", "--json")
-    assert done.returncode == 1
-    results = {entry["name"]: entry for entry in map(json.loads, done.stdout.splitlines())}
+    code, printed, _ = inside("run", ".", "-o", "out", "--json")
+    assert code == 1
+    results = {entry["name"]: entry for entry in map(json.loads, printed.splitlines())}
     assert results["good"]["error"] is None
     assert "bad.musicxml" in results["bad"]["error"]
     assert (place / "out" / "good.wav").is_file()

@@ -1,14 +1,16 @@
-"""The trial renderer and synthesizer, and a folder with scores."""
+"""The trial renderer and synthesizer, a folder with scores, and a browser."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from score_to_audio import registry
 from score_to_audio.store import Store
+from tests.score_to_audio.comparison.listening.browser import browsing
 from tests.trial.trial_kit import install_trial_plugins, write_scores
 
 
@@ -26,3 +28,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def store(place: Path) -> Store:
     return Store(place / "store")
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Any]:
+    with browsing() as opened:
+        yield opened

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from score_to_audio.errors import InputError
-from score_to_audio.formats.matches import pieces, read_match, read_match_cached
+from score_to_audio.formats.matches import pieces, read_match
 
 MATCH = """info(matchFileVersion,1.0.0).
 info(midiClockUnits,480).
@@ -42,15 +42,6 @@ def test_a_match_file_is_a_performance_that_knows_its_score(tmp_path: Path):
     np.testing.assert_array_equal(played.velocity, [60, 70, 20])
     np.testing.assert_allclose(played.controls.time, [500 / 960, 940 / 960])
     np.testing.assert_array_equal(played.controls.value, [127, 30])
-
-
-def test_the_cache_gives_the_same_performance(tmp_path: Path):
-    path = tmp_path / "a.match"
-    path.write_text(MATCH)
-    first, second = (read_match_cached(path, tmp_path / "cache") for _ in range(2))
-    assert first.score_ids == second.score_ids == read_match(path).score_ids
-    np.testing.assert_array_equal(first.onset, second.onset)
-    np.testing.assert_array_equal(first.controls.value, second.controls.value)
 
 
 def test_robust_matches_with_matching_beats_are_told_from_the_others(tmp_path: Path):

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from score_to_audio.comparison.listening.page import write_page
 from score_to_audio.comparison.results import ComparisonResult
 from score_to_audio.store import Store
-from tests.score_to_audio.comparison.listening.browser import browsing
 from tests.score_to_audio.comparison.listening.comparisons import finished_comparison
 
 PIECES = ("chopin_prelude_op28_no7.musicxml", "petzold_minuet_bwv_anh114.musicxml")
@@ -28,9 +25,3 @@ def page_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="session")
 def page(finished: ComparisonResult, page_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(finished, tmp_path_factory.mktemp("listening") / "page", page_store)
-
-
-@pytest.fixture(scope="session")
-def driver() -> Iterator[Any]:
-    with browsing() as opened:
-        yield opened

@@ -16,6 +16,8 @@ from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.browser import complaints, press, until, visit
 from tests.score_to_audio.comparison.listening.comparisons import CONDITIONS, with_cells
 
+pytestmark = pytest.mark.xdist_group("chromium")  # the comparison is made once
+
 TEXT = "return document.body.innerText"
 
 
@@ -92,7 +94,6 @@ def heard(driver: Any) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("chromium")
 class TestInTheBrowser:
     def test_votes_are_kept_exported_and_read(
         self, driver: Any, blind: tuple[Path, BlindKey], tmp_path: Path

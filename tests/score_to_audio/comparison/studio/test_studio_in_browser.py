@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.score_to_audio.comparison.listening.browser import browsing, complaints, press
+from tests.score_to_audio.comparison.listening.browser import complaints, press
 from tests.score_to_audio.comparison.listening.browser import until as until_within
 from tests.score_to_audio.comparison.studio.running import PATIENCE, Studio, running
 from tests.trial.trial_kit import write_scores
@@ -37,12 +37,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     write_scores(folder / "scores", 3)
     with running(folder, "--scores", str(folder / "scores")) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
-    with browsing() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -142,7 +136,7 @@ def test_drop_listen_and_switch_at_the_same_place(page: Any) -> None:
 
 
 def test_work_can_be_cancelled_and_played_again(page: Any) -> None:
-    option(page, "renderer", "pause", "1000")
+    option(page, "renderer", "pause", "50")  # the first progress comes after a tenth
     drop(page, "slow.musicxml", score(2))
     until(lambda: states(page) == ["working"], "the work")
     until(lambda: find(page, "#interpretations progress[value]"), "progress")
