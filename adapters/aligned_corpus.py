@@ -124,11 +124,17 @@ def validated(
     validation: Sequence[ValidationPiece], play: Callable[[Score], Performance]
 ) -> dict[str, float]:
     """Mean agreement of what ``play`` makes of each score with the mean of the human performances."""
-    agreements = [
-        expression.agreement(expression.measure(piece.grid, play(piece.score)), piece.humans)
-        for piece in validation
-    ]
+    agreements = [_agreement(piece, play(piece.score)) for piece in validation]
     return {name: expression.nan_average([one[name] for one in agreements]) for name in expression.MEASURES}
+
+
+def _agreement(piece: ValidationPiece, performance: Performance) -> dict[str, float]:
+    """None where the notes of a network that has hardly learnt go backwards: it then has no tempo."""
+    try:
+        mine = expression.measure(piece.grid, performance)
+    except ValueError:
+        return dict.fromkeys(expression.MEASURES, 0.0)
+    return expression.agreement(mine, piece.humans)
 
 
 def merit(figures: Mapping[str, float]) -> float:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from renderers.dexter.performance_codec import with_tempo, within_limits
+from renderers.dexter.performance_codec import PEDAL, CodecName, with_tempo, within_limits
 from renderers.dexter.score_codec import ScoreColumns, score_columns
 from score_to_audio.errors import InputError
 from score_to_audio.plugins import Checkpoint, CheckpointName, InputFile, Parameters, Spec
 from score_to_audio.progress import report
-from score_to_audio.types import Controls, Performance, Score
+from score_to_audio.seeding import numpy_generator
+from score_to_audio.types import SUSTAIN, Controls, Performance, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +35,12 @@ class DexterParameters(Parameters):
     )
     steps: int = Field(30, ge=2, le=999, description="Steps of dpm-solver++ and ddim.")
     guidance: float = Field(1.2, ge=0, le=10, description="1: no guidance; more: closer to the score.")
+    draws: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Average of so many draws: nearer to what pianists have in common, less varied.",
+    )
     base_tempo: float | None = Field(
         None, gt=0, le=400, description="Mean tempo in notated beats per minute; none: as predicted."
     )
@@ -97,17 +105,27 @@ class Dexter:
         if not len(columns):
             raise InputError(f"{score.path}: has no notes to play")
         source = self._parameters.source
-        codec = self._generator.generate(
-            columns.codec,
-            self._options(),
-            seed,
-            source=None if source is None else encode_performance(source, columns, score),
-            report=lambda done, total: report(done, total, "steps"),
-        )
+        count = self._parameters.draws
+        encoded = None if source is None else self._encoded(source, columns, score)
+        codecs = [
+            self._generator.generate(
+                columns.codec,
+                self._options(),
+                one,
+                source=encoded,
+                report=partial(_report_draw, draw, count),
+            )
+            for draw, one in enumerate(_seeds(seed, count))
+        ]
+        codec: NDArray[np.float32] = np.stack(codecs).mean(axis=0, dtype=np.float32)
         if self._official:
             notes = decoded(_checked(codec, score), columns)
             return to_performance(notes, columns, official.pedal_per_note(notes))
-        return performance_of(codec, columns, score, self._parameters.base_tempo)
+        kind = self._generator.settings.codec
+        return performance_of(codec, columns, score, self._parameters.base_tempo, kind=kind)
+
+    def _encoded(self, source: Path, columns: ScoreColumns, score: Score) -> NDArray[np.float32]:
+        return encode_performance(source, columns, score, kind=self._generator.settings.codec)
 
     def _options(self) -> SamplingOptions:
         from renderers.dexter.generation import SamplingOptions
@@ -123,15 +141,32 @@ class Dexter:
         )
 
 
+def _seeds(seed: int, count: int) -> list[int]:
+    """Of the draws; the first is the seed itself."""
+    others = (numpy_generator(seed, draw).integers(2**62) for draw in range(1, count))
+    return [seed, *(int(one) for one in others)]
+
+
+def _report_draw(draw: int, count: int, done: float, total: float) -> None:
+    report(done + draw * total, count * total, "steps")
+
+
 def performance_of(
-    codec: NDArray[np.float32], columns: ScoreColumns, score: Score, base_tempo: float | None = None
+    codec: NDArray[np.float32],
+    columns: ScoreColumns,
+    score: Score,
+    base_tempo: float | None = None,
+    *,
+    kind: CodecName = "published",
 ) -> Performance:
     """A generated codec [N, 5] as performance. Raises ``InputError`` for one that is not a number."""
-    from renderers.dexter.performance import decoded, pedal_per_chord, to_performance
+    from renderers.dexter.performance import decoded, pedal_per_chord, pedal_through_chords, to_performance
 
     codec = with_tempo(_checked(codec, score), columns.onset_beat, columns.duration_beat, base_tempo)
     notes = decoded(codec, columns)
-    return to_performance(notes, columns, pedal_per_chord(notes, columns))
+    own = kind == "own"
+    pedal = pedal_through_chords(codec, notes, columns) if own else pedal_per_chord(notes, columns)
+    return to_performance(notes, columns, pedal)
 
 
 def _checked(codec: NDArray[np.float32], score: Score) -> NDArray[np.float32]:
@@ -164,12 +199,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], DenoiserConfig, Diff
 
 def _settings(given: Mapping[str, Any], path: Path) -> DiffusionSettings:
     from renderers.dexter.generation import DiffusionSettings
+    from renderers.dexter.sampler import Prediction
 
     sampler = given.get("sampling", {}).get("type", "cfdg_ddpm")
     if sampler != "cfdg_ddpm":
         raise InputError(f"{path}: was trained for the sampler {sampler!r}; only 'cfdg_ddpm' is known")
 
     default = DiffusionSettings()
+    training = given.get("training", {})
+    if "mode" in training and training["mode"] not in get_args(Prediction):
+        raise InputError(f"{path}: predicts {training['mode']!r}; only {get_args(Prediction)} are known")
     settings = DiffusionSettings(
         timesteps=int(given.get("timesteps", default.timesteps)),
         beta_start=float(given.get("beta_start", default.beta_start)),
@@ -178,6 +217,8 @@ def _settings(given: Mapping[str, Any], path: Path) -> DiffusionSettings:
         condition_dropout=float(given.get("cond_dropout", default.condition_dropout)),
         means=tuple(float(mean) for mean in given.get("dataset_means", default.means)),
         stds=tuple(float(std) for std in given.get("dataset_stds", default.stds)),
+        prediction=training.get("mode", default.prediction),
+        codec=training.get("codec", default.codec),
     )
     if len(settings.means) != 5 or len(settings.stds) != 5 or min(settings.stds) <= 0:
         raise InputError(f"{path}: its dataset means and deviations are not five numbers each")
@@ -192,7 +233,9 @@ def official_columns(score: Score) -> ScoreColumns:
     return official.score_columns(load_partitura_score(score).note_array())
 
 
-def encode_performance(source: Path, columns: ScoreColumns, score: Score) -> NDArray[np.float32]:
+def encode_performance(
+    source: Path, columns: ScoreColumns, score: Score, *, kind: CodecName = "published"
+) -> NDArray[np.float32]:
     """A performance MIDI file of the score as codec [N, 5]. Raises ``InputError``."""
     from adapters.alignment import aligned_performance
 
@@ -204,30 +247,34 @@ def encode_performance(source: Path, columns: ScoreColumns, score: Score) -> NDA
         pitch=columns.codec[:, 2].astype(np.int64),
         advice="give a performance of this score",
     )
-    return encode_aligned(columns.onset_beat, columns.duration_beat, index, performance, performance.controls)
+    return encode_aligned(columns, index, performance, kind=kind)
 
 
 def encode_aligned(
-    onset: NDArray[np.float32],
-    duration: NDArray[np.float32],
-    index: NDArray[np.int64],
-    performance: Performance,
-    controls: Controls,
+    columns: ScoreColumns, index: NDArray[np.int64], performance: Performance, *, kind: CodecName
 ) -> NDArray[np.float32]:
-    """The codec [N, 5] of a performance. ``onset``, ``duration``: [N] beats of the score; ``index``: [N] of
-    the performed notes, -1 for none; ``controls``: that give the pedal's column."""
-    from renderers.dexter.encoding import encode, match, sounding_durations
+    """The codec [N, 5] of a performance; ``index``: [N] of the performed notes, -1 for none."""
+    from renderers.dexter.encoding import encode, match, pedal_until_next, sounding_durations
     from score_to_audio.formats.scores.partitura_bridge import import_partitura
 
     import_partitura()
     from partitura.musicanalysis.performance_codec import encode_tempo
 
-    durations = sounding_durations(performance)
+    own = kind == "own"
+    durations = performance.offset - performance.onset if own else sounding_durations(performance)
+    onset, duration = columns.onset_beat, columns.duration_beat
     matched = match(onset, duration, index, performance.onset, durations, performance.velocity)
     with np.errstate(invalid="ignore", divide="ignore"):
         tempo = encode_tempo(
             matched.onset, matched.performed_onset, matched.duration, matched.performed_duration
         )
-    codec = encode(matched, tempo, controls)
+    codec = encode(matched, tempo, performance.controls)
+    if own:
+        played, controls = ~matched.missing, performance.controls
+        chosen = controls.number == SUSTAIN
+        sustain = Controls(controls.time[chosen], controls.number[chosen], controls.value[chosen])
+        pedal = pedal_until_next(sustain, onset[played], matched.performed_onset[played])
+        codec[played, PEDAL] = pedal
+        codec[~played, PEDAL] = pedal.mean()
     finite = np.isfinite(codec)
     return np.where(finite, codec, np.nanmean(np.where(finite, codec, np.nan), axis=0))

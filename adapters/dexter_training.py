@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.aligned_corpus import (
     Arrays,
+    ReadPiece,
     aligned_performances,
     corpus_examples,
     merit,
@@ -23,7 +25,7 @@ from adapters.aligned_corpus import (
 from adapters.dexter import encode_aligned, performance_of, read_checkpoint
 from renderers.dexter.generation import CodecGenerator, DiffusionSettings, SamplingOptions
 from renderers.dexter.network import Denoiser, DenoiserConfig
-from renderers.dexter.performance_codec import within_limits
+from renderers.dexter.performance_codec import CodecName, within_limits
 from renderers.dexter.score_codec import score_columns
 from renderers.dexter.training import task as tasks
 from renderers.dexter.training.examples import Example, statistics_of
@@ -37,11 +39,11 @@ from score_to_audio.training.folder import TrainingFolder
 from score_to_audio.training.loop import TrainingState
 from score_to_audio.training.loop import train as run
 from score_to_audio.training.optimization import Optimization, seeded_modules
-from score_to_audio.types import SUSTAIN, Controls, Performance, Score
+from score_to_audio.types import Performance, Score
 from score_to_audio.weights import load_strictly
 
-EXAMPLES = "dexter 1"
-"""Version of the prepared examples; a change makes them anew."""
+EXAMPLES = "dexter 2"
+"""Version of the prepared examples, with the name of the codec; a change makes them anew."""
 LIGHTNING = "1.9.5"
 """Version of PyTorch Lightning in checkpoints."""
 BEAT_PERIODS = (0.05, 10.0)
@@ -56,6 +58,9 @@ class NetworkSizes(BaseModel):
     channels: int = Field(default=768, ge=1)
     layers: int = Field(default=12, ge=1)
     notes: int = Field(default=200, ge=8, description="Notes per window.")
+    dilations: int = Field(
+        default=4, ge=1, le=8, description="Layers see notes 1, 2, 4 ... apart, repeated after so many."
+    )
 
 
 class DexterTrainingConfig(BaseModel):
@@ -65,6 +70,11 @@ class DexterTrainingConfig(BaseModel):
 
     start: str = Field(default="", description="Checkpoint to fine-tune; empty: none.")
     performances: int = Field(default=0, ge=0, description="Per piece at most; 0: all.")
+    codec: CodecName = Field(
+        default="own",
+        description="own: lengths of keys, and the pedal's mean between onsets; published: lengths until the "
+        "pedal is up, and the pedal at the onset. A checkpoint to fine-tune keeps its own.",
+    )
     network: NetworkSizes = Field(default_factory=NetworkSizes)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
 
@@ -76,13 +86,12 @@ def train(
     data: Path, config: DexterTrainingConfig, output: Path, store: ArtifactStore, device: str = "cpu"
 ) -> Iterator[str]:
     """Train on the (n)ASAP corpus; see ``TrainingModule``."""
+    loaded = _loaded(find(config.start).weights) if config.start else None
     examples: list[Example] = []
-    yield from read_examples(data, store, config.performances, examples)
+    yield from read_examples(data, store, config, examples)
     if not examples:
         raise InputError(f"{data}: no performance of the train split can be used")
-    network, diffusion = (
-        _loaded(find(config.start).weights) if config.start else new_network(config, examples)
-    )
+    network, diffusion = loaded or new_network(config, examples)
     validation = validation_pieces(data, store)
     optimization = tasks.begin(network.to(device), config.training)
     state = TrainingState({"optimization": optimization})
@@ -107,32 +116,41 @@ def train(
 
 def _perform(codecs: CodecGenerator, score: Score, options: SamplingOptions) -> Performance:
     columns = score_columns(score.parsed)
-    return performance_of(codecs.generate(columns.codec, options, seed=0), columns, score)
+    codec = codecs.generate(columns.codec, options, seed=0)
+    return performance_of(codec, columns, score, kind=codecs.settings.codec)
 
 
 def prepare_part(
     part: Piece,
-    config: DexterTrainingConfig,  # noqa: ARG001 (of every trainer)
+    config: DexterTrainingConfig,
     store: ArtifactStore,
-    device: str,  # noqa: ARG001
+    device: str,  # noqa: ARG001 (of every trainer)
 ) -> Sequence[str]:
     """See ``TrainingModule``."""
-    return prepare_piece(part, store, EXAMPLES, _read_piece)
+    return prepare_piece(part, store, *_preparation(config))
 
 
-def read_examples(corpus: Path, store: ArtifactStore, most: int, examples: list[Example]) -> Iterator[str]:
+def _preparation(config: DexterTrainingConfig) -> tuple[str, ReadPiece]:
+    """A checkpoint that is fine-tuned keeps its codec."""
+    codec = _loaded(find(config.start).weights)[1].codec if config.start else config.codec
+    return f"{EXAMPLES} {codec}", partial(_read_piece, kind=codec)
+
+
+def read_examples(
+    corpus: Path, store: ArtifactStore, config: DexterTrainingConfig, examples: list[Example]
+) -> Iterator[str]:
     """Add the examples of the train split; yields a line per problem and a summary."""
-    for _, arrays, problems in corpus_examples(corpus, "train", store, EXAMPLES, _read_piece):
+    for _, arrays, problems in corpus_examples(corpus, "train", store, *_preparation(config)):
         if arrays:
             one = Example(**arrays)
-            count = most or len(one.known)
+            count = config.performances or len(one.known)
             examples.append(Example(one.score, one.performances[:count], one.known[:count]))
         yield from (f"left out {problem}" for problem in problems)
     performances = sum(len(one.known) for one in examples)
     yield f"{performances} performances with {sum(int(one.known.sum()) for one in examples)} notes"
 
 
-def _read_piece(piece: Piece, store: ArtifactStore) -> tuple[Arrays | None, list[str]]:
+def _read_piece(piece: Piece, store: ArtifactStore, *, kind: CodecName) -> tuple[Arrays | None, list[str]]:
     """The fields of an ``Example``."""
     try:
         score = read_score(piece.score)
@@ -148,11 +166,7 @@ def _read_piece(piece: Piece, store: ArtifactStore) -> tuple[Arrays | None, list
         notes = np.flatnonzero(one.played[order] >= 0)
         # Only notes that were played, where the published preparation lets missing ones distort the tempo.
         codec[notes] = encode_aligned(
-            columns.onset_beat[notes],
-            columns.duration_beat[notes],
-            one.played[order][notes],
-            one.performance,
-            _sustain(one.performance.controls),
+            columns.subset(notes), one.played[order][notes], one.performance, kind=kind
         )
         usable = np.zeros(len(columns), bool)
         usable[notes] = (codec[notes, 0] > BEAT_PERIODS[0]) & (codec[notes, 0] < BEAT_PERIODS[1])
@@ -161,11 +175,6 @@ def _read_piece(piece: Piece, store: ArtifactStore) -> tuple[Arrays | None, list
     if not codecs:
         return None, problems
     return {"score": columns.codec, "performances": np.stack(codecs), "known": np.stack(known)}, problems
-
-
-def _sustain(controls: Controls) -> Controls:
-    chosen = controls.number == SUSTAIN
-    return Controls(controls.time[chosen], controls.number[chosen], controls.value[chosen])
 
 
 def _loaded(start: Path) -> tuple[Denoiser, DiffusionSettings]:
@@ -185,14 +194,20 @@ def new_network(
         condition_dropout=config.training.condition_dropout,
         means=tuple(statistics.means.tolist()),
         stds=tuple(statistics.stds.tolist()),
+        prediction="epsilon" if config.training.compatibility == "official" else config.training.prediction,
+        codec=config.codec,
     )
     with seeded_modules(config.training.seed):
-        network = Denoiser(DenoiserConfig(config.network.channels, config.network.layers))
+        network = Denoiser(_shape(config.network))
         for module in network.modules():
             if isinstance(module, torch.nn.Conv1d):
                 torch.nn.init.kaiming_normal_(module.weight)
         torch.nn.init.zeros_(network.output_projection.weight)
     return network, diffusion
+
+
+def _shape(sizes: NetworkSizes) -> DenoiserConfig:
+    return DenoiserConfig(sizes.channels, sizes.layers, dilation_bound=sizes.dilations)
 
 
 def _layout(
@@ -237,7 +252,7 @@ def _layout(
             "cond_dropout": diffusion.condition_dropout,
             "dataset_means": list(diffusion.means),
             "dataset_stds": list(diffusion.stds),
-            "training": {"mode": "epsilon", "target": "gen_noise"},
+            "training": {"mode": diffusion.prediction, "target": "gen_noise", "codec": diffusion.codec},
             "sampling": {"type": "cfdg_ddpm", "w": 1.2},
         },
     }

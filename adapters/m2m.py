@@ -44,6 +44,11 @@ class M2MParameters(Parameters):
     performer: Literal["brendel", "arrau", "barenboim", "gulda", "richter", "kempff"] = Field(
         "brendel", description="The pianist of Beethoven's sonatas to imitate."
     )
+    decoding: Literal["draw", "mean"] = Field(
+        "draw",
+        description="draw: by the seed, as published; mean: the expected velocity, interval and duration, "
+        "which vary less than a pianist's.",
+    )
     temperature: float = Field(1.0, gt=0, le=5, description="Below 1: more probable, above: more varied.")
     top_k: int = Field(0, ge=0, description="Draw from the most probable classes only; 0: from all.")
     top_p: float = Field(1.0, gt=0, le=1, description="Draw from this share of the probability only.")
@@ -170,12 +175,15 @@ def perform(pianist: Pianist, score: Score, options: M2MParameters, seed: int) -
         temperature=options.temperature,
         report=lambda done: report(done, len(notes), "notes"),
     )
+    restricted = [
+        sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p)
+        for distribution in distributions
+    ]
     velocity, ioi, duration = (
-        sampling.draw(
-            sampling.restricted(distribution, top_k=options.top_k, top_p=options.top_p),
-            _noise(distribution.shape, seed, head),
-        ).numpy()
-        for head, distribution in enumerate(distributions)
+        sampling.expected(one).numpy()
+        if options.decoding == "mean"
+        else sampling.draw(one, _noise(one.shape, seed, head)).numpy()
+        for head, one in enumerate(restricted)
     )
     timed = performance.timed_notes(source, notes.pitch, velocity, ioi, duration)
     pedal = Controls.none() if options.pedal == "none" else performance.pedal(score.parsed, timed)

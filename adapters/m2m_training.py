@@ -42,6 +42,8 @@ from score_to_audio.weights import load_strictly
 EXAMPLES = "m2m 1"
 """Version of the prepared examples; a change makes them anew."""
 OFFICIAL_EXAMPLES = f"{EXAMPLES} official"
+VALIDATION: dict[str, Any] = {"decoding": "mean", "temperature": 0.5}
+"""Options of the renderer in validation: draws agree less with the mean of several pianists."""
 LIGHTNING = "2.2.2"
 """Version of PyTorch Lightning in checkpoints."""
 
@@ -110,7 +112,7 @@ def train(
         assert isinstance(averaged, M2MNetwork)
         averaged.eval()
         with torch.inference_mode():
-            pianist, options = Pianist(averaged, style, order), M2MParameters.model_validate({})
+            pianist, options = Pianist(averaged, style, order), M2MParameters(**VALIDATION)
             return validated(validation, lambda score: perform(pianist, score, options, seed=0))
 
     task = tasks.task(optimization, weights, examples, config.training, validate, merit)

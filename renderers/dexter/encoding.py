@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from renderers.dexter.performance_codec import MIN_PERFORMED_DURATION, PEDAL_DOWN
 from score_to_audio.types import SUSTAIN, Controls, Performance
 
+LAST_CHORD = 0.5
+"""Seconds after the last onset in which the pedal counts."""
+SHORTEST_INTERVAL = 0.01
+"""Seconds between two onsets for the pedal's mean."""
 MISSING = -1.0
 """Onset and duration of score notes that were not played, which enter the estimate of tempo like this."""
 
@@ -93,6 +97,27 @@ def encode(
     if matched.missing.any():
         codec[matched.missing] = np.nanmean(codec[~matched.missing], axis=0)
     return codec
+
+
+def pedal_until_next(
+    controls: Controls, onset_beat: NDArray[np.float32], times: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """[N] 0..1: mean of a pedal's values from the first note of each chord to that of the next.
+
+    ``controls``: of one pedal; ``onset_beat``, ``times``: [N] beats and seconds of the notes played.
+    """
+    if not len(controls):
+        return np.zeros(len(times))
+    chord = np.unique(onset_beat, return_inverse=True)[1]
+    start = np.full(chord.max(initial=-1) + 1, np.inf)
+    np.minimum.at(start, chord, times)
+    start = np.maximum.accumulate(start)
+    end = np.append(start[1:], start[-1] + LAST_CHORD)
+    end = np.maximum(end, start + SHORTEST_INTERVAL)
+    knots = np.append(controls.time, max(end[-1], controls.time[-1]) + 1.0)
+    area = np.append(0.0, np.cumsum(np.diff(knots) * controls.value / 127))
+    mean = (np.interp(end, knots, area) - np.interp(start, knots, area)) / (end - start)
+    return np.asarray(mean[chord])
 
 
 def pedal_at(controls: Controls, times: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from renderers.dexter import official, sampler
 from renderers.dexter.network import Denoiser
-from renderers.dexter.performance_codec import DATASET_MEANS, DATASET_STDS
+from renderers.dexter.performance_codec import DATASET_MEANS, DATASET_STDS, CodecName
 from renderers.dexter.windows import Joining, cut, join, normalised_condition
 
 WINDOWS_AT_ONCE = 8
@@ -32,6 +32,8 @@ class DiffusionSettings:
     means: tuple[float, ...] = DATASET_MEANS
     stds: tuple[float, ...] = DATASET_STDS
     """Statistics of the performance codec."""
+    prediction: sampler.Prediction = "epsilon"
+    codec: CodecName = "published"
 
     @property
     def overlap(self) -> int:
@@ -129,7 +131,13 @@ class CodecGenerator:
             )
         else:
             predict = sampler.guided(self.network, condition, weight=options.guidance, steps=steps)
-        return lambda x, step: predict(x.to(device), step).cpu()
+        signal, spread = self.schedule.sqrt_alphas_cumprod, self.schedule.sqrt_one_minus_alphas_cumprod
+
+        def noise(x: Tensor, step: int) -> Tensor:
+            output = predict(x.to(device), step).cpu()
+            return sampler.noise_of(output, x, signal[step], spread[step], self.settings.prediction)
+
+        return noise
 
     def _states(
         self, x: Tensor, predict: sampler.Predict, options: SamplingOptions, steps: list[int], noise: Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.dexter.performance_codec import DecodedNotes, decode
+from renderers.dexter.performance_codec import PEDAL, DecodedNotes, decode
 from renderers.dexter.score_codec import ScoreColumns
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH, SUSTAIN, Controls, Performance
 
@@ -35,6 +35,32 @@ def to_performance(notes: DecodedNotes, columns: ScoreColumns, pedal: Controls) 
         controls=pedal,
         score_ids=tuple(columns.ids[notes.order[index]] for index in playable),
     )
+
+
+LIFTED, HELD = 0.1, 0.9
+"""Means of the pedal up to and from which it stays up or down through the chord."""
+DOWN = 127
+
+
+def pedal_through_chords(codec: NDArray[np.float32], notes: DecodedNotes, columns: ScoreColumns) -> Controls:
+    """The pedal of the codec ``own``: for a mean m it is up in the first 1 - m of the time to the next chord,
+    then down, as pianists change it with the harmony; up after the last note."""
+    chord = np.unique(columns.onset_beat[notes.order], return_inverse=True)[1]
+    mean = np.bincount(chord, codec[notes.order, PEDAL]) / np.bincount(chord)
+    start = np.full(len(mean), np.inf)
+    np.minimum.at(start, chord, notes.onset)
+    start = np.maximum.accumulate(start)
+    end = np.append(start[1:], notes.offset.max())
+    changes: list[tuple[float, int]] = []
+    for first, last, share in zip(start.tolist(), end.tolist(), mean.tolist(), strict=True):
+        if share < HELD:
+            changes.append((first, 0))
+        if share > LIFTED:
+            changes.append((first if share >= HELD else last - share * (last - first), DOWN))
+    changes.append((max(float(notes.offset.max()), changes[-1][0]), 0))
+    kept = [one for one, before in zip(changes, [(0.0, 0), *changes], strict=False) if one[1] != before[1]]
+    time, value = np.array(kept, np.float64).reshape(-1, 2).T
+    return Controls(np.maximum.accumulate(time), np.full(len(time), SUSTAIN), value.astype(np.int64))
 
 
 def pedal_per_chord(notes: DecodedNotes, columns: ScoreColumns) -> Controls:

@@ -8,11 +8,16 @@ Basis Function Models, PhD thesis, JKU Linz 2018, section 3.3."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 BEAT_PERIOD, VELOCITY, TIMING, ARTICULATION, PEDAL = range(5)
+
+CodecName = Literal["published", "own"]
+"""Meaning of two columns. Articulation: until pedal and key are up, or the key alone. Pedal: its value at the
+onset, or its mean from there to the next onset."""
 
 DATASET_MEANS = (
     *(0.7063542604446411, 0.4756112396717071, -0.011089393869042397),

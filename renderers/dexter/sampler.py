@@ -18,6 +18,8 @@ from renderers.dexter.network import Denoiser, ProjectedCondition
 from score_to_audio.seeding import generator
 
 SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
+Prediction = Literal["epsilon", "v"]
+"""What the network gives: the noise, or v = sqrt(A) noise - sqrt(1 - A) data (Salimans & Ho, ICLR 2022)."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,11 @@ def dpm_solver(x: Tensor, predict: Predict, s: Schedule, steps: list[int]) -> It
             x = shrink * x - s.sqrt_alphas_cumprod[following] * torch.expm1(-width) * estimate
             previous = data, width
         yield x
+
+
+def noise_of(output: Tensor, x: Tensor, signal: Tensor, spread: Tensor, prediction: Prediction) -> Tensor:
+    """The noise in x = signal * data + spread * noise from the network's output."""
+    return output if prediction == "epsilon" else signal * output + spread * x
 
 
 def normalise(codec: Tensor, means: Tensor, stds: Tensor) -> Tensor:

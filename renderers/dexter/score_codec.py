@@ -24,6 +24,15 @@ class ScoreColumns:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def subset(self, notes: NDArray[np.int64]) -> ScoreColumns:
+        """The notes of these indices."""
+        return ScoreColumns(
+            self.codec[notes],
+            self.onset_beat[notes],
+            self.duration_beat[notes],
+            tuple(self.ids[index] for index in notes),
+        )
+
 
 def score_columns(score: ParsedScore) -> ScoreColumns:
     """The columns of a parsed score, in playing order."""

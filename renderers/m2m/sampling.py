@@ -1,14 +1,21 @@
-"""Drawing a class per note: top-k, top-p, and sampling with given random numbers."""
+"""A class per note: drawn with given random numbers, from the most probable ones only, or their mean."""
 
 from __future__ import annotations
 
-from torch import Tensor, zeros_like
+from torch import Tensor, arange, zeros_like
 
 
 def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
     """One class per row: argmax(p / q) with standard exponential q of the same shape, as in
     ``torch.multinomial(p, 1)``."""
     return (probabilities / noise).argmax(dim=-1)
+
+
+def expected(probabilities: Tensor) -> Tensor:
+    """The mean class per row [..., classes], rounded: classes are in the order of what they stand for."""
+    classes = arange(probabilities.shape[-1]).to(probabilities)
+    mean = (probabilities * classes).sum(dim=-1) / probabilities.sum(dim=-1)
+    return mean.round().long()
 
 
 def restricted(probabilities: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Tensor:

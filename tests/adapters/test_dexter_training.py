@@ -12,6 +12,8 @@ import torch
 from adapters.dexter import Dexter, DexterParameters, read_checkpoint
 from adapters.dexter_training import DexterTrainingConfig, train
 from renderers.dexter.network import Denoiser, DenoiserConfig
+from renderers.expression import agreement, grid, measure
+from score_to_audio.formats.matches import pieces, read_match
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.plugins import Checkpoint
 from score_to_audio.store import Store
@@ -42,9 +44,35 @@ def config(start: str = "", **training: Any) -> DexterTrainingConfig:
     return DexterTrainingConfig.model_validate(content)
 
 
-def renderer(weights: Path) -> Dexter:
+def renderer(weights: Path, **options: Any) -> Dexter:
     found = {"checkpoint": Checkpoint("test", {"weights": weights}, "0" * 64)}
-    return Dexter(DexterParameters(), checkpoints=found, device="cpu")
+    return Dexter(DexterParameters(**options), checkpoints=found, device="cpu")
+
+
+def test_two_pieces_are_learnt_by_heart(tmp_path: Path) -> None:
+    """What the renderer samples is what was played. An epoch has the pieces eight times, for fewer epochs."""
+    copies = {f"train/{name}_{copy}": SCORES / f"{name}.musicxml" for name in LEARNT for copy in range(8)}
+    corpus = write_corpus(tmp_path / "corpus", copies, performances=1)
+    content = {
+        "network": {"channels": 64, "layers": 8, "notes": 64},
+        "training": {
+            **{"epochs": 80, "batch_windows": 10, "learning_rate": 4e-3},
+            **{"condition_dropout": 0.0, "mixup": 0.0, "average": 0.98},
+        },
+    }
+    list(
+        train(
+            corpus, DexterTrainingConfig.model_validate(content), tmp_path / "out", Store(tmp_path / "store")
+        )
+    )
+    played = renderer(tmp_path / "out" / LAST, guidance=1.0, steps=20)
+    for piece in list(pieces(corpus, "train"))[::8]:
+        score = read_score(piece.score)
+        of_score = grid(score.parsed)
+        wanted = measure(of_score, read_match(piece.robust[0]))
+        reached = agreement(measure(of_score, played.render(score, seed=0)), wanted)
+        for name, least in {"velocity": 0.75, "beat_period": 0.55, "articulation": 0.4}.items():
+            assert reached[name] > least, (piece.title, reached)
 
 
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(

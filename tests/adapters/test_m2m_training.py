@@ -57,9 +57,9 @@ def config(start: str = "", **training: Any) -> M2MTrainingConfig:
     return M2MTrainingConfig.model_validate(content)
 
 
-def renderer(weights: Path) -> M2M:
+def renderer(weights: Path, **options: Any) -> M2M:
     found = {"checkpoint": Checkpoint("test", {"weights": weights}, "0" * 64)}
-    return M2M(M2MParameters(top_k=1), checkpoints=found, device="cpu")
+    return M2M(M2MParameters(**({"top_k": 1} | options)), checkpoints=found, device="cpu")
 
 
 def test_two_pieces_are_learnt_by_heart(corpus: Path, store: Store, tmp_path: Path) -> None:
@@ -133,6 +133,14 @@ def test_the_validation_decides_which_epoch_is_best(store: Store, tmp_path: Path
     header, *epochs = (tmp_path / "out" / CURVE).read_text().splitlines()
     assert "local_beat_period" in header
     assert len(epochs) == 2
+
+
+def test_the_mean_is_the_same_for_every_seed(corpus: Path, store: Store, tmp_path: Path) -> None:
+    list(train(corpus, config(**BY_HEART | {"epochs": 20}), tmp_path, store))
+    score = read_score(SCORES / f"{LEARNT[0]}.musicxml")
+    drawn, mean = renderer(tmp_path / LAST, top_k=0), renderer(tmp_path / LAST, top_k=0, decoding="mean")
+    assert mean.render(score, seed=0).onset.tolist() == mean.render(score, seed=1).onset.tolist()
+    assert drawn.render(score, seed=0).onset.tolist() != drawn.render(score, seed=1).onset.tolist()
 
 
 def test_an_unknown_style_is_refused(corpus: Path, store: Store, tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def test_conformance(index: int, checkpoint: str) -> None:
     renderer_checks("dexter", {"checkpoint": checkpoint})[index]()
 
 
+def test_an_average_of_draws_is_between_them(checkpoint: str) -> None:
+    """It starts with the draw of the seed and depends on the seed less than one draw."""
+    score = example_score()
+    single = [render(score, checkpoint, seed).velocity.astype(float) for seed in range(4)]
+    averages = [render(score, checkpoint, seed, draws=8).velocity.astype(float) for seed in range(4)]
+    assert np.std(averages, axis=0).mean() < 0.7 * np.std(single, axis=0).mean()
+    assert (render(score, checkpoint, draws=1).velocity == single[0]).all()
+
+
 @pytest.mark.parametrize("name", ["dpm-solver++", "ddim", "ddpm"])
 def test_every_note_is_played_whatever_the_network_says(name: str, checkpoint: str) -> None:
     from score_to_audio.formats.scores.reader import read_score

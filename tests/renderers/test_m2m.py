@@ -198,3 +198,8 @@ def test_restriction_keeps_the_most_probable_and_never_nothing(top_k: int, top_p
     least_kept = torch.where(kept > 0, share, torch.inf).amin(-1)
     most_dropped = torch.where(kept > 0, -torch.inf, share).amax(-1)
     assert (least_kept >= most_dropped).all()
+
+
+def test_the_expected_class_is_the_rounded_mean() -> None:
+    probabilities = torch.tensor([[0.0, 0.3, 0.2, 0.0], [0.6, 0.0, 0.0, 0.4], [0.0, 0.0, 0.1, 0.9]])
+    assert sampling.expected(probabilities).tolist() == [1, 1, 3]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from renderers.dexter.network import Denoiser
-from renderers.dexter.sampler import Schedule
+from renderers.dexter.sampler import Prediction, Schedule, noise_of
 from renderers.dexter.training.forward import denoise
 
 COLUMNS = ("tempo", "velocity", "timing", "duration", "pedal")
@@ -40,7 +40,7 @@ class Loss:
     """The parts of the loss, and what they were computed from."""
 
     diffusion: Tensor
-    """Mean absolute error of the noise."""
+    """Mean absolute error of the network's output."""
     reconstruction: Tensor
     """[5] weighted mean square errors of the codec's columns."""
     noised: Tensor
@@ -70,29 +70,33 @@ def loss(
     condition: Tensor,
     drawn: Draws,
     *,
+    prediction: Prediction = "epsilon",
     official: bool = False,
 ) -> Loss:
     """The loss of standardised codecs [B, T, 5] under normalised conditions [B, T, 4]; padding counts, as the
     sampler fills it, too.
 
-    The codec without the predicted noise is (x_t - sqrt(1 - A) e) / sqrt(A); its error grows by 1 / A, by
-    which its square is divided here. ``official``: the published expression instead, x_t / sqrt(A) - e /
-    sqrt(1 - A) within -1 .. 1, and the published value of a dropped condition.
+    The codec without the predicted noise e is (x_t - sqrt(1 - A) e) / sqrt(A). This multiplies the errors of
+    e by up to 150 where noise hides the codec, so a small network learns nothing there; their squares are
+    divided by 1 / A here. A network that predicts v has no such factor. ``official``: the published formula
+    instead, x_t / sqrt(A) - e / sqrt(1 - A) within -1 .. 1, and the published value of a dropped condition.
     """
     signal = schedule.sqrt_alphas_cumprod.to(codec)[drawn.steps][:, None, None]
     spread = schedule.sqrt_one_minus_alphas_cumprod.to(codec)[drawn.steps][:, None, None]
     noised = signal * codec + spread * drawn.noise
     value = OFFICIAL_UNCONDITIONAL if official else UNCONDITIONAL
     given = condition.masked_fill(drawn.dropped[:, None, None], value)
-    predicted = denoise(network, noised, given, drawn.steps)
+    output = denoise(network, noised, given, drawn.steps)
+    predicted = noise_of(output, noised, signal, spread, prediction)
+    wanted = drawn.noise if prediction == "epsilon" else signal * drawn.noise - spread * codec
     if official:
         found = (noised / signal - predicted / spread).clamp(-1, 1)
         errors = (codec - found).square()
     else:
         found = (noised - spread * predicted) / signal
-        errors = (signal * (codec - found)).square()
+        errors = ((codec - found) * (signal if prediction == "epsilon" else 1)).square()
     return Loss(
-        diffusion=functional.l1_loss(predicted, drawn.noise),
+        diffusion=functional.l1_loss(output, wanted),
         reconstruction=RECONSTRUCTION * errors.mean(dim=(0, 1)),
         noised=noised,
         condition=given,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from renderers.dexter.generation import DiffusionSettings
 from renderers.dexter.network import Denoiser
+from renderers.dexter.sampler import Prediction
 from renderers.dexter.sampler import schedule as noise_schedule
 from renderers.dexter.training.examples import Example, Statistics, Window, batch, windows
 from renderers.dexter.training.losses import COLUMNS, Draws, draws, loss
@@ -44,6 +45,9 @@ class TrainingSettings(BaseModel):
     average: float = Field(default=0.995, ge=0, lt=1, description="Decay of the weights' moving average.")
     precision: Precision = Field(default="float32", description="Of matrix products.")
     validation_steps: int = Field(default=10, ge=2, description="Steps of the sampler in validation.")
+    prediction: Prediction = Field(
+        default="v", description="What a new network learns; epsilon: the noise, as published."
+    )
     compatibility: Literal["none", "official"] = Field(
         default="none",
         description="official: the published reconstruction of the codec and the published value of a "
@@ -100,6 +104,7 @@ def task(
                 one.codec.to(device),
                 one.condition.to(device),
                 Draws(*(value.to(device) for value in vars(drawn).values())),
+                prediction=diffusion.prediction,
                 official=official,
             )
         total = parts.total()
