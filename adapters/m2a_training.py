@@ -44,6 +44,9 @@ from synthesizers.vocoders.hifigan import HifiGan, HifiGanConfig
 
 EXAMPLES = "m2a 1"
 """Version of the prepared segments; a change makes them anew."""
+POSITION_GAIN = 4.0
+"""Share of a guided head's weight within two rows of its own after 60 updates: with 1 .04, with 2 .36, with
+4 .87 (``attention_width`` .03)."""
 
 
 class NetworkSizes(BaseModel):
@@ -244,18 +247,22 @@ def new_model(
         for weight in generators[0].parameters():
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
-        for module in generators[0].modules():
-            if isinstance(module, Attention):
-                _look_at_equal_positions(module)
+        _look_at_equal_positions(generators[0])
         model = JointModel(*generators, Discriminators(judges))
     return model, _normalisation(segments), _settings(acoustic, vocoder, judges)
 
 
-def _look_at_equal_positions(attention: Attention) -> None:
-    """Begin with weights that are largest between rows of equal position, where what a step plays is: the
-    same projection for queries and keys (W. Ping et al., Deep Voice 3, ICLR 2018, section 3.7)."""
+def _look_at_equal_positions(model: AcousticModel) -> None:
+    """Begin with weights that are largest between rows of equal position: the same projection for queries
+    and keys (W. Ping et al., Deep Voice 3, ICLR 2018, section 3.7). A step plays its own row of the piano
+    roll; ``POSITION_GAIN`` makes its neighbours stand out from the other rows."""
     with torch.no_grad():
-        attention.linear_k.weight.copy_(attention.linear_q.weight)
+        for module in model.modules():
+            if isinstance(module, Attention):
+                module.linear_k.weight.copy_(module.linear_q.weight)
+        for layer in model.decoder.layers():
+            layer.src_attn.linear_q.weight.mul_(POSITION_GAIN)
+            layer.src_attn.linear_k.weight.mul_(POSITION_GAIN)
 
 
 def _normalisation(segments: Sequence[Segment]) -> Normalisation:

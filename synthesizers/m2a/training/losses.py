@@ -38,8 +38,9 @@ class SpectrumLoss:
         return self.distance + self.stop + self.attention
 
 
-def spectrum_loss(made: Spectra, frames: Tensor) -> SpectrumLoss:
-    """``frames``: [B, F, feature_bins], true. Padding does not count."""
+def spectrum_loss(made: Spectra, frames: Tensor, attention_width: float = ATTENTION_WIDTH) -> SpectrumLoss:
+    """``frames``: [B, F, feature_bins], true. Padding does not count. ``attention_width``: of the diagonal
+    along which attention is guided, as a share of the segment."""
     wanted = frames[:, : made.before.shape[1]]
     valid = valid_frames(made)
     before, after = ((one - wanted).abs()[valid].mean() for one in (made.before, made.after))
@@ -47,7 +48,7 @@ def spectrum_loss(made: Spectra, frames: Tensor) -> SpectrumLoss:
     stop = functional.binary_cross_entropy_with_logits(
         made.stop[valid], stop_labels(made)[valid], pos_weight=weight
     )
-    return SpectrumLoss(before + after, stop, attention_loss(made))
+    return SpectrumLoss(before + after, stop, attention_loss(made, attention_width))
 
 
 def valid_frames(made: Spectra) -> Tensor:
@@ -61,13 +62,13 @@ def stop_labels(made: Spectra) -> Tensor:
     return (at == made.frames[:, None] - 1).to(made.stop)
 
 
-def attention_loss(made: Spectra) -> Tensor:
+def attention_loss(made: Spectra, width: float) -> Tensor:
     """How far the guided weights of the source are from the diagonal."""
     weights = guided_attention(made)
     step, row = (torch.arange(size, device=weights.device) for size in weights.shape[2:])
     steps, inputs = made.steps[:, None, None], made.inputs[:, None, None]
     apart = row[None, None] / inputs - step[None, :, None] / steps
-    penalty = 1 - torch.exp(-apart.square() / (2 * ATTENTION_WIDTH**2))
+    penalty = 1 - torch.exp(-apart.square() / (2 * width**2))
     valid = (row[None, None] < inputs) & (step[None, :, None] < steps)
     # All heads have the same cells, so that the mean over cells is that of the heads' mean.
     return ATTENTION_WEIGHT * (weights.mean(dim=1) * penalty)[valid].mean()

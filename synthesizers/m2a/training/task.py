@@ -17,7 +17,7 @@ from score_to_audio.training.loop import Figures, Moment, Schedule, Task, in_bat
 from score_to_audio.training.optimization import Optimization, Precision, set_dropout
 from synthesizers.m2a.decoding import StepLimits, decode, drawn_masks
 from synthesizers.m2a.training.forward import Batch, encoder_inputs, prenet_masks, spectra
-from synthesizers.m2a.training.losses import spectrum_loss
+from synthesizers.m2a.training.losses import ATTENTION_WIDTH, spectrum_loss
 from synthesizers.m2a.training.mel import log_mel
 from synthesizers.m2a.training.turns import (
     GeneratorTurn,
@@ -62,6 +62,11 @@ class TrainingSettings(BaseModel):
     adversarial: bool = Field(default=True, description="Whether discriminators judge the sound.")
     spectra_weight: float = Field(
         default=0.0, ge=0, description="Of the distance of spectra of several resolutions; published: none."
+    )
+    attention_width: float = Field(
+        default=ATTENTION_WIDTH,
+        gt=0,
+        description="Of the guide of attention; share of a segment.",
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Of the acoustic model.")
     postnet_dropout: float = Field(default=0.5, ge=0, lt=1)
@@ -129,7 +134,7 @@ class Optimizations:
 def begin(model: JointModel, settings: TrainingSettings) -> Optimizations:
     """What is there before the first epoch."""
     model.precision, model.adversarial = settings.precision, settings.adversarial
-    model.spectra_weight = settings.spectra_weight
+    model.spectra_weight, model.attention_width = settings.spectra_weight, settings.attention_width
     set_dropout(model.text2mel, settings.dropout)
     set_dropout(model.text2mel.postnet, settings.postnet_dropout)
 
@@ -211,7 +216,8 @@ def _step(
 ) -> dict[str, float]:
     figures = dict.fromkeys(("loss", "spectrum", "sound", "discriminator"), 0.0)
     if stage == "acoustic":
-        total = spectrum_loss(spectra(model.text2mel, part, _masks(model, part, random)), part.frames).total()
+        made = spectra(model.text2mel, part, _masks(model, part, random))
+        total = spectrum_loss(made, part.frames, settings.attention_width).total()
         figures["spectrum"] = total.item()
         sound = None
     elif stage == "vocoder":

@@ -13,6 +13,7 @@ from synthesizers.m2a.network import AcousticModel
 from synthesizers.m2a.training.discriminators import Discriminators
 from synthesizers.m2a.training.forward import Batch, Spectra, spectra
 from synthesizers.m2a.training.losses import (
+    ATTENTION_WIDTH,
     DiscriminatorLoss,
     SoundLoss,
     SpectrumLoss,
@@ -33,6 +34,8 @@ class JointModel(nn.Module):
     """Whether there are discriminators."""
     spectra_weight: float = 0.0
     """Of ``losses.spectral_distance``."""
+    attention_width: float = ATTENTION_WIDTH
+    """See ``losses.spectrum_loss``."""
 
     def __init__(self, acoustic: AcousticModel, vocoder: HifiGan, discriminators: Discriminators) -> None:
         super().__init__()
@@ -87,7 +90,7 @@ def generator_turn(
     """``starts``: [B] first frame of each segment's window of ``window`` frames."""
     made = spectra(model.text2mel, batch, masks)
     sound = sound_turn(model, made.after, batch.audio, starts, window)
-    return GeneratorTurn(made, spectrum_loss(made, batch.frames), sound)
+    return GeneratorTurn(made, spectrum_loss(made, batch.frames, model.attention_width), sound)
 
 
 def sound_turn(model: JointModel, frames: Tensor, audio: Tensor, starts: Tensor, window: int) -> SoundTurn:
