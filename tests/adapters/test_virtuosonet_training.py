@@ -32,6 +32,7 @@ from tests.small_corpus import write_corpus
 ROOT = PROJECT
 SCORES = ROOT / "examples" / "scores"
 LEARNT = ("chopin_prelude_op28_no7", "petzold_minuet_bwv_anh114")
+TRAINED = {f"train/{name}": SCORES / f"{name}.musicxml" for name in LEARNT}
 PUBLISHED = ROOT / "tests" / "golden" / "virtuosonet" / "tiny_checkpoint.pt"
 SMALL = {"note": 24, "voice": 8, "beat": 12, "measure": 8, "encoder": 8, "final": 32, "performance": 6}
 QUICK = {"epochs": 2, "slice_notes": 150, "batch_slices": 2}
@@ -39,9 +40,8 @@ QUICK = {"epochs": 2, "slice_notes": 150, "batch_slices": 2}
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    named = {f"train/{name}": SCORES / f"{name}.musicxml" for name in LEARNT}
     judged = {"validation/judged": SCORES / "chopin_prelude_op28_no20.musicxml"}
-    return write_corpus(tmp_path_factory.mktemp("corpus"), {**named, **judged})
+    return write_corpus(tmp_path_factory.mktemp("corpus"), {**TRAINED, **judged})
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +60,22 @@ def renderer(weights: Path) -> VirtuosoNet:
 
 
 @pytest.mark.slow
-def test_two_pieces_are_learnt_by_heart(corpus: Path, store: Store, tmp_path: Path) -> None:
-    """Agreement of the renderer's performance with the mean of the performances."""
+def test_two_pieces_are_learnt_by_heart(store: Store, tmp_path: Path) -> None:
+    """Agreement of the renderer's performance with the mean of the performances.
+
+    Short slices side by side: a step takes as long as its longest slice.
+    """
+    corpus = write_corpus(tmp_path / "corpus", TRAINED)
     by_heart = {"dropout": 0.0, "weight_decay": 0.0, "mean_share": 1.0, "teacher": 0.0}
-    list(
-        train(
-            corpus,
-            config(epochs=200, batch_slices=1, learning_rate=1e-2, average=0.8, **by_heart),
-            tmp_path,
-            store,
-        )
-    )
-    played = renderer(tmp_path / LAST)
+    quick = {"epochs": 120, "slice_notes": 60, "batch_slices": 8, "learning_rate": 1e-2, "average": 0.8}
+    list(train(corpus, config(**quick, **by_heart), tmp_path / "out", store))
+    played = renderer(tmp_path / "out" / LAST)
     for piece in pieces(corpus, "train"):
         score = read_score(piece.score)
         of_score = grid(score.parsed)
         wanted = mean_expression([measure(of_score, read_match(path)) for path in piece.robust])
         reached = agreement(measure(of_score, played.render(score, seed=0)), wanted)
-        # Measured: 0.96, 0.95 and 0.63 at least.
+        # Measured: 0.91, 0.95 and 0.59 at least.
         for name, least in {"velocity": 0.85, "beat_period": 0.85, "articulation": 0.5}.items():
             assert reached[name] > least, (piece.title, reached)
 

@@ -53,7 +53,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any
     while time.monotonic() < end:
         if value := condition():
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     pytest.fail(f"{what} did not come within {seconds:.0f} s")
 
 

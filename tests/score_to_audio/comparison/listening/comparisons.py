@@ -28,6 +28,7 @@ CONDITIONS = (
     Condition("kth", "kth-rules + sampled-piano", licences=SAMPLES),
     Condition("gone", "m2m + sampled-piano"),
 )
+RATE = 22050
 LOUDNESS = {"score": -26.0, "kth": -29.0}
 QUANTITIES = (Quantity("f1", "onset F1", "", "higher", "Share of onsets found.", 3),)
 
@@ -86,13 +87,22 @@ def _cell(folder: Path, row: Row, condition: Condition, renderer: str) -> CellRe
     assert row.score
     played = performance(row.score.name, renderer)
     audio = folder / f"{condition.key}-{row.score.stem}.mp3"
-    sound = build(resolve("synthesizer", "sampled-piano")).synthesize(played, prompt=None, seed=0)
-    write_audio(stream_of(sound), audio, format="mp3")
+    write_audio(stream_of(struck(played)), audio, format="mp3")
     write_performance(played, audio.with_suffix(".mid"))
     history = ({"stage": "render", "model": renderer, "seed": 0, "parameters": {"palette": "neutral"}},)
     loudness = LOUDNESS[condition.key]
     cell = Cell(TracedFile(audio, history), TracedFile(audio.with_suffix(".mid"), history))
     return CellResult(row, condition, cell, values={"f1": 0.9 + loudness / 1000, "loudness": loudness})
+
+
+def struck(played: Performance) -> Waveform:
+    """A short sine per note, made in a fraction of the time that a synthesizer takes."""
+    samples = np.zeros(int((played.offset.max() + 2) * RATE), np.float32)
+    time = np.arange(RATE // 2) / RATE
+    for onset, pitch in zip(played.onset, played.pitch, strict=True):
+        start, frequency = int(onset * RATE), 440 * 2 ** ((pitch - 69) / 12)
+        samples[start : start + len(time)] += 0.05 * np.sin(2 * np.pi * frequency * time) * np.exp(-8 * time)
+    return Waveform(samples[None], RATE)
 
 
 def noise(path: Path, seconds: float = 1.0) -> Path:
