@@ -15,7 +15,8 @@ demo-compare: .venv/ready
 	$(BIN)/score-to-audio compare examples/compare_bundled.yaml --output demo/compare
 	@echo "Done: open $(CURDIR)/demo/compare/page/index.html"
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Tests of a file share a process, and what they need is made once; with pytest 9.2, xdist 3.8 loses groups.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: .venv/ready-to-test
 	$(PYTEST) -m "not kills and not fuzz"

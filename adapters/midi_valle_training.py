@@ -61,6 +61,11 @@ class MidiValleTrainingSettings(BaseModel):
     part: Literal["both", "first", "others"] = Field(
         default="both", description="Train both networks, or only that of the first codebook or the others."
     )
+    alignment: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of a loss that shows two heads where the notes are; from nothing 1.",
+    )
     dropout: float = Field(default=0.1, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision, for a GPU."
@@ -148,6 +153,31 @@ def _codec(name: str, weights: Path, sha256: str, device: str) -> Codec:
     return load_codec(Checkpoint(name, {"weights": weights}, sha256), device=device)
 
 
+def export(checkpoint: Path, output: Path) -> None:
+    """Write a checkpoint in half precision, without the state of its training.
+
+    Raises ``InputError`` for a file that is not a checkpoint of MIDI-VALLE.
+    """
+    from safetensors.torch import save
+
+    from adapters.midi_valle import checkpoint_tensors
+    from score_to_audio.files import replacing
+    from score_to_audio.weights import shape_differences, shapes_of
+    from synthesizers.midi_valle.network import config_from_shapes, parameter_shapes
+
+    tensors = checkpoint_tensors(checkpoint)
+    try:
+        differences = shape_differences(
+            parameter_shapes(config_from_shapes(shapes_of(tensors))), shapes_of(tensors)
+        )
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: not a checkpoint of MIDI-VALLE: {error}") from error
+    if differences:
+        raise InputError(f"{checkpoint}: not a checkpoint of MIDI-VALLE: it {differences}")
+    with replacing(output) as unfinished:
+        unfinished.write_bytes(save({name: one.half().clone() for name, one in tensors.items()}))
+
+
 def _network(config: MidiValleTrainingConfig, codec: CodecConfig) -> TrainingNetwork:
     from adapters.midi_valle import checkpoint_tensors
     from score_to_audio.training.optimization import seeded_modules
@@ -228,6 +258,8 @@ def _task(
             part=settings.part,
             precision=settings.precision,
             per_frame=settings.optimizer == "adamw",
+            alignment=settings.alignment,
+            frame_rate=frame_rate,
         )
 
     def validate() -> Figures:

@@ -177,6 +177,23 @@ def prepare_part(
     return ()
 
 
+def export(checkpoint: Path, output: Path) -> None:
+    """Write a checkpoint in half precision, without the state of its training.
+
+    Raises ``InputError`` for a file that is not a checkpoint of a codec in audiocraft's layout.
+    """
+    import torch
+
+    from adapters.codec import load_trainable_codec
+    from score_to_audio.files import replacing
+    from score_to_audio.plugins import Checkpoint
+    from synthesizers.codecs.training.layout import layout
+
+    codec = load_trainable_codec(Checkpoint(checkpoint.name, {"weights": checkpoint}, ""))
+    with replacing(output) as unfinished, unfinished.open("wb") as file:
+        torch.save(layout(codec.half()), file)
+
+
 def _begin(config: CodecTrainingConfig, device: str) -> CodecTraining:
     from adapters.codec import load_trainable_codec
     from score_to_audio.training.optimization import seeded_modules

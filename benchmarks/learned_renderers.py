@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--m2m", type=Path, help="checkpoint of M2M")
     built.add_argument("--dexter", type=Path, help="checkpoint of DExter")
     built.add_argument("--only", action="append", help="label of a renderer; repeatable")
-    built.add_argument("--seeds", type=int, default=3)
+    built.add_argument("--seeds", type=int, default=2)
     return built
 
 
@@ -96,9 +96,10 @@ def chosen(arguments: argparse.Namespace) -> list[Renderer]:
         found.append(Renderer("m2m", options, "m2m, drawn", by_seed=True))
         found.append(Renderer("m2m", options | mean, "m2m, mean"))
     if arguments.dexter:
-        options = {"checkpoint": str(arguments.dexter)}
+        options = {"checkpoint": str(arguments.dexter), "steps": 10}
+        mean = {"draws": 4, "guidance": 2.0}
         found.append(Renderer("dexter", options, "dexter, drawn", by_seed=True))
-        found.append(Renderer("dexter", options | {"draws": 8}, "dexter, mean of 8", by_seed=True))
+        found.append(Renderer("dexter", options | mean, "dexter, mean of 4", by_seed=True))
     found.append(Renderer("pianist-mean", {}, "pianist-mean"))
     return [one for one in found if not arguments.only or one.label in arguments.only]
 

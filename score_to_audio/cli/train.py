@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -55,11 +55,16 @@ def _train(trainer: Trainer, data: Path, config: Path | None, output: Path, devi
 @app.command("export")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training, such as best.pt.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .safetensors file; for piano-encodec a .bin file.")
+    ],
+    model: Annotated[
+        Literal["virtuosonet", "piano-encodec", "midi-valle"], typer.Option(help="Whose checkpoint it is.")
+    ] = "virtuosonet",
 ) -> None:
-    """Reduce a checkpoint of VirtuosoNet to what playing needs: a third of its size."""
-    from adapters.virtuosonet_training import export as write
+    """Reduce a checkpoint to what playing needs: a third of its size, or less."""
     from score_to_audio.outputs import delivering
 
+    module: Any = TRAINERS[model].module
     with delivering(output, [checkpoint]):
-        write(checkpoint, output)
+        module.export(checkpoint, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ from score_to_audio.training.folder import BEST, CURVE, LAST
 from score_to_audio.training.recordings import find_recordings, split
 from score_to_audio.types import Performance
 from synthesizers.midi_valle.network import MidiValleConfig
-from synthesizers.midi_valle.tokens import NoteArray
+from synthesizers.midi_valle.tokens import NoteArray, tokens_of_notes
+from synthesizers.midi_valle.training.losses import alignment_loss
 from synthesizers.midi_valle.training.network import FIXED
 from synthesizers.midi_valle.training.segments import (
     SHORTEST,
     TrainingSegment,
     batches,
+    collate,
     cuts,
     official_cuts,
 )
@@ -119,6 +122,26 @@ def test_two_recordings_are_learnt_by_heart(
         assert np.mean(hits) > 0.8
         completed = model.complete(tokens, codes[:40], codes[40:, 0])
         assert (completed == codes[40:]).float().mean() > 0.8
+
+
+def test_the_attention_is_shown_the_notes_struck_last() -> None:
+    """Of two notes, at 0 and 1 s, in 100 frames: heads that look at the last one are right, others wrong."""
+    notes = NoteArray(np.array([0.0, 1.0]), np.array([0.5, 1.5]), np.array([60, 64]), np.array([64, 64]))
+    batch = collate([TrainingSegment(tokens_of_notes(notes), np.zeros((100, 4), np.int64))], "cpu")
+    right = torch.zeros(1, 2, 100, 4)  # the rows of BOS, two notes, EOS
+    right[:, :, :49, 1] = right[:, :, 49:, 2] = 20.0  # a frame predicts the next one
+    wrong = right[:, :, :, [0, 2, 1, 3]]
+    assert alignment_loss(batch, right, 50.0, 1) < 5 < alignment_loss(batch, wrong, 50.0, 1)
+    sharp = alignment_loss(batch, right[:, :1], 50.0, 1)
+    assert sharp < 0.5
+    assert alignment_loss(batch, right[:, :1].roll(10, dims=2), 50.0, 1) > sharp + 1
+
+
+def test_guided_attention_learns(run: Any, tmp_path: Path) -> None:
+    list(run(tmp_path, config(**{**BY_HEART, "epochs": 30, "alignment": 1.0})))
+    with (tmp_path / CURVE).open(newline="") as file:
+        found = [float(row["alignment"]) for row in csv.DictReader(file)]
+    assert found[-1] < found[0] - 0.3
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(run: Any, tmp_path: Path) -> None:

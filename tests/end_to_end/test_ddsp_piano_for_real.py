@@ -38,7 +38,6 @@ SCORE = "example.musicxml"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("chromium"),
     pytest.mark.skipif(
         PUBLISHED is None, reason="the published weights are not here: score-to-audio models pull ddsp-piano"
     ),

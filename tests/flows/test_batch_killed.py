@@ -18,7 +18,7 @@ from score_to_audio.manifest import read_manifest
 from tests.flows.conftest import PATIENCE, PROJECT, Server
 from tests.trial.trial_kit import write_scores
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills]
 
 COUNT = 30
 KILLS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)

@@ -11,7 +11,7 @@ import yaml
 
 from tests.trial.trial_kit import write_scores
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 
 def write_comparison(folder: Path, **more: Any) -> Path:

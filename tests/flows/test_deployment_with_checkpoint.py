@@ -14,7 +14,7 @@ from score_to_audio.testing import example_score
 from tests.flows.conftest import PATIENCE, Server
 from tests.virtuosonet_checkpoint import write_checkpoint
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 SERVE = "from flows.pipeline import score_to_audio; score_to_audio.serve(name='with-checkpoint', limit=1)"
 

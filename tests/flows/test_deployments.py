@@ -19,7 +19,7 @@ from tests.flows.conftest import PATIENCE, PROJECT, Server, kill_with_children
 from tests.terminal import terminal
 from tests.trial.trial_kit import write_scores
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 DEPLOYMENTS = ("score-to-audio/score-to-audio", "batch/batch")
 

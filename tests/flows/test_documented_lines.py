@@ -15,7 +15,7 @@ from tests.flows.conftest import PATIENCE, free_port, variables
 from tests.paths import EXAMPLE_SCORES, PROJECT
 from tests.project.documents import blocks
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 START = "prefect server start --background"
 ADDRESS = "PREFECT_API_URL=http://127.0.0.1:4200/"

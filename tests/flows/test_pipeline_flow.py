@@ -16,7 +16,6 @@ from tests.trial.trial_kit import write_scores
 pytestmark = [
     pytest.mark.prefect,
     pytest.mark.slow,
-    pytest.mark.xdist_group("prefect"),
     pytest.mark.usefixtures("settings"),
 ]
 

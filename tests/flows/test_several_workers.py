@@ -19,7 +19,7 @@ from score_to_audio.jobs import read_manifest
 from tests.flows.conftest import PATIENCE, Server, free_port, kill_with_children, serving
 from tests.trial.trial_kit import write_scores
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills, pytest.mark.xdist_group("workers")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills]
 
 SHARDS, SHARD = 3, 20
 PAUSE = 0.05

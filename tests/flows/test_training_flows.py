@@ -36,7 +36,6 @@ def test_every_trainer_can_be_chosen_in_a_form() -> None:
 
 @pytest.mark.prefect
 @pytest.mark.slow
-@pytest.mark.xdist_group("prefect")
 @pytest.mark.usefixtures("settings")
 def test_what_is_prepared_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from adapters import m2m_training
@@ -61,7 +60,6 @@ def test_what_is_prepared_is_trained_on(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.prefect
 @pytest.mark.slow
-@pytest.mark.xdist_group("prefect")
 @pytest.mark.usefixtures("settings")
 def test_a_part_that_cannot_be_read_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ import pytest
 from score_to_audio.manifest import read_manifest
 from tests.flows.batch_site import DEPLOYMENT, PAUSE, WORKERS, Site, prepared
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills, pytest.mark.xdist_group("kills")]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.kills]
 
 SCORES, KILLS = 60, 20
 

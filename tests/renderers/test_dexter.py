@@ -12,11 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.dexter import read_checkpoint
 from renderers.dexter import sampler, windows
+from renderers.dexter.encoding import pedal_until_next
 from renderers.dexter.network import Denoiser, DenoiserConfig
+from renderers.dexter.performance import decoded, pedal_through_chords
 from renderers.dexter.performance_codec import DATASET_MEANS, DATASET_STDS
-from renderers.dexter.score_codec import beats, score_columns
-from score_to_audio import Performance, TimeSignature
+from renderers.dexter.score_codec import ScoreColumns, beats, score_columns
+from score_to_audio import Controls, Performance, TimeSignature
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import performance_to_midi, write_performance
 from score_to_audio.registry import build, resolve
@@ -259,3 +262,54 @@ def test_score_columns_are_sorted_by_onset_and_pitch() -> None:
     keys = list(zip(columns.onset_beat, columns.codec[:, 2], strict=True))
     assert keys == sorted(keys)
     assert set(columns.ids) == set(example_score().parsed.notes.id)
+
+
+# ------------------------------------------------------------------------------------------ codec "own"
+
+
+def test_the_pedal_is_its_mean_until_the_next_onset() -> None:
+    """Down for the second half of the first chord, and from there on."""
+    controls = Controls(np.array([0.5]), np.array([64]), np.array([127]))
+    onset_beat = np.array([0, 0, 1], np.float32)
+    mean = pedal_until_next(controls, onset_beat, np.array([0.0, 0.1, 1.0]))
+    np.testing.assert_allclose(mean, [0.5, 0.5, 1.0])
+    assert not pedal_until_next(Controls.none(), onset_beat, np.zeros(3)).any()
+
+
+def test_a_mean_pedal_is_lifted_first_and_then_pressed() -> None:
+    columns = ScoreColumns(
+        codec=np.array([[0, 1, 60, 1], [1, 1, 62, 1], [2, 1, 64, 1], [3, 1, 65, 1]], np.float32),
+        onset_beat=np.arange(4, dtype=np.float32),
+        duration_beat=np.ones(4, np.float32),
+        ids=("a", "b", "c", "d"),
+    )
+    codec = np.array([[1.0, 0.5, 0, 0, pedal] for pedal in (0.25, 1.0, 0.5, 0.0)], np.float32)
+    controls = pedal_through_chords(codec, decoded(codec, columns), columns)
+    assert list(zip(controls.time.tolist(), controls.value.tolist(), strict=True)) == [
+        (0.75, 127),
+        (2.0, 0),
+        (2.5, 127),
+        (3.0, 0),
+    ]
+
+
+def test_v_and_the_noise_say_the_same() -> None:
+    """The exact v gives the exact noise, at every step."""
+    steps = sampler.schedule(100)
+    data, noise = (
+        torch.full((1, 3, 5), 0.7),
+        torch.randn((1, 3, 5), generator=torch.Generator().manual_seed(0)),
+    )
+    for step in (0, 50, 99):
+        signal, spread = steps.sqrt_alphas_cumprod[step], steps.sqrt_one_minus_alphas_cumprod[step]
+        x, v = signal * data + spread * noise, signal * noise - spread * data
+        torch.testing.assert_close(sampler.noise_of(v, x, signal, spread, "v"), noise)
+        assert sampler.noise_of(v, x, signal, spread, "epsilon") is v
+
+
+def test_an_unknown_prediction_is_refused(checkpoint: str, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["training"] = {"mode": "x_0"}
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="predicts 'x_0'"):
+        read_checkpoint(tmp_path / "other.ckpt")

@@ -17,6 +17,8 @@ from synthesizers.positions import sinusoidal_positions
 
 FIXED = ("nar_text_position.alpha", "nar_audio_position.alpha")
 """Parameters that are not trained."""
+WATCHED = 1
+"""Layer whose attention may learn where notes are: the first can work out their times."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,11 @@ class TrainingNetwork(nn.Module):
 
     # ------------------------------------------------------------------------------- the first codebook
 
-    def first_logits(self, batch: Batch, codes: Tensor) -> Tensor:
-        """Logits [B, T, codes + 1] of the frame after each of the first codebook's ``codes`` [B, T]."""
+    def first_logits(self, batch: Batch, codes: Tensor, watched: list[Tensor] | None = None) -> Tensor:
+        """Logits [B, T, codes + 1] of the frame after each of the first codebook's ``codes`` [B, T].
+
+        ``watched`` gets how much each frame attends to each note, as below.
+        """
         text = self._drop(self._placed("ar_text", self._text("ar", batch.tokens)))
         embedding = self.p["ar_audio_embedding.word_embeddings.weight"]
         audio = self._drop(self._placed("ar_audio", functional.embedding(codes, embedding)))
@@ -88,14 +93,19 @@ class TrainingNetwork(nn.Module):
         sees[:notes, :notes] = True
         padding = torch.cat([batch.text_padding, batch.audio_padding], dim=1)
         mask = sees & ~padding[:, None, None]
-        rows = self._decoder("ar_decoder", torch.cat([text, audio], dim=1), mask, stage=None)
+        rows = torch.cat([text, audio], dim=1)
+        rows = self._decoder("ar_decoder", rows, mask, stage=None, watched=watched)
+        if watched is not None:
+            watched[:] = [scores[:, :, notes:, :notes] for scores in watched]
         return functional.linear(rows[:, notes:], self.p["ar_predict_layer.weight"])
 
     # --------------------------------------------------------------------------------- the other codebooks
 
-    def other_logits(self, batch: Batch, stage: int, prefix: int) -> Tensor:
+    def other_logits(
+        self, batch: Batch, stage: int, prefix: int, watched: list[Tensor] | None = None
+    ) -> Tensor:
         """Logits [B, T - prefix, codes] of codebook ``stage`` + 1 (from 1), given the ones before it and all
-        codebooks of ``prefix`` frames."""
+        codebooks of ``prefix`` frames. ``watched`` as above."""
         text = self._placed("nar_text", self._text("nar", batch.tokens))
         tables = [
             self.p[f"nar_audio_embeddings.{book}.word_embeddings.weight"]
@@ -110,7 +120,11 @@ class TrainingNetwork(nn.Module):
         audio = self._drop(self._placed("nar_audio", frames))
         padding = torch.cat([batch.text_padding, batch.audio_padding], dim=1)
         rows = torch.cat([text, audio], dim=1)
-        rows = self._decoder("nar_decoder", rows, ~padding[:, None, None], stage=stage - 1)
+        mask = ~padding[:, None, None]
+        rows = self._decoder("nar_decoder", rows, mask, stage=stage - 1, watched=watched)
+        if watched is not None:
+            notes = text.shape[1]
+            watched[:] = [scores[:, :, notes:, :notes] for scores in watched]
         weight = self.p[f"nar_predict_layers.{stage - 1}.weight"]
         return functional.linear(rows[:, text.shape[1] + prefix :], weight)
 
@@ -127,11 +141,16 @@ class TrainingNetwork(nn.Module):
         positions = sinusoidal_positions(rows.shape[1], rows.shape[2]).to(rows.device)
         return rows + self.p[f"{name}_position.alpha"] * positions
 
-    def _decoder(self, name: str, rows: Tensor, mask: Tensor, stage: int | None) -> Tensor:
-        """``mask`` [B, 1, 1 or N, N]: True where a row sees a column."""
+    def _decoder(
+        self, name: str, rows: Tensor, mask: Tensor, stage: int | None, watched: list[Tensor] | None
+    ) -> Tensor:
+        """``mask`` [B, 1, 1 or N, N]: True where a row sees a column. ``watched`` gets the logits
+        [B, heads, N, N] of the attention of layer ``WATCHED``."""
         for index in range(self.config.layers):
             layer = f"{name}.layers.{index}"
-            attended = self._attention(f"{layer}.self_attn", self._norm(f"{layer}.norm1", rows, stage), mask)
+            seen = watched if index == min(WATCHED, self.config.layers - 1) else None
+            normed = self._norm(f"{layer}.norm1", rows, stage)
+            attended = self._attention(f"{layer}.self_attn", normed, mask, seen)
             rows = rows + self._drop(attended)
             inner = functional.relu(
                 self._linear(f"{layer}.linear1", self._norm(f"{layer}.norm2", rows, stage))
@@ -139,10 +158,12 @@ class TrainingNetwork(nn.Module):
             rows = rows + self._drop(self._linear(f"{layer}.linear2", self._drop(inner)))
         return self._norm(f"{name}.norm", rows, stage)
 
-    def _attention(self, name: str, rows: Tensor, mask: Tensor) -> Tensor:
+    def _attention(self, name: str, rows: Tensor, mask: Tensor, watched: list[Tensor] | None) -> Tensor:
         weight, bias = self.p[f"{name}.in_proj_weight"], self.p[f"{name}.in_proj_bias"]
         projected = functional.linear(rows, weight, bias).unflatten(-1, (3, self.config.heads, -1))
         query, key, value = projected.permute(2, 0, 3, 1, 4)
+        if watched is not None:
+            watched.append(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5)
         share = self.dropout if self.training else 0.0
         attended = functional.scaled_dot_product_attention(query, key, value, mask, dropout_p=share)
         return self._linear(f"{name}.out_proj", attended.transpose(1, 2).flatten(2))

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from score_to_audio.training.loop import Figures, Moment
 from score_to_audio.training.optimization import Optimization, Precision, mixed_precision
-from synthesizers.midi_valle.training.losses import Loss, draw_prefix, first_loss, other_loss
+from synthesizers.midi_valle.training.losses import (
+    Loss,
+    alignment_loss,
+    draw_prefix,
+    first_loss,
+    other_loss,
+)
 from synthesizers.midi_valle.training.network import Batch, TrainingNetwork
 
 Part = Literal["both", "first", "others"]
@@ -38,14 +44,22 @@ class StageDraws:
 
 
 def losses(
-    network: TrainingNetwork, batch: Batch, draws: StageDraws, random: torch.Generator, part: Part
+    network: TrainingNetwork,
+    batch: Batch,
+    draws: StageDraws,
+    random: torch.Generator,
+    part: Part,
+    watched: dict[str, list[Tensor]] | None = None,
 ) -> dict[str, Loss]:
-    """Of the networks that are trained."""
+    """Of the networks that are trained; ``watched`` gets the attention of each."""
     found = {}
+    seen: dict[str, list[Tensor]] = {} if watched is None else watched
     if part != "others":
-        found["first"] = first_loss(network, batch)
+        first = None if watched is None else seen.setdefault("first", [])
+        found["first"] = first_loss(network, batch, first)
     if part != "first":
-        found["others"] = other_loss(network, batch, draws.draw(), draw_prefix(batch, random))
+        others = None if watched is None else seen.setdefault("others", [])
+        found["others"] = other_loss(network, batch, draws.draw(), draw_prefix(batch, random), others)
     return found
 
 
@@ -63,19 +77,30 @@ def step(
     part: Part = "both",
     precision: Precision = "float32",
     per_frame: bool = False,
+    alignment: float = 0.0,
+    frame_rate: float = 50.0,
 ) -> Figures:
     """Train on a batch.
 
+    ``alignment``: weight of the loss that shows the attention where the notes are; 0: none, as published.
     ``per_frame``: divide the loss by the number of frames, which makes no difference to ScaledAdam.
     """
     network = optimization.network
     assert isinstance(network, TrainingNetwork)
+    watched: dict[str, list[Tensor]] | None = {} if alignment else None
     with mixed_precision(batch.codes.device, precision):
-        found = losses(network, batch, draws, moment.random, part)
+        found = losses(network, batch, draws, moment.random, part, watched)
     total = total_of(found)
+    shown = [
+        alignment_loss(batch, scores[0], frame_rate, ahead=int(name == "first"))
+        for name, scores in (watched or {}).items()
+    ]
+    if shown:
+        total = total + alignment * batch.frames * torch.stack(shown).mean()
     (total / batch.frames if per_frame else total).backward()
     optimization.update()
-    return figures(batch, found)
+    aligned = {"alignment": float(torch.stack(shown).mean().detach())} if shown else {}
+    return {**figures(batch, found), **aligned}
 
 
 def figures(batch: Batch, found: Mapping[str, Loss]) -> dict[str, float]:

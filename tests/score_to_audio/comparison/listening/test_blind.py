@@ -16,8 +16,6 @@ from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.browser import complaints, press, until, visit
 from tests.score_to_audio.comparison.listening.comparisons import CONDITIONS, with_cells
 
-pytestmark = pytest.mark.xdist_group("chromium")  # the comparison is made once
-
 TEXT = "return document.body.innerText"
 
 

@@ -19,8 +19,6 @@ from score_to_audio.formats.midi import read_performance, write_performance
 from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.comparisons import with_cells
 
-pytestmark = pytest.mark.xdist_group("chromium")  # the comparison is made once
-
 
 def data(page: Path, name: str) -> Any:
     text = (page.parent / "data" / f"{name}.js").read_text("ascii")

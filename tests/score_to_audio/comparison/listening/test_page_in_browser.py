@@ -28,7 +28,7 @@ from tests.score_to_audio.comparison.listening.comparisons import (
     without_scores,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
+pytestmark = pytest.mark.slow
 
 PLACE = "return listening.open().stage.player.place"
 SECONDS = "return listening.open().stage.player.seconds"

@@ -24,8 +24,6 @@ from tests.score_to_audio.comparison.listening.comparisons import (
     with_cells,
 )
 
-pytestmark = pytest.mark.xdist_group("chromium")  # the comparison is made once
-
 MINUET = "petzold_minuet_bwv_anh114.musicxml"
 
 

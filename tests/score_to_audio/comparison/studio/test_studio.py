@@ -17,7 +17,7 @@ from tests.score_to_audio.comparison.studio.running import PATIENCE, Studio, run
 from tests.terminal import terminal
 from tests.trial.trial_kit import write_scores
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("studio")]
+pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[4] / "examples/scores"
 MINUET = EXAMPLES / "petzold_minuet_bwv_anh114.musicxml"

@@ -13,7 +13,7 @@ from tests.score_to_audio.comparison.listening.browser import until as until_wit
 from tests.score_to_audio.comparison.studio.running import PATIENCE, Studio, running
 from tests.trial.trial_kit import write_scores
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
+pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[4] / "examples/scores"
 PLAYER = "return listening.open()?.stage?.player"
