@@ -91,7 +91,7 @@ def test_two_pieces_are_learnt_by_heart(folder: Path, store: Store, tmp_path: Pa
     """Stage by stage, the decoder reading its own frames, then as the synthesizer plays them.
 
     Untrained: spectrum .9, mel 1.5. A decoder that learns to copy the true frames (prenet dropout .1) plays a
-    spectrum of 1.3, and high rates of the joint stage undo the first one.
+    spectrum of .56, and high rates of the joint stage undo the first one.
     """
     sizes = {"width": 64, "units": 64, "prenet_dropout": 0.5, "vocoder_channels": 64}
     content = {"segment_cells": 50, "validation": 0.0, "network": {**SIZES, **sizes}, "training": BY_HEART}
