@@ -45,6 +45,7 @@ class MidiValleConfig:
     field_widths: tuple[int, ...] = (32, 32, 256, 128, 64, 32)
 
 
+PARTS = ("weight", "bias")
 Shapes = dict[str, tuple[int, ...]]
 Read = Callable[[str], Mapping[str, Tensor]]
 """The tensors of a checkpoint whose names start with a prefix, by their full names."""
@@ -274,9 +275,10 @@ def _norm(found: Mapping[str, Tensor], name: str, stages: list[Tensor] | None) -
     of its embedding, applied to a plain norm."""
     if stages is None:
         return torch.stack([found[f"{name}.weight"], found[f"{name}.bias"]])[None].float()
-    device = stages[0].device
-    inner = {part: found[f"{name}.norm.{part}"].to(device) for part in ("weight", "bias")}
-    project = {part: found[f"{name}.project_layer.{part}"].to(device) for part in ("weight", "bias")}
+    inner, project = (
+        {part: found[f"{name}.{module}.{part}"].to(stages[0].device, torch.float32) for part in PARTS}
+        for module in ("norm", "project_layer")
+    )
     norms = []
     for stage in stages:
         scale, shift = torch.nn.functional.linear(stage[0], project["weight"], project["bias"]).chunk(2)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from typer.testing import CliRunner
 
 from adapters.codec import load_codec
 from adapters.midi_valle import checkpoint_tensors, load_model
@@ -171,6 +172,18 @@ def test_fine_tuning_changes_only_what_it_should(run: Any, tmp_path: Path, part:
     load_model(tmp_path / "tuned" / BEST, "float32", "cpu")
 
 
+def test_an_exported_checkpoint_is_the_same_model_in_half_precision(tmp_path: Path) -> None:
+    whole = write_model(tmp_path / "whole.pt").weights
+    arguments = ["export", str(whole), "-o", str(tmp_path / "half.safetensors"), "--model", "midi-valle"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    before, after = checkpoint_tensors(whole), checkpoint_tensors(tmp_path / "half.safetensors")
+    assert set(before) == set(after)
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name].float(), tensor, rtol=1e-3, atol=1e-3)
+    load_model(tmp_path / "half.safetensors", "float32", "cpu")
+
+
 def test_from_nothing_has_the_sizes_asked_for(run: Any, tmp_path: Path) -> None:
     list(run(tmp_path, config(epochs=1)))
     assert load_model(tmp_path / BEST, "float32", "cpu").config == MidiValleConfig(
@@ -240,8 +253,6 @@ def test_another_codec_is_refused(run: Any, tmp_path: Path) -> None:
 
 
 def test_the_command_trains(audio: Path, codec: Checkpoint, tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
     file = tmp_path / "config.toml"
     training = "".join(f"{key} = {value}\n" for key, value in {**QUICK, "epochs": 1}.items())
     file.write_text(f'codec = "{codec.weights}"\n[network]\nwidth = 64\nlayers = 1\n[training]\n{training}')

@@ -11,7 +11,13 @@ import soundfile
 import torch
 
 from adapters.codec import load_codec, load_trainable_codec, reconstruct
-from adapters.piano_encodec_training import CodecTrainingConfig, draw_segments, read_segment, train
+from adapters.piano_encodec_training import (
+    CodecTrainingConfig,
+    draw_segments,
+    export,
+    read_segment,
+    train,
+)
 from score_to_audio.cli.train import app
 from score_to_audio.errors import InputError
 from score_to_audio.formats.audio import read_audio
@@ -123,6 +129,31 @@ def test_from_nothing_has_the_sizes_asked_for(audio: Path, tmp_path: Path) -> No
     curve = (tmp_path / CURVE).read_text().splitlines()
     assert len(curve) == 2
     assert {"loss", "discriminator", "spectral_distance", "codes_in_use"} <= set(curve[0].split(","))
+
+
+def test_an_exported_checkpoint_is_the_same_codec_in_half_precision(tmp_path: Path) -> None:
+    whole = write_codec(tmp_path / "whole.bin")
+    export(whole.weights, tmp_path / "half.bin")
+    assert (tmp_path / "half.bin").stat().st_size < 0.6 * whole.weights.stat().st_size
+    before, after = load_codec(whole), load_codec(checkpoint(tmp_path / "half.bin"))
+    assert after.config == before.config
+    for one, other in zip(before.state_dict().values(), after.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3)
+
+
+def test_bfloat16_on_a_cpu_needs_wide_layers(audio: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="on a CPU bfloat16 needs n_filters"):
+        run(audio, tmp_path, config(precision="bfloat16"))
+
+
+def test_the_decoder_can_be_trained_alone(audio: Path, tmp_path: Path) -> None:
+    """Encoder and codebooks stay, so that codes stay; the decoder changes."""
+    start = write_codec(tmp_path / "start.bin")
+    run(audio, tmp_path / "tuned", config(str(start.weights), epochs=1, part="decoder"))
+    old = load_trainable_codec(start).state_dict()
+    new = load_trainable_codec(checkpoint(tmp_path / "tuned" / BEST)).state_dict()
+    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+    assert changed == {"decoder"}
 
 
 def test_dead_codes_come_back() -> None:
