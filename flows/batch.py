@@ -16,7 +16,7 @@ from flows import shards
 from flows.pipeline import run_name, with_parameters
 from flows.report import Report, Totals
 from flows.runners import task_runners
-from flows.tasks import failed_state, final_state, perform, reason
+from flows.tasks import FlowState, failed_state, final_state, perform, reason
 from score_to_audio import jobs, logs, manifest
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
 from score_to_audio.files import check_output_folder
@@ -35,7 +35,7 @@ def batch(
     settings: PipelineSettings,
     execution: ExecutionSettings,
     submission: SubmissionSettings,
-) -> State[None]:
+) -> FlowState:
     """Turn any number of scores into performance MIDI and audio.
 
     A score that fails does not stop the others. Run it again to resume, and to retry what failed: what the
@@ -95,7 +95,7 @@ def batch_shard(
     settings: PipelineSettings,
     execution: ExecutionSettings,
     runner: str = "thread",
-) -> State[None]:
+) -> FlowState:
     """One shard of a batch, submitted by the flow `batch`, which then reads the manifest.
 
     Args:

@@ -19,7 +19,7 @@ from pydantic import Field
 from flows.pipeline import RUNNER
 from flows.report import shown_file
 from flows.server import ignore_server_outage
-from flows.tasks import TASK_OPTIONS, failed_state, final_state, reason
+from flows.tasks import TASK_OPTIONS, FlowState, failed_state, final_state, reason
 from score_to_audio import logs, progress
 from score_to_audio.comparison.config import ComparisonConfig
 from score_to_audio.comparison.config_file import read_plan, with_paths
@@ -56,7 +56,7 @@ def compare(
     blind_listen: Annotated[float, Field(ge=0)] = 0.0,
     webmushra: bool = False,
     device: Device = "auto",
-) -> State[None]:
+) -> FlowState:
     """Make every combination, measure it, and put it on a page to listen to.
 
     A cell that fails carries its reason and does not stop the others; the run then ends as failed, and the

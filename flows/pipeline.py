@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import allow_failure
 
 from flows.report import Report
-from flows.tasks import failed_state, final_state, reason, render, synthesize
+from flows.tasks import FlowState, failed_state, final_state, reason, render, synthesize
 from score_to_audio import jobs, logs, manifest
 from score_to_audio.artifacts import StageResult
 from score_to_audio.errors import EXPECTED_ERRORS, InputError, OutputError
@@ -56,7 +56,7 @@ def run_name() -> str:
 @with_parameters(settings=PipelineSettings)
 def score_to_audio(
     scores: list[Path], output: Path = Path("output"), *, settings: PipelineSettings
-) -> State[None]:
+) -> FlowState:
     """Turn scores into performance MIDI and audio.
 
     A score that fails does not stop the others; the run then ends as failed, and says which and why. What the
@@ -75,7 +75,7 @@ def score_to_audio(
         return failed_state(error)
 
 
-def _perform_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> State[None]:
+def _perform_all(plan: Sequence[Job], pipeline: Pipeline, output: Path) -> FlowState:
     """Both stages of every job; the results go to ``output``, failures to the manifest."""
     store, settings = default_store(), pipeline.settings.model_dump_json()
     submitted: dict[Stage, tuple[Job, Stage]] = {}

@@ -10,7 +10,7 @@ import re
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from prefect import Task, task
@@ -30,6 +30,9 @@ from score_to_audio.store import open_store
 from score_to_audio.wording import brief
 from score_to_audio.workers import shared_pool
 
+FlowState: TypeAlias = State[None]
+"""What flows return. Made in the module that every worker imports: pickle finds a generic class of
+pydantic in the module that made it first."""
 RETRY_DELAYS = [2.0, 20.0]
 """Seconds before the second and the third attempt: by then another process may have freed memory."""
 PROGRESS_DELAY = 5.0

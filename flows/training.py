@@ -8,22 +8,21 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.objects import State
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import BaseModel
 
-from adapters.trainers import TRAINERS, Trainer
 from flows.report import MAX_ROWS
 from flows.runners import task_runners
 from flows.server import ignore_server_outage
-from flows.tasks import TASK_OPTIONS, ProgressArtifact, failed_state, final_state, reason
+from flows.tasks import TASK_OPTIONS, FlowState, ProgressArtifact, failed_state, final_state, reason
 from score_to_audio import logs, progress
 from score_to_audio.errors import EXPECTED_ERRORS, InputError
 from score_to_audio.registry import resolve_device
 from score_to_audio.settings import Device
 from score_to_audio.store import default_store, open_store
+from score_to_audio.training.trainers import TRAINERS, Trainer
 
 CURVE = "curve.csv"
 """Of a training's folder; ``score_to_audio.training.folder`` imports PyTorch."""
@@ -45,7 +44,7 @@ def prepare(
     device: Device = "auto",
     runner: Literal["thread", "ray", "dask"] = "thread",
     processes: int = 0,
-) -> State[None]:
+) -> FlowState:
     """Prepare the data of a training in the store: aligned examples, segments, codes.
 
     A part (a piece of a corpus, or a recording) that fails does not stop the others. What the store already
@@ -71,7 +70,7 @@ def prepare(
 
 def _prepared(
     trainer: Trainer, data: Path, config: BaseModel, device: str, runner: str, processes: int
-) -> State[None]:
+) -> FlowState:
     logger = get_run_logger()
     parts, left_out = trainer.parts(data)
     for sentence in left_out:
@@ -103,7 +102,7 @@ def name_of(part: Any, data: Path) -> str:
 
 
 @task(task_run_name="prepare {name}", **TASK_OPTIONS)
-def prepare_part(name: str, part: Any, trainer: str, config: str, store: str, device: str) -> State[None]:
+def prepare_part(name: str, part: Any, trainer: str, config: str, store: str, device: str) -> FlowState:
     """One piece or recording. ``config``: the configuration as JSON."""
     try:
         module = TRAINERS[trainer].module
@@ -123,7 +122,7 @@ def train(
     config: Path | None = None,
     output: Path = Path("training"),
     device: Device = "auto",
-) -> State[None]:
+) -> FlowState:
     """Train a model, or continue the training in the folder ``output``.
 
     Args:

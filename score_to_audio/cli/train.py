@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from adapters.trainers import TRAINERS, Trainer
 from score_to_audio.cli.options import Device
+from score_to_audio.training.trainers import TRAINERS, Trainer
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 

@@ -187,11 +187,11 @@ def test_bad_performances_are_left_out_with_a_reason(tmp_path: Path) -> None:
     (corpus / "a" / "0.match").write_text("no match file\n")
     half = (corpus / "a" / "1.match").read_text().splitlines(keepends=True)
     (corpus / "a" / "1.match").write_text("".join(half[: len(half) // 4]))
-    prepared = prepare(corpus, "train", tmp_path)
+    prepared = prepare(corpus, "train", Store(tmp_path / "store"))
     assert not prepared.examples
     assert [line.split(": ")[0] for line in prepared.left_out] == ["a/0.match", "a/1.match"]
     assert "of the notes are usable" in prepared.left_out[1]
-    assert prepare(corpus, "train", tmp_path).left_out == prepared.left_out  # from the store
+    assert prepare(corpus, "train", Store(tmp_path / "store")).left_out == prepared.left_out  # from the store
     with pytest.raises(InputError, match="no performance of the train split"):
         list(train(corpus, config(), tmp_path / "out", Store(tmp_path / "store")))
 

@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from adapters.trainers import TRAINERS
 from flows.training import TrainerName
+from score_to_audio.training.trainers import TRAINERS
 from tests.paths import PROJECT
 from tests.small_corpus import write_corpus
 

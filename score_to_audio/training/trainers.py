@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from score_to_audio.errors import InputError
-from score_to_audio.wording import did_you_mean
 
 if TYPE_CHECKING:  # the command line imports this module whatever it does
     from pydantic import BaseModel
@@ -114,12 +113,3 @@ TRAINERS = {
         ),
     )
 }
-
-
-def trainer(name: str) -> Trainer:
-    """Raises ``InputError`` for an unknown name."""
-    if name not in TRAINERS:
-        raise InputError(
-            f"no trainer called {name!r}{did_you_mean(name, TRAINERS)}; known: {', '.join(TRAINERS)}"
-        )
-    return TRAINERS[name]
