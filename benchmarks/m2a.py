@@ -143,7 +143,7 @@ def decode_plainly(model: AcousticModel, memory: Tensor) -> Tensor:
         ]
         x = model.decoder.embedded(inputs[:, :step], masks)
         for index, layer in enumerate(layers):
-            newest = layer(x[:, -1:], layer.keys_values(x), layer.src_attn.keys_values(memory[None]))
+            newest, _ = layer(x[:, -1:], layer.keys_values(x), layer.src_attn.keys_values(memory[None]))
             outputs[index] = x = torch.cat([outputs[index], newest], dim=1)
         last = model.decoder.after_norm(x[:, -1])
         inputs[:, step] = model.feat_out(last).unflatten(1, (config.reduction_factor, -1))[:, -1]
