@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,16 @@ def load_codec(checkpoint: Checkpoint, *, device: str = "cpu") -> Codec:
     codec = load_trainable_codec(checkpoint, device=device)
     remove_weight_norm(codec)
     return codec.requires_grad_(False)
+
+
+def loaded_codec(checkpoint: Checkpoint, device: str) -> Codec:
+    """As ``load_codec``, loaded once per process."""
+    return _loaded(checkpoint.sha256, checkpoint.name, tuple(checkpoint.files.items()), device)
+
+
+@lru_cache(maxsize=2)
+def _loaded(sha256: str, name: str, files: tuple[tuple[str, Path], ...], device: str) -> Codec:
+    return load_codec(Checkpoint(name, dict(files), sha256), device=device)
 
 
 def load_trainable_codec(checkpoint: Checkpoint, *, device: str = "cpu") -> Codec:

@@ -87,8 +87,9 @@ def train(
 ) -> Iterator[str]:
     """Train on the (n)ASAP corpus; see ``TrainingModule``."""
     loaded = _loaded(find(config.start).weights) if config.start else None
+    codec = loaded[1].codec if loaded else config.codec
     examples: list[Example] = []
-    yield from read_examples(data, store, config, examples)
+    yield from read_examples(data, store, config.performances, examples, codec)
     if not examples:
         raise InputError(f"{data}: no performance of the train split can be used")
     network, diffusion = loaded or new_network(config, examples)
@@ -127,23 +128,22 @@ def prepare_part(
     device: str,  # noqa: ARG001 (of every trainer)
 ) -> Sequence[str]:
     """See ``TrainingModule``."""
-    return prepare_piece(part, store, *_preparation(config))
+    codec = read_checkpoint(find(config.start).weights)[2].codec if config.start else config.codec
+    return prepare_piece(part, store, *_preparation(codec))
 
 
-def _preparation(config: DexterTrainingConfig) -> tuple[str, ReadPiece]:
-    """A checkpoint that is fine-tuned keeps its codec."""
-    codec = _loaded(find(config.start).weights)[1].codec if config.start else config.codec
+def _preparation(codec: CodecName) -> tuple[str, ReadPiece]:
     return f"{EXAMPLES} {codec}", partial(_read_piece, kind=codec)
 
 
 def read_examples(
-    corpus: Path, store: ArtifactStore, config: DexterTrainingConfig, examples: list[Example]
+    corpus: Path, store: ArtifactStore, most: int, examples: list[Example], codec: CodecName
 ) -> Iterator[str]:
-    """Add the examples of the train split; yields a line per problem and a summary."""
-    for _, arrays, problems in corpus_examples(corpus, "train", store, *_preparation(config)):
+    """Add the examples of the train split, ``most`` of a piece (0: all); yields problems and a summary."""
+    for _, arrays, problems in corpus_examples(corpus, "train", store, *_preparation(codec)):
         if arrays:
             one = Example(**arrays)
-            count = config.performances or len(one.known)
+            count = most or len(one.known)
             examples.append(Example(one.score, one.performances[:count], one.known[:count]))
         yield from (f"left out {problem}" for problem in problems)
     performances = sum(len(one.known) for one in examples)

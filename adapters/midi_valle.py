@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from synthesizers.midi_valle.decoding import DecodingRequest
     from synthesizers.midi_valle.layers import Precision
-    from synthesizers.midi_valle.network import MidiValle
+    from synthesizers.midi_valle.network import MidiValle, MidiValleConfig
     from synthesizers.midi_valle.prompts import Alignment
     from synthesizers.midi_valle.segments import SegmentRequest
     from synthesizers.midi_valle.tokens import NoteArray
@@ -459,21 +459,30 @@ def default_prompt() -> Prompt:
 # --------------------------------------------------------------------------------------------- loading
 
 
-def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
-    """The networks in a checkpoint as published: a table of tensors, bare or under "model".
-
-    Raises ``InputError`` that lists the first differences for anything else.
-    """
+def checked_config(tensors: Mapping[str, Tensor], path: Path) -> MidiValleConfig:
+    """The sizes of the networks in a checkpoint. Raises ``InputError`` that lists the first differences where
+    ``tensors`` are not these networks."""
     from score_to_audio.weights import shape_differences, shapes_of
-    from synthesizers.midi_valle.network import MidiValle, config_from_shapes, parameter_shapes
+    from synthesizers.midi_valle.network import config_from_shapes, parameter_shapes
 
-    shapes = shapes_of(checkpoint_tensors(path))
+    shapes = shapes_of(tensors)
     try:
         config = config_from_shapes(shapes)
     except ValueError as error:
         raise InputError(f"{path}: not a checkpoint of MIDI-VALLE: {error}") from error
     if differences := shape_differences(parameter_shapes(config), shapes):
         raise InputError(f"{path}: not a checkpoint of MIDI-VALLE: it {differences}")
+    return config
+
+
+def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
+    """The networks in a checkpoint as published: a table of tensors, bare or under "model".
+
+    Raises ``InputError`` that lists the first differences for anything else.
+    """
+    from synthesizers.midi_valle.network import MidiValle
+
+    config = checked_config(checkpoint_tensors(path), path)
 
     def read(prefix: str) -> dict[str, Tensor]:
         # Opens the file anew each time, so that tensors leave the memory with the mapping.

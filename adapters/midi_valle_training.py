@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.codec import loaded_codec
+from adapters.midi_valle import checked_config, checkpoint_tensors
 from adapters.midi_valle_corpus import Preparation, prepare, problems_of, stored_segments
 from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
-from score_to_audio.plugins import Checkpoint
 from score_to_audio.seeding import numpy_generator
 from score_to_audio.store import ArtifactStore
 from score_to_audio.training.recordings import Recording, find_recordings, split
@@ -20,7 +20,7 @@ from score_to_audio.training.recordings import Recording, find_recordings, split
 if TYPE_CHECKING:
     from score_to_audio.training.loop import Figures, Moment, Task
     from score_to_audio.training.optimization import Optimization
-    from synthesizers.codecs.encodec import Codec, CodecConfig
+    from synthesizers.codecs.encodec import CodecConfig
     from synthesizers.midi_valle.training.network import TrainingNetwork
     from synthesizers.midi_valle.training.segments import TrainingSegment
     from synthesizers.midi_valle.training.step import StageDraws
@@ -142,15 +142,7 @@ def prepare_part(
 def preparation_of(config: MidiValleTrainingConfig, store: ArtifactStore, device: str) -> Preparation:
     """Raises ``InputError`` where the codec's checkpoint is not there."""
     codec = find(config.codec)
-    loaded = _codec(codec.name, codec.weights, codec.sha256, device)
-    return Preparation(loaded, codec.sha256, config.training.compatibility, store)
-
-
-@lru_cache(maxsize=1)
-def _codec(name: str, weights: Path, sha256: str, device: str) -> Codec:
-    from adapters.codec import load_codec
-
-    return load_codec(Checkpoint(name, {"weights": weights}, sha256), device=device)
+    return Preparation(loaded_codec(codec, device), codec.sha256, config.training.compatibility, store)
 
 
 def export(checkpoint: Path, output: Path) -> None:
@@ -160,29 +152,17 @@ def export(checkpoint: Path, output: Path) -> None:
     """
     from safetensors.torch import save
 
-    from adapters.midi_valle import checkpoint_tensors
     from score_to_audio.files import replacing
-    from score_to_audio.weights import shape_differences, shapes_of
-    from synthesizers.midi_valle.network import config_from_shapes, parameter_shapes
 
     tensors = checkpoint_tensors(checkpoint)
-    try:
-        differences = shape_differences(
-            parameter_shapes(config_from_shapes(shapes_of(tensors))), shapes_of(tensors)
-        )
-    except ValueError as error:
-        raise InputError(f"{checkpoint}: not a checkpoint of MIDI-VALLE: {error}") from error
-    if differences:
-        raise InputError(f"{checkpoint}: not a checkpoint of MIDI-VALLE: it {differences}")
+    checked_config(tensors, checkpoint)
     with replacing(output) as unfinished:
         unfinished.write_bytes(save({name: one.half().clone() for name, one in tensors.items()}))
 
 
 def _network(config: MidiValleTrainingConfig, codec: CodecConfig) -> TrainingNetwork:
-    from adapters.midi_valle import checkpoint_tensors
     from score_to_audio.training.optimization import seeded_modules
-    from score_to_audio.weights import shape_differences, shapes_of
-    from synthesizers.midi_valle.network import MidiValleConfig, config_from_shapes, parameter_shapes
+    from synthesizers.midi_valle.network import MidiValleConfig
     from synthesizers.midi_valle.training.network import TrainingNetwork
 
     start = find(config.start).weights if config.start else None
@@ -193,12 +173,7 @@ def _network(config: MidiValleTrainingConfig, codec: CodecConfig) -> TrainingNet
             width=width, heads=width // 64, layers=layers, codebooks=codec.n_q, codes=codec.bins
         )
     else:
-        try:
-            sizes = config_from_shapes(shapes_of(tensors))
-        except ValueError as error:
-            raise InputError(f"{start}: not a checkpoint of MIDI-VALLE: {error}") from error
-        if differences := shape_differences(parameter_shapes(sizes), shapes_of(tensors)):
-            raise InputError(f"{start}: not a checkpoint of MIDI-VALLE: it {differences}")
+        sizes = checked_config(tensors, start)
     if (sizes.codebooks, sizes.codes) != (codec.n_q, codec.bins):
         raise InputError(
             f"the codec has {codec.n_q} codebooks of {codec.bins} codes, the checkpoint {start} "

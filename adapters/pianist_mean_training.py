@@ -70,7 +70,6 @@ def train(
 
     See ``TrainingModule``.
     """
-    settings = config
     examples: list[Example] = []
     for found in prepare(data, store):
         if isinstance(found, Example):
@@ -80,19 +79,19 @@ def train(
     yield f"{len(examples)} pieces, {sum(one.targets.performances for one in examples)} performances"
     if not examples:
         raise InputError(f"{data}: no performance of the train split can be used")
-    _claim(output, settings)
-    folds = fold_numbers(examples, settings.folds)
+    _claim(output, config)
+    folds = fold_numbers(examples, config.folds)
     networks: list[tuple[Weights, Statistics]] = []
     with single_thread():
-        for fold in range(settings.folds):
+        for fold in range(config.folds):
             kept = network_file(output, fold)
             if kept.is_file():
-                yield f"network {fold + 1} of {settings.folds}: finished before"
+                yield f"network {fold + 1} of {config.folds}: finished before"
             else:
                 chosen = [
-                    one for one, of in zip(examples, folds, strict=True) if of != fold or settings.folds == 1
+                    one for one, of in zip(examples, folds, strict=True) if of != fold or config.folds == 1
                 ]
-                yield from _train_network(chosen, settings, fold, kept)
+                yield from _train_network(chosen, config, fold, kept)
             networks.append(read_network(kept))
         model = calibrated(examples, folds, networks)
     write(model, output / RESULT)

@@ -24,9 +24,6 @@ from score_to_audio.settings import Device
 from score_to_audio.store import default_store, open_store
 from score_to_audio.training.trainers import TRAINERS, Trainer
 
-CURVE = "curve.csv"
-"""Of a training's folder; ``score_to_audio.training.folder`` imports PyTorch."""
-
 TrainerName = Literal["virtuosonet", "m2m", "dexter", "pianist-mean", "piano-encodec", "midi-valle", "m2a"]
 """``TRAINERS``, as a choice in Prefect's forms."""
 
@@ -81,10 +78,10 @@ def _prepared(
         submitted = [
             tasks.submit(
                 prepare_part,
-                {"name": name_of(part, data), "part": part, "trainer": trainer.name}
+                {"name": name, "part": part, "trainer": trainer.name}
                 | {"config": settings, "store": store, "device": device},
             )
-            for part in parts
+            for name, part in parts.items()
         ]
         for done, future in enumerate(as_completed(submitted), start=1):
             state = final_state(future)
@@ -94,11 +91,6 @@ def _prepared(
             progress.report(done, len(submitted), "parts")
     summary = f"{len(parts)} parts: {len(parts) - len(failures)} prepared, {len(failures)} failed"
     return Failed(message=f"{summary} ({failures[0]})") if failures else Completed(message=summary)
-
-
-def name_of(part: Any, data: Path) -> str:
-    """Of a piece its folder, of a recording its path below ``data``."""
-    return str(part.folder if hasattr(part, "folder") else part.path.relative_to(data))
 
 
 @task(task_run_name="prepare {name}", **TASK_OPTIONS)
@@ -145,12 +137,15 @@ def train(
                 logger.info(line)
     except EXPECTED_ERRORS as error:
         return failed_state(error)
-    show_curve(output / CURVE, trainer)
+    show_curve(output, trainer)
     return Completed(message=f"the checkpoints are in {output.absolute()}")
 
 
-def show_curve(file: Path, trainer: str) -> None:
+def show_curve(output: Path, trainer: str) -> None:
     """The last epochs of ``curve.csv`` as a table artifact, if the trainer writes one."""
+    from score_to_audio.training.folder import CURVE  # imports PyTorch, as the training did
+
+    file = output / CURVE
     if not file.is_file():
         return
     with file.open(newline="", encoding="utf-8") as lines:

@@ -222,7 +222,7 @@ def reconstructed(
     """The recording through a codec and back, as a FLAC file; peaks limited as those of every synthesizer."""
 
     def make(path: Path) -> None:
-        from adapters.codec import reconstruct
+        from adapters.codec import loaded_codec, reconstruct
         from synthesizers.limiter import limit_peaks
 
         sound = reconstruct(loaded_codec(checkpoint, device), read_audio(recording.path))
@@ -260,16 +260,3 @@ def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> 
 
 def _write(sound: Waveform, path: Path, form: Literal["flac", "mp3"]) -> None:
     write_audio(stream_of(sound), path, format=form)
-
-
-def loaded_codec(checkpoint: Checkpoint, device: str) -> Any:
-    """The codec, loaded once per process."""
-    return _codec(checkpoint.sha256, checkpoint.name, tuple(checkpoint.files.items()), device)
-
-
-@lru_cache(maxsize=2)
-def _codec(sha256: str, name: str, files: tuple[tuple[str, Path], ...], device: str) -> Any:
-    from adapters.codec import load_codec
-    from score_to_audio.plugins import Checkpoint
-
-    return load_codec(Checkpoint(name, dict(files), sha256), device=device)

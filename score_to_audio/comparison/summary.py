@@ -142,7 +142,9 @@ def _embedding(audio: TracedFile, codec: Checkpoint, device: str, store: Artifac
     """The moments of a sound's embedding, kept in the store."""
 
     def make(path: Path) -> None:
-        found = moments(latents(derived.loaded_codec(codec, device), read_audio(audio.path)))
+        from adapters.codec import loaded_codec
+
+        found = moments(latents(loaded_codec(codec, device), read_audio(audio.path)))
         with path.open("wb") as file:
             np.savez(file, count=found.count, total=found.total, products=found.products)
 

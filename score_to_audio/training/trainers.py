@@ -69,17 +69,18 @@ class Trainer:
             )
         return read_config(path, self.module.CONFIG)
 
-    def parts(self, data: Path) -> tuple[list[Part], list[str]]:
-        """What can be prepared one by one, and one sentence for each file that is left out.
+    def parts(self, data: Path) -> tuple[dict[str, Part], list[str]]:
+        """What can be prepared one by one, by the path below ``data``, and one sentence for each file that is
+        left out.
 
         Raises ``InputError``."""
         from score_to_audio.formats.matches import pieces
         from score_to_audio.training.recordings import find_recordings
 
         if self.data == "corpus":
-            return [piece for split in PREPARED_SPLITS for piece in pieces(data, split)], []
+            return {piece.folder: piece for split in PREPARED_SPLITS for piece in pieces(data, split)}, []
         recordings, left_out = find_recordings(data)
-        return list(recordings), left_out
+        return {str(one.path.relative_to(data)): one for one in recordings}, left_out
 
 
 TRAINERS = {

@@ -217,7 +217,7 @@ def _step(
     figures = dict.fromkeys(("loss", "spectrum", "sound", "discriminator"), 0.0)
     if stage == "acoustic":
         made = spectra(model.text2mel, part, _masks(model, part, random))
-        total = spectrum_loss(made, part.frames, settings.attention_width).total()
+        total = spectrum_loss(made, part.frames, model.attention_width).total()
         figures["spectrum"] = total.item()
         sound = None
     elif stage == "vocoder":
@@ -234,7 +234,7 @@ def _step(
     figures["loss"] = total.item()
     if sound is not None:
         figures["sound"] = sound.loss.total().item()
-        if settings.adversarial:
+        if model.adversarial:
             figures["discriminator"] = _judge(model, sound, optimizations)
     return figures
 

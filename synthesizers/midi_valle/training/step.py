@@ -53,13 +53,15 @@ def losses(
 ) -> dict[str, Loss]:
     """Of the networks that are trained; ``watched`` gets the attention of each."""
     found = {}
-    seen: dict[str, list[Tensor]] = {} if watched is None else watched
+
+    def watch(name: str) -> list[Tensor] | None:
+        return None if watched is None else watched.setdefault(name, [])
+
     if part != "others":
-        first = None if watched is None else seen.setdefault("first", [])
-        found["first"] = first_loss(network, batch, first)
+        found["first"] = first_loss(network, batch, watch("first"))
     if part != "first":
-        others = None if watched is None else seen.setdefault("others", [])
-        found["others"] = other_loss(network, batch, draws.draw(), draw_prefix(batch, random), others)
+        stage, prefix = draws.draw(), draw_prefix(batch, random)
+        found["others"] = other_loss(network, batch, stage, prefix, watch("others"))
     return found
 
 
@@ -90,16 +92,17 @@ def step(
     watched: dict[str, list[Tensor]] | None = {} if alignment else None
     with mixed_precision(batch.codes.device, precision):
         found = losses(network, batch, draws, moment.random, part, watched)
-    total = total_of(found)
-    shown = [
-        alignment_loss(batch, scores[0], frame_rate, ahead=int(name == "first"))
-        for name, scores in (watched or {}).items()
-    ]
-    if shown:
-        total = total + alignment * batch.frames * torch.stack(shown).mean()
+    total, aligned = total_of(found), {}
+    if watched:
+        shown = [
+            alignment_loss(batch, scores[0], frame_rate, ahead=int(name == "first"))
+            for name, scores in watched.items()
+        ]
+        distance = torch.stack(shown).mean()
+        total = total + alignment * batch.frames * distance
+        aligned = {"alignment": float(distance.detach())}
     (total / batch.frames if per_frame else total).backward()
     optimization.update()
-    aligned = {"alignment": float(torch.stack(shown).mean().detach())} if shown else {}
     return {**figures(batch, found), **aligned}
 
 
