@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from score_to_audio.training.loop import Figures, Moment, Task
     from score_to_audio.training.optimization import Optimization
     from synthesizers.codecs.encodec import CodecConfig
-    from synthesizers.midi_valle.training.network import TrainingNetwork
+    from synthesizers.midi_valle.training.network import Batch, TrainingNetwork
     from synthesizers.midi_valle.training.segments import TrainingSegment
     from synthesizers.midi_valle.training.step import StageDraws
 
@@ -65,6 +66,13 @@ class MidiValleTrainingSettings(BaseModel):
         default=0.0,
         ge=0,
         description="Weight of a loss that shows two heads where the notes are; from nothing 1.",
+    )
+    excerpt: float = Field(
+        default=0.0,
+        ge=0,
+        le=24,
+        description="Seconds at most of a part of a segment, drawn anew each time and behind another part of "
+        "three seconds as its prompt; 0: whole segments, as published.",
     )
     dropout: float = Field(default=0.1, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = Field(
@@ -213,17 +221,25 @@ def _task(
 ) -> Task[list[int]]:
     from score_to_audio.training.loop import Task
     from synthesizers.midi_valle.training import step
-    from synthesizers.midi_valle.training.segments import batches, collate
+    from synthesizers.midi_valle.training.segments import PROMPT, batches, collate, prompted
 
+    longest = settings.excerpt
     durations, to_judge = (
-        [len(one.codes) / frame_rate for one in segments] for segments in (to_train, to_validate)
+        [min(len(one.codes) / frame_rate, PROMPT + longest if longest else math.inf) for one in segments]
+        for segments in (to_train, to_validate)
     )
+
+    def collated(segments: Sequence[TrainingSegment], number: int) -> Batch:
+        if longest:
+            random = numpy_generator(settings.seed, 0, number)
+            segments = [prompted(one, frame_rate, longest, random) for one in segments]
+        return collate(segments, device)
 
     def plan(epoch: int) -> list[list[int]]:
         return batches(durations, settings.batch_seconds, numpy_generator(settings.seed, epoch))
 
     def train_on(chosen: list[int], moment: Moment) -> Figures:
-        batch = collate([to_train[index] for index in chosen], device)
+        batch = collated([to_train[index] for index in chosen], moment.total)
         optimization.set_learning_rate(_learning_rate(settings, moment, optimization.pending))
         return step.step(
             optimization,
@@ -239,7 +255,9 @@ def _task(
 
     def validate() -> Figures:
         parts = batches(to_judge, settings.batch_seconds)
-        judged = (collate([to_validate[index] for index in part], device) for part in parts)
+        judged = (
+            collated([to_validate[index] for index in part], number) for number, part in enumerate(parts)
+        )
         return step.validated(optimization.network, judged, settings.part)
 
     return Task(plan, train_on, validate, merit=lambda figures: -figures["validation_loss"])

@@ -1,11 +1,11 @@
 """Recordings to train miniatures on: the sampled piano plays excerpts of the corpus.
 
     python -m benchmarks.played_recordings FOLDER [--split train] [--excerpts 140] [--seconds 40 80]
-        [--seed 0]
+        [--rooms off small hall] [--tilt -2 1.5] [--level -30 -20] [--seed 0]
 
 Writes ``NAME.wav`` (32 kHz, mono, 16 bits) and ``NAME.mid`` from one performance per piece, in turn. Each
-excerpt has a room, a tilt of its spectrum and a level of its own, drawn from the seed; they are in
-``index.csv``. Reads the unpacked corpus that SCORE_TO_AUDIO_CORPUS names. Two hours of sound take eight
+excerpt has a room, a tilt of its spectrum (dB per octave, around 1 kHz) and a level (RMS, dB of full scale) of
+its own, drawn from the seed; they are in ``index.csv``. Reads the unpacked corpus that SCORE_TO_AUDIO_CORPUS names. Two hours of sound take eight
 minutes of processor time.
 """
 
@@ -33,10 +33,6 @@ from score_to_audio.types import Waveform
 RATE = 32_000
 """Hz"""
 ROOMS = ("off", "small", "hall")
-TILT = (-2.0, 1.5)
-"""dB per octave, around 1 kHz."""
-LEVEL = (-30.0, -20.0)
-"""RMS, dB of full scale."""
 PEAK = 0.95
 FEWEST_NOTES = 40
 """Excerpts with fewer are drawn again."""
@@ -49,6 +45,9 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--excerpts", type=int, default=140)
     parser.add_argument("--seconds", type=float, nargs=2, default=(40.0, 80.0), metavar=("LEAST", "MOST"))
+    parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=ROOMS)
+    parser.add_argument("--tilt", type=float, nargs=2, default=(-2.0, 1.5), metavar=("LEAST", "MOST"))
+    parser.add_argument("--level", type=float, nargs=2, default=(-30.0, -20.0), metavar=("LEAST", "MOST"))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     corpus = os.environ.get("SCORE_TO_AUDIO_CORPUS")
@@ -60,7 +59,7 @@ def main() -> None:
     chosen = performances(Path(corpus), given.split, random)
     for number, path in zip(range(given.excerpts), chosen, strict=False):
         name = f"{number:03d}"
-        conditions = record(Path(corpus) / path, given.folder / name, given.seconds, random)
+        conditions = record(Path(corpus) / path, given.folder / name, given, random)
         rows.append((name, str(path), *conditions))
         print(*rows[-1], flush=True)
     with (given.folder / INDEX).open("w", newline="") as file:
@@ -80,19 +79,19 @@ def performances(corpus: Path, split: str, random: np.random.Generator) -> Itera
 
 
 def record(
-    performance: Path, target: Path, seconds: tuple[float, float], random: np.random.Generator
+    performance: Path, target: Path, given: argparse.Namespace, random: np.random.Generator
 ) -> tuple[str, ...]:
     """Write one excerpt; returns start, seconds, room, tilt and level."""
     whole = read_performance(performance)
     while True:
-        length = min(random.uniform(*seconds), whole.end)
+        length = min(random.uniform(*given.seconds), whole.end)
         start = random.uniform(0.0, whole.end - length)
         notes = ((whole.onset >= start) & (whole.onset < start + length)).sum()
         if notes >= min(FEWEST_NOTES, len(whole)):
             break
     excerpt = cut_notes(whole, start, start + length)
-    room = ROOMS[random.integers(len(ROOMS))]
-    tilt, level = random.uniform(*TILT), random.uniform(*LEVEL)
+    room = given.rooms[random.integers(len(given.rooms))]
+    tilt, level = random.uniform(*given.tilt), random.uniform(*given.level)
     sound = collect(played(excerpt, room))
     mono = Waveform(sound.samples.mean(axis=0, keepdims=True), sound.sample_rate)
     samples = resample(mono, RATE).samples[0, : round(length * RATE)]

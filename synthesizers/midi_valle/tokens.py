@@ -94,6 +94,19 @@ def tokens_of_grid(start: Ticks, duration: Ticks, pitch: Ticks, velocity: Ticks)
     return np.concatenate([np.full((1, 6), BOS), body, np.full((1, 6), EOS)])
 
 
+def notes_of_tokens(tokens: Tokens) -> NoteArray:
+    """The notes that tokens stand for; of two velocities the higher."""
+    pitch, velocity, duration, _, position, bar = tokens[1:-1].T
+    onset = (bar - SPECIALS) * BAR + position - SPECIALS
+    offset = onset + duration - SPECIALS + 1
+    return NoteArray(
+        onset / TICKS_PER_SECOND,
+        offset / TICKS_PER_SECOND,
+        pitch - SPECIALS + LOWEST_PITCH,
+        (velocity - SPECIALS) * 2 + 1,
+    )
+
+
 def rounded(values: NDArray[np.float64]) -> Ticks:
     """To the nearest whole number, halves up."""
     return np.floor(values + 0.5).astype(np.int64)

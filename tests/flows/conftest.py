@@ -47,14 +47,22 @@ class Server:
         )
 
     def ask(self, path: str, body: Any = None) -> Any:
-        """What the API answers; with a body, a POST."""
+        """What the API answers; with a body, a POST. Repeats what the server answers with 503, as Prefect's
+        own client does: its SQLite database was locked by another request."""
         request = urllib.request.Request(
             f"{self.environment['PREFECT_API_URL']}/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def knows(self, deployment: str) -> bool:
         try:

@@ -17,6 +17,8 @@ from synthesizers.positions import sinusoidal_positions
 
 FIXED = ("nar_text_position.alpha", "nar_audio_position.alpha")
 """Parameters that are not trained."""
+NUMBERS = tuple(f"feat_emb.{field}." for field in range(1, 6))
+"""Tables of the fields after the pitch."""
 WATCHED = 1
 """Layer whose attention may learn where notes are: the first can work out their times."""
 
@@ -197,8 +199,14 @@ def _register(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
 
 
 def _initial(name: str, shape: tuple[int, ...]) -> Tensor:
-    """As PyTorch starts modules of these kinds; the scale of adaptive norms starts at 1."""
+    """As PyTorch starts modules of these kinds; the scale of adaptive norms starts at 1.
+
+    Tables of numbers (velocity, duration, interval, position, bar) start as sinusoids, so that neighbours are
+    alike: one by one their thousands of rows would be learnt from few examples each.
+    """
     values = torch.empty(shape)
+    if name.startswith(NUMBERS):
+        return sinusoidal_positions(*shape) * (2 / shape[1]) ** 0.5
     if name.endswith(".alpha") or (len(shape) == 1 and name.endswith("weight")):
         return nn.init.ones_(values)
     if len(shape) == 1:

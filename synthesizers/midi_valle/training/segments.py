@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from score_to_audio.types import HIGHEST_PITCH, LOWEST_PITCH
 from synthesizers.midi_valle import official
 from synthesizers.midi_valle.segments import TAIL, notes_between
-from synthesizers.midi_valle.tokens import NoteArray, Tokens, tokens_of_notes
+from synthesizers.midi_valle.tokens import NoteArray, Tokens, notes_of_tokens, tokens_of_notes
 from synthesizers.midi_valle.training.network import Batch
 
 SHORTEST, LONGEST = 3.0, 20.0
 """Seconds of the segments that are trained on."""
 QUADRATIC = 10.0
 """Seconds of a segment that counts twice in a batch: attention grows with the square of the length."""
+PROMPT = 3.0
+"""Seconds."""
 BUCKETS = 10
 """Groups of segments of similar length, among which batches are formed; fewer for a few segments."""
 
@@ -77,6 +79,26 @@ def _usable(found: Sequence[Cut], length: int, rate: int) -> list[Cut]:
         for cut in found
         if len(cut.tokens) > 2 and min(cut.samples.stop, length) - cut.samples.start >= SHORTEST * rate
     ]
+
+
+def prompted(
+    segment: TrainingSegment, frame_rate: float, longest: float, random: np.random.Generator
+) -> TrainingSegment:
+    """Two random parts of a segment, one after the other, as the model reads a prompt and writes a segment.
+
+    The first has ``PROMPT`` seconds, the second half of ``longest`` seconds to ``longest``; both are shorter
+    where the segment is. Notes that sound across an end are cut there.
+    """
+    notes, whole = notes_of_tokens(segment.tokens), len(segment.codes)
+    parts = []
+    for wanted in (PROMPT, random.uniform(longest / 2, longest)):
+        frames = min(round(wanted * frame_rate), whole)
+        start = int(random.integers(whole - frames + 1))
+        part = notes_between(notes, start / frame_rate, (start + frames) / frame_rate)
+        parts.append((part, segment.codes[start : start + frames]))
+    (prompt, prompt_codes), (rest, codes) = parts
+    joined = NoteArray.joined(prompt, rest.shifted(len(prompt_codes) / frame_rate))
+    return TrainingSegment(tokens_of_notes(joined), np.concatenate([prompt_codes, codes]))
 
 
 def batches(
