@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from score_to_audio import progress
 from score_to_audio.errors import InputError
+from score_to_audio.machine import has_fast_bfloat16
 from score_to_audio.plugins import Checkpoint, CheckpointName, Parameters, Prompt, Spec
 from score_to_audio.types import AudioStream, Performance, Waveform
 
@@ -69,9 +70,10 @@ class MidiValleParameters(Parameters):
         description="How segments are joined: continuous decodes them as one (auto); the others are the "
         "published program's, and all but naive shorten the piece (auto with compatibility: naive).",
     )
-    precision: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16",
-        description="Of linear layers (with AMX of attention, too); float32 is exact, half as fast.",
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Of linear layers (with AMX of attention, too); float32 is exact. auto: bfloat16, twice "
+        "as fast, where the processor or GPU has instructions for it.",
     )
     batch_size: int = Field(
         default=16, ge=1, le=64, description="Segments at a time; the result does not depend on it."
@@ -126,9 +128,8 @@ class MidiValleSynthesizer:
         from adapters.codec import load_codec
 
         self._parameters = parameters
-        _warn_of_slow_bfloat16(parameters.precision, device)
         model, codec = checkpoints["checkpoint"], checkpoints["codec"]
-        self._model = load_model(model.weights, parameters.precision, device)
+        self._model = load_model(model.weights, usable_precision(parameters.precision, device), device)
         self._codec = load_codec(codec, device=device)
         found = self._codec.config.n_q, self._codec.config.bins
         needed = self._model.config.codebooks, self._model.config.codes
@@ -505,9 +506,11 @@ def checkpoint_tensors(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _warn_of_slow_bfloat16(precision: Precision, device: str) -> None:
-    import torch
-
-    fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if precision == "bfloat16" and not fast:
+def usable_precision(wanted: Literal["auto", "bfloat16", "float32"], device: str) -> Precision:
+    """``auto``: bfloat16 where it is fast, else float32."""
+    fast = has_fast_bfloat16(device)
+    if wanted == "auto":
+        return "bfloat16" if fast else "float32"
+    if wanted == "bfloat16" and not fast:
         log.warning("this processor has no bfloat16 instructions; precision=float32 will be faster")
+    return wanted

@@ -4,9 +4,9 @@
         [--rooms off small hall] [--tilt -2 1.5] [--level -30 -20] [--seed 0]
 
 Writes ``NAME.wav`` (32 kHz, mono, 16 bits) and ``NAME.mid`` from one performance per piece, in turn. Each
-excerpt has a room, a tilt of its spectrum (dB per octave, around 1 kHz) and a level (RMS, dB of full scale) of
-its own, drawn from the seed; they are in ``index.csv``. Reads the unpacked corpus that SCORE_TO_AUDIO_CORPUS names. Two hours of sound take eight
-minutes of processor time.
+excerpt has a room, a tilt of its spectrum (dB per octave, around 1 kHz) and a level (RMS, dB of full scale)
+of its own, drawn from the seed; they are in ``index.csv``. Reads the unpacked corpus that
+SCORE_TO_AUDIO_CORPUS names. Two hours of sound take eight minutes of processor time.
 """
 
 from __future__ import annotations

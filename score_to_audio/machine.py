@@ -19,6 +19,15 @@ def cores() -> int:
     return found
 
 
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether ``device`` computes in bfloat16 at least as fast as in float32. Processors without instructions
+    for it (AVX-512 BF16, AMX) are several times slower."""
+    import torch
+
+    kind = torch.device(device).type
+    return kind != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def available_memory() -> int:
     """Bytes that can be allocated without swapping."""
     found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

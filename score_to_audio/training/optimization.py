@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from score_to_audio.machine import has_fast_bfloat16
 from score_to_audio.seeding import generator
 
 Precision = Literal["float32", "bfloat16"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -97,12 +102,23 @@ def unbiased_average(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def mixed_precision(device: torch.device | str, precision: Precision) -> AbstractContextManager[None]:
-    """Matrix products and convolutions in ``precision`` within the block; bfloat16 needs no scaling."""
+    """Matrix products and convolutions in ``precision`` within the block; bfloat16 needs no scaling.
+
+    Where bfloat16 is slow, the block computes in float32, with a warning.
+    """
     kind = torch.device(device).type
-    context: AbstractContextManager[None] = torch.autocast(
-        kind, torch.bfloat16, enabled=precision == "bfloat16"
-    )
+    mixed = precision == "bfloat16"
+    if mixed and not has_fast_bfloat16(kind):
+        mixed = False
+        _warn_of_float32()
+    context: AbstractContextManager[None] = torch.autocast(kind, torch.bfloat16, enabled=mixed)
     return context
+
+
+@cache
+def _warn_of_float32() -> None:
+    """Once per process."""
+    log.warning("this processor has no bfloat16 instructions; training in float32")
 
 
 @contextmanager

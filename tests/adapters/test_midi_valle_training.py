@@ -27,7 +27,7 @@ from score_to_audio.training.folder import BEST, CURVE, LAST
 from score_to_audio.training.recordings import find_recordings, split
 from score_to_audio.types import Performance
 from synthesizers.midi_valle.network import MidiValleConfig
-from synthesizers.midi_valle.tokens import NoteArray, tokens_of_notes
+from synthesizers.midi_valle.tokens import NoteArray, notes_of_tokens, tokens_of_notes
 from synthesizers.midi_valle.training.losses import alignment_loss
 from synthesizers.midi_valle.training.network import FIXED
 from synthesizers.midi_valle.training.segments import (
@@ -37,6 +37,7 @@ from synthesizers.midi_valle.training.segments import (
     collate,
     cuts,
     official_cuts,
+    prompted,
 )
 from tests.synthesizers.midi_valle_checkpoints import TINY, write_codec, write_model
 
@@ -214,6 +215,32 @@ def test_segments_need_notes_and_sound() -> None:
     assert cuts(notes, 8.0, 2 * RATE, RATE) == []
     empty = notes.where(np.array([False]))
     assert cuts(empty, 8.0, 10 * RATE, RATE) == []
+
+
+def test_an_excerpt_with_its_prompt_plays_what_its_codes_hold() -> None:
+    """A note every half second from 0 on for a quarter; codes are the numbers of the frames."""
+    onset = np.arange(0.0, 16.0, 0.5)
+    notes = NoteArray(onset, onset + 0.25, 40 + np.arange(len(onset)), np.full(len(onset), 64))
+    frames = np.arange(800)[:, None] + np.zeros((1, 4), np.int64)
+    segment = TrainingSegment(tokens_of_notes(notes), frames)
+    for seed in range(20):
+        made = prompted(segment, 50.0, 6.0, numpy_generator(seed))
+        assert 150 + 150 <= len(made.codes) <= 150 + 300
+        breaks = np.flatnonzero(np.diff(made.codes[:, 0]) != 1)
+        assert set(breaks) <= {149}
+        found = notes_of_tokens(made.tokens)
+        struck = found.where(found.offset - found.onset > 0.24)  # others are cut at an end
+        for time, pitch in zip(struck.onset, struck.pitch, strict=True):
+            frame = made.codes[int(time * 50 + 0.01), 0]
+            assert abs(frame / 50 - 0.5 * (pitch - 40)) < 0.03
+    assert len(prompted(segment, 50.0, 40.0, numpy_generator(0)).codes) == 150 + 800
+
+
+def test_training_on_excerpts_learns(run: Any, tmp_path: Path) -> None:
+    list(run(tmp_path, config(**{**BY_HEART, "epochs": 30, "excerpt": 1.0})))
+    with (tmp_path / CURVE).open(newline="") as file:
+        found = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    assert found[-1] < found[0] - 1
 
 
 def test_batches_hold_all_segments_once() -> None:

@@ -17,6 +17,7 @@ from renderers.pianist_mean.network import Network, Sizes
 from renderers.pianist_mean.training.batches import Material, batches, excerpt_count
 from renderers.pianist_mean.training.loss import PARTS, loss
 from score_to_audio.training.loop import cosine
+from score_to_audio.training.optimization import mixed_precision
 
 
 class TrainingSettings(BaseModel):
@@ -68,7 +69,7 @@ def train_network(
                 rate = cosine(step / steps, highest=settings.learning_rate, warm_up=settings.warm_up)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                with torch.autocast("cpu", torch.bfloat16):
+                with mixed_precision("cpu", "bfloat16"):
                     notes, beats = network(excerpts.batch)
                 value, parts = loss(notes.float(), beats.float(), excerpts)
                 optimizer.zero_grad(set_to_none=True)
