@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from synthesizers.midi_valle.segments import SegmentRequest
     from synthesizers.midi_valle.tokens import NoteArray
 
+SEGMENT_LENGTH = 16.0
+"""Seconds; the published model is trained on 15 to 20."""
+TRAINING_CONFIG = "config"
+"""Where checkpoints trained here keep the configuration of their training."""
 PROMPT_LENGTH = 3.0
 """Seconds of prompt: as in training (paper, section 4.3)."""
 MAX_PROMPT_LENGTH = 6.0
@@ -58,8 +63,12 @@ class MidiValleParameters(Parameters):
     temperature: float = Field(default=1.0, ge=0.05, le=5, description="Below 1 plays safer.")
     top_k: int = Field(default=0, ge=0, le=2048, description="Draw from the k likeliest only; 0: from all.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Draw from the likeliest of this total only.")
-    segment_length: float = Field(
-        default=16.0, ge=4, le=24, description="Seconds generated in one piece (trained on 15 to 20)."
+    segment_length: float | None = Field(
+        default=None,
+        ge=4,
+        le=24,
+        description="Seconds generated in one piece; by default 16 (the published model is trained on 15 to "
+        "20), shorter for a checkpoint that was trained on short excerpts.",
     )
     continuation: bool = Field(
         default=False,
@@ -129,6 +138,7 @@ class MidiValleSynthesizer:
 
         self._parameters = parameters
         model, codec = checkpoints["checkpoint"], checkpoints["codec"]
+        self._segment_length = parameters.segment_length or trained_segment_length(model.weights)
         self._model = load_model(model.weights, usable_precision(parameters.precision, device), device)
         self._codec = load_codec(codec, device=device)
         found = self._codec.config.n_q, self._codec.config.bins
@@ -207,7 +217,7 @@ class MidiValleSynthesizer:
             prompt.notes,
             len(prompt.codes),
             self._codec.config.frame_rate,
-            segment_length=self._parameters.segment_length,
+            segment_length=self._segment_length,
             continuation=self._parameters.continuation,
         )
 
@@ -490,6 +500,26 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
         return {name: tensor for name, tensor in checkpoint_tensors(path).items() if name.startswith(prefix)}
 
     return MidiValle(config, read, precision=precision, device=device)
+
+
+def trained_segment_length(path: Path) -> float:
+    """Seconds of the segments that suit a checkpoint: 16, or so that the longest are as long as the excerpts
+    that the trainer of this project drew."""
+    from score_to_audio.weights import load_checkpoint, safetensors_metadata
+    from synthesizers.midi_valle.segments import MAX_LENGTH
+
+    if path.suffix == ".safetensors":
+        config = safetensors_metadata(path).get(TRAINING_CONFIG)
+    else:
+        content = load_checkpoint(path)
+        config = content.get(TRAINING_CONFIG) if isinstance(content, dict) else None
+    if not isinstance(config, str):
+        return SEGMENT_LENGTH
+    try:
+        excerpt = float(json.loads(config)["training"]["excerpt"])
+    except (ValueError, TypeError, KeyError):  # another program's
+        return SEGMENT_LENGTH
+    return min(excerpt / MAX_LENGTH, SEGMENT_LENGTH) if excerpt > 0 else SEGMENT_LENGTH
 
 
 def checkpoint_tensors(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.codec import loaded_codec
-from adapters.midi_valle import checked_config, checkpoint_tensors
+from adapters.midi_valle import TRAINING_CONFIG, checked_config, checkpoint_tensors
 from adapters.midi_valle_corpus import Preparation, prepare, problems_of, stored_segments
 from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
@@ -125,7 +125,10 @@ def train(
     optimization = _optimization(network.to(device), settings)
     draws = StageDraws(network.config.codebooks)
     state = TrainingState({"optimization": optimization, "draws": draws})
-    folder = TrainingFolder(output, config.model_dump_json(), lambda _: {"model": network.state_dict()})
+    written = config.model_dump_json()
+    folder = TrainingFolder(
+        output, written, lambda _: {"model": network.state_dict(), TRAINING_CONFIG: written}
+    )
     if folder.resume(state):
         yield f"going on after epoch {state.epoch}, batch {state.batch}"
     schedule = Schedule(
@@ -161,11 +164,15 @@ def export(checkpoint: Path, output: Path) -> None:
     from safetensors.torch import save
 
     from score_to_audio.files import replacing
+    from score_to_audio.weights import load_checkpoint
 
+    content = load_checkpoint(checkpoint)
     tensors = checkpoint_tensors(checkpoint)
     checked_config(tensors, checkpoint)
+    config = content.get(TRAINING_CONFIG)
+    metadata = {TRAINING_CONFIG: config} if isinstance(config, str) else None
     with replacing(output) as unfinished:
-        unfinished.write_bytes(save({name: one.half().clone() for name, one in tensors.items()}))
+        unfinished.write_bytes(save({name: one.half().clone() for name, one in tensors.items()}, metadata))
 
 
 def _network(config: MidiValleTrainingConfig, codec: CodecConfig) -> TrainingNetwork:

@@ -14,9 +14,9 @@ import torch
 from typer.testing import CliRunner
 
 from adapters.codec import load_codec
-from adapters.midi_valle import checkpoint_tensors, load_model
+from adapters.midi_valle import checkpoint_tensors, load_model, trained_segment_length
 from adapters.midi_valle_corpus import Preparation, prepare
-from adapters.midi_valle_training import MidiValleTrainingConfig, train
+from adapters.midi_valle_training import MidiValleTrainingConfig, export, train
 from score_to_audio.cli.train import app
 from score_to_audio.errors import InputError
 from score_to_audio.formats.midi import write_performance
@@ -183,6 +183,16 @@ def test_an_exported_checkpoint_is_the_same_model_in_half_precision(tmp_path: Pa
     for name, tensor in before.items():
         torch.testing.assert_close(after[name].float(), tensor, rtol=1e-3, atol=1e-3)
     load_model(tmp_path / "half.safetensors", "float32", "cpu")
+
+
+def test_a_checkpoint_knows_the_segments_that_suit_it(run: Any, tmp_path: Path) -> None:
+    assert trained_segment_length(write_model(tmp_path / "published.pt").weights) == 16
+    list(run(tmp_path, config(epochs=1, excerpt=5.0)))
+    export(tmp_path / BEST, tmp_path / "half.safetensors")
+    for name in (LAST, BEST, "half.safetensors"):
+        assert trained_segment_length(tmp_path / name) == 4
+    list(run(tmp_path / "whole", config(epochs=1)))
+    assert trained_segment_length(tmp_path / "whole" / BEST) == 16
 
 
 def test_from_nothing_has_the_sizes_asked_for(run: Any, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ FIXED = ("nar_text_position.alpha", "nar_audio_position.alpha")
 """Parameters that are not trained."""
 NUMBERS = tuple(f"feat_emb.{field}." for field in range(1, 6))
 """Tables of the fields after the pitch."""
+TABLES = {"feat_emb.0.": 2.0, "ar_audio_embedding.": 1.0}
+"""Standard deviations of other tables. Pitches have 32 of 544 columns and matter most."""
 WATCHED = 1
 """Layer whose attention may learn where notes are: the first can work out their times."""
 
@@ -201,12 +203,14 @@ def _register(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
 def _initial(name: str, shape: tuple[int, ...]) -> Tensor:
     """As PyTorch starts modules of these kinds; the scale of adaptive norms starts at 1.
 
-    Tables of numbers (velocity, duration, interval, position, bar) start as sinusoids, so that neighbours are
-    alike: one by one their thousands of rows would be learnt from few examples each.
+    The tables of notes and of the first codebook start as large as the positions that are added to them, or
+    notes and codes would take long to stand out from where they are. Tables of numbers (velocity, duration,
+    interval, position, bar) start as sinusoids, so that neighbours are alike: each of their thousands of rows
+    is learnt from few examples. Tables that also predict start smaller.
     """
     values = torch.empty(shape)
     if name.startswith(NUMBERS):
-        return sinusoidal_positions(*shape) * (2 / shape[1]) ** 0.5
+        return sinusoidal_positions(*shape)
     if name.endswith(".alpha") or (len(shape) == 1 and name.endswith("weight")):
         return nn.init.ones_(values)
     if len(shape) == 1:
@@ -215,5 +219,6 @@ def _initial(name: str, shape: tuple[int, ...]) -> Tensor:
             values[: len(values) // 2] = 1
         return values
     if ("embedding" in name and "text_embedding" not in name) or name.startswith("feat_emb"):
-        return nn.init.normal_(values, std=shape[1] ** -0.5)
+        deviation = next((one for start, one in TABLES.items() if name.startswith(start)), shape[1] ** -0.5)
+        return nn.init.normal_(values, std=deviation)
     return nn.init.xavier_uniform_(values)
