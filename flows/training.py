@@ -19,6 +19,7 @@ from flows.server import ignore_server_outage
 from flows.tasks import TASK_OPTIONS, FlowState, ProgressArtifact, failed_state, final_state, reason
 from score_to_audio import logs, progress
 from score_to_audio.errors import EXPECTED_ERRORS, InputError
+from score_to_audio.machine import keep_freed_memory
 from score_to_audio.registry import resolve_device
 from score_to_audio.settings import Device
 from score_to_audio.store import default_store, open_store
@@ -96,6 +97,7 @@ def _prepared(
 @task(task_run_name="prepare {name}", **TASK_OPTIONS)
 def prepare_part(name: str, part: Any, trainer: str, config: str, store: str, device: str) -> FlowState:
     """One piece or recording. ``config``: the configuration as JSON."""
+    keep_freed_memory()
     try:
         module = TRAINERS[trainer].module
         settings = module.CONFIG.model_validate_json(config)
@@ -125,6 +127,7 @@ def train(
         device: auto, cpu or cuda.
     """
     logger = get_run_logger()
+    keep_freed_memory()
     try:
         logs.configure_flow_logging()
         chosen = TRAINERS[trainer]

@@ -43,9 +43,11 @@ for _trainer in TRAINERS.values():
 
 
 def _train(trainer: Trainer, data: Path, config: Path | None, output: Path, device: str) -> None:
+    from score_to_audio.machine import keep_freed_memory
     from score_to_audio.registry import resolve_device
     from score_to_audio.store import default_store
 
+    keep_freed_memory()
     settings = trainer.config(config)
     module, chosen = trainer.module, resolve_device(device)
     for line in module.train(data, settings, output, default_store(), chosen):
