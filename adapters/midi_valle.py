@@ -505,21 +505,24 @@ def load_model(path: Path, precision: Precision, device: str) -> MidiValle:
 def trained_segment_length(path: Path) -> float:
     """Seconds of the segments that suit a checkpoint: 16, or so that the longest are as long as the excerpts
     that the trainer of this project drew."""
-    from score_to_audio.weights import load_checkpoint, safetensors_metadata
     from synthesizers.midi_valle.segments import MAX_LENGTH
 
-    if path.suffix == ".safetensors":
-        config = safetensors_metadata(path).get(TRAINING_CONFIG)
-    else:
-        content = load_checkpoint(path)
-        config = content.get(TRAINING_CONFIG) if isinstance(content, dict) else None
-    if not isinstance(config, str):
-        return SEGMENT_LENGTH
     try:
-        excerpt = float(json.loads(config)["training"]["excerpt"])
-    except (ValueError, TypeError, KeyError):  # another program's
+        excerpt = float(json.loads(training_config(path) or "")["training"]["excerpt"])
+    except (ValueError, TypeError, KeyError):  # none, or another program's
         return SEGMENT_LENGTH
     return min(excerpt / MAX_LENGTH, SEGMENT_LENGTH) if excerpt > 0 else SEGMENT_LENGTH
+
+
+def training_config(path: Path) -> str | None:
+    """The configuration of the training, as JSON, in a checkpoint that was trained or exported here."""
+    from score_to_audio.weights import load_checkpoint, safetensors_metadata
+
+    if path.suffix == ".safetensors":
+        return safetensors_metadata(path).get(TRAINING_CONFIG)
+    content = load_checkpoint(path)
+    found = content.get(TRAINING_CONFIG) if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def checkpoint_tensors(path: Path) -> dict[str, Tensor]:

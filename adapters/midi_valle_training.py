@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.codec import loaded_codec
-from adapters.midi_valle import TRAINING_CONFIG, checked_config, checkpoint_tensors
+from adapters.midi_valle import TRAINING_CONFIG, checked_config, checkpoint_tensors, training_config
 from adapters.midi_valle_corpus import Preparation, prepare, problems_of, stored_segments
 from score_to_audio.checkpoints import find
 from score_to_audio.errors import InputError
@@ -164,13 +164,11 @@ def export(checkpoint: Path, output: Path) -> None:
     from safetensors.torch import save
 
     from score_to_audio.files import replacing
-    from score_to_audio.weights import load_checkpoint
 
-    content = load_checkpoint(checkpoint)
     tensors = checkpoint_tensors(checkpoint)
     checked_config(tensors, checkpoint)
-    config = content.get(TRAINING_CONFIG)
-    metadata = {TRAINING_CONFIG: config} if isinstance(config, str) else None
+    config = training_config(checkpoint)
+    metadata = None if config is None else {TRAINING_CONFIG: config}
     with replacing(output) as unfinished:
         unfinished.write_bytes(save({name: one.half().clone() for name, one in tensors.items()}, metadata))
 
@@ -230,16 +228,16 @@ def _task(
     from synthesizers.midi_valle.training import step
     from synthesizers.midi_valle.training.segments import PROMPT, batches, collate, prompted
 
-    longest = settings.excerpt
+    longest = PROMPT + settings.excerpt if settings.excerpt else math.inf
     durations, to_judge = (
-        [min(len(one.codes) / frame_rate, PROMPT + longest if longest else math.inf) for one in segments]
+        [min(len(one.codes) / frame_rate, longest) for one in segments]
         for segments in (to_train, to_validate)
     )
 
     def collated(segments: Sequence[TrainingSegment], number: int) -> Batch:
-        if longest:
+        if settings.excerpt:
             random = numpy_generator(settings.seed, 0, number)
-            segments = [prompted(one, frame_rate, longest, random) for one in segments]
+            segments = [prompted(one, frame_rate, settings.excerpt, random) for one in segments]
         return collate(segments, device)
 
     def plan(epoch: int) -> list[list[int]]:

@@ -106,6 +106,12 @@ def segments(audio: Path, store: Store, codec: Checkpoint, share: float) -> list
     return prepare(trained, preparation, pytest.fail)
 
 
+def curve(folder: Path, name: str) -> list[float]:
+    """A figure of each epoch."""
+    with (folder / CURVE).open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
+
+
 def test_two_recordings_are_learnt_by_heart(
     run: Any, audio: Path, store: Store, codec: Checkpoint, tmp_path: Path
 ) -> None:
@@ -141,8 +147,7 @@ def test_the_attention_is_shown_the_notes_struck_last() -> None:
 
 def test_guided_attention_learns(run: Any, tmp_path: Path) -> None:
     list(run(tmp_path, config(**{**BY_HEART, "epochs": 30, "alignment": 1.0})))
-    with (tmp_path / CURVE).open(newline="") as file:
-        found = [float(row["alignment"]) for row in csv.DictReader(file)]
+    found = curve(tmp_path, "alignment")
     assert found[-1] < found[0] - 0.3
 
 
@@ -248,8 +253,7 @@ def test_an_excerpt_with_its_prompt_plays_what_its_codes_hold() -> None:
 
 def test_training_on_excerpts_learns(run: Any, tmp_path: Path) -> None:
     list(run(tmp_path, config(**{**BY_HEART, "epochs": 30, "excerpt": 1.0})))
-    with (tmp_path / CURVE).open(newline="") as file:
-        found = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    found = curve(tmp_path, "validation_loss")
     assert found[-1] < found[0] - 1
 
 

@@ -208,9 +208,9 @@ def _initial(name: str, shape: tuple[int, ...]) -> Tensor:
     interval, position, bar) start as sinusoids, so that neighbours are alike: each of their thousands of rows
     is learnt from few examples. Tables that also predict start smaller.
     """
-    values = torch.empty(shape)
     if name.startswith(NUMBERS):
         return sinusoidal_positions(*shape)
+    values = torch.empty(shape)
     if name.endswith(".alpha") or (len(shape) == 1 and name.endswith("weight")):
         return nn.init.ones_(values)
     if len(shape) == 1:
