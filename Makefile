@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The versions that everything was tested with; `make LOCKED= ...` takes the newest that pyproject.toml allows.
 LOCKED := --constraint requirements/constraints.txt
 
-.PHONY: demo demo-compare test test-all fast coverage lint format lock licences sbom audit clean
+.PHONY: demo demo-compare demo-page test test-all fast coverage lint format lock licences sbom audit clean
 
 demo: .venv/ready
 	$(BIN)/score-to-audio run examples/scores --output demo --format wav --format ogg
@@ -14,6 +14,16 @@ demo-compare: .venv/ready
 	$(BIN)/python -m pip install --quiet $(LOCKED) --editable ".[listening]"  # engraves the scores
 	$(BIN)/score-to-audio compare examples/compare_bundled.yaml --output demo/compare
 	@echo "Done: open $(CURDIR)/demo/compare/page/index.html"
+
+HALL := --set synthesizer.room=hall
+
+demo-page: .venv/ready
+	$(BIN)/python -m pip install --quiet $(LOCKED) --editable ".[listening,evaluation]"
+	$(BIN)/score-to-audio run examples/scores --measures 1-8 $(HALL) --output demo/recordings
+	$(BIN)/score-to-audio run examples/scores --measures 9-32 $(HALL) --output demo/lessons
+	$(BIN)/score-to-audio train piano-encodec --audio demo/lessons --config examples/miniature_codec.toml --output demo/codec
+	$(BIN)/score-to-audio compare examples/miniature_page.yaml --output demo/page
+	@echo "Done: open $(CURDIR)/demo/page/page/index.html"
 
 # Tests of a file share a process, and what they need is made once; with pytest 9.2, xdist 3.8 loses groups.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
