@@ -14,9 +14,13 @@ from score_to_audio.errors import InputError
 from score_to_audio.files import replacing
 from score_to_audio.parameters import validated
 from score_to_audio.settings import PipelineSettings, flatten_parameters
+from score_to_audio.wording import brief
 
 if TYPE_CHECKING:
     from score_to_audio.types import ParsedScore, Performance
+
+LONGEST_TITLE = 70
+"""Characters, so that it fits beside the renderer and the measures."""
 
 
 @flatten_parameters(settings=renderer_settings)
@@ -76,7 +80,7 @@ def _picture(
     passage = validated(Adjustments, {"measures": measures}).measures
     if passage and not parsed:
         raise InputError(f"{source}: --measures needs the score; give it as the source or with --score")
-    title = (parsed.title if parsed else "") or source.stem
+    title = brief((parsed.title if parsed else "") or source.stem, LONGEST_TITLE)
     if not matches:
         by = f" · {settings.renderer}" if midi is not source else ""
         if passage and parsed:

@@ -50,6 +50,9 @@ MOST_KNOWN_DURATIONS = 1000
 """Texts of durations whose ticks are remembered; a part has a few dozen."""
 MOST_OPEN_SLURS = 16
 """Slurs of one number that may wait for their other end at a time."""
+TITLES = ("work/work-title", "movement-title")
+LONGEST_WORK = 50
+"""Characters of a work's title before that of its movement."""
 MAX_TICKS_PER_QUARTER = 10**9
 """Finest common grid of all divisions; beyond it durations are rounded."""
 
@@ -154,10 +157,11 @@ def read_written(root: Any, part_indices: Sequence[int], name: str) -> WrittenSc
 
 
 def _title(root: Any) -> str:
-    for path in ("work/work-title", "movement-title"):
-        if text := " ".join((root.findtext(path) or "").split()):
-            return text
-    return _credit(root, "title")
+    """Of the work and the movement: a work may be a collection of songs."""
+    work, movement = (" ".join((root.findtext(path) or "").split()) for path in TITLES)
+    if work and movement and movement not in work:
+        return f"{brief(work, LONGEST_WORK)}: {movement}"
+    return work or movement or _credit(root, "title")
 
 
 def _composer(root: Any) -> str:

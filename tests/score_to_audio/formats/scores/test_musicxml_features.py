@@ -396,6 +396,19 @@ def test_title_from_the_movement_or_a_credit() -> None:
     assert parse(document(part([note("C4", 4)]), header=credit)).title == "W"
 
 
+@pytest.mark.parametrize(
+    ("work", "movement", "title"),
+    [
+        ("6 Lieder", "Abend", "6 Lieder: Abend"),
+        ("Abend", "Abend", "Abend"),
+        ("Abend, op. 1", "Abend", "Abend, op. 1"),
+    ],
+)
+def test_title_of_a_work_and_its_movement(work: str, movement: str, title: str) -> None:
+    header = f"<work><work-title>{work}</work-title></work><movement-title>{movement}</movement-title>"
+    assert parse(document(part([note("C4", 4)]), header=header)).title == title
+
+
 # ---------------------------------------------------------------------------------------------- marks
 
 
