@@ -15,7 +15,7 @@ from score_to_audio.adjustments import cut_notes
 from score_to_audio.artifacts import request
 from score_to_audio.errors import InputError
 from score_to_audio.files import sha256_of
-from score_to_audio.formats.audio import MP3_RATES, read_audio, stream_of, write_audio
+from score_to_audio.formats.audio import MP3_RATES, read_audio, stream_audio, stream_of, write_audio
 from score_to_audio.formats.matches import read_match
 from score_to_audio.formats.midi import read_performance, write_performance
 from score_to_audio.formats.resampling import resample
@@ -211,7 +211,7 @@ def cut_recording(recording: TracedFile, start: float, end: float, store: Artifa
     """The part between two times (seconds) as a FLAC file."""
 
     def make(path: Path) -> None:
-        _write(read_audio(recording.path, start=start, seconds=end - start), path, "flac")
+        _write(read_audio(recording.path, start=start, seconds=end - start), path)
 
     return derive(recording, store, make, "audio.flac", "cut", "recording", start=start, end=end)
 
@@ -233,18 +233,21 @@ def reconstructed(
     )
 
 
-def compressed(audio: TracedFile, store: ArtifactStore) -> TracedFile:
-    """The sound as MP3, which every browser plays; an MP3 file as it is."""
-    if audio.artifact is not None:
+def compressed(audio: TracedFile, store: ArtifactStore, gain: float = 0.0) -> TracedFile:
+    """The sound as MP3, which every browser plays, ``gain`` dB louder; an MP3 file without gain as it is."""
+    if not gain and audio.artifact is not None:
         return stored_file(encode(audio.artifact, "mp3", store, loudness=None).artifact, audio, store)
-    if audio.path.suffix.lower() == ".mp3":
+    if not gain and audio.path.suffix.lower() == ".mp3":
         return audio
 
     def make(path: Path) -> None:
-        sound = read_audio(audio.path)
-        _write(sound if sound.sample_rate in MP3_RATES else resample(sound, MP3_RATE), path, "mp3")
+        stream = stream_audio(audio.path)
+        if stream.sample_rate not in MP3_RATES:
+            stream = stream_of(resample(read_audio(audio.path), MP3_RATE))
+        factor = np.float32(10 ** (gain / 20))
+        write_audio(replace(stream, blocks=(factor * block for block in stream.blocks)), path, format="mp3")
 
-    return derive(audio, store, make, "audio.mp3", "encode", "mp3")
+    return derive(audio, store, make, "audio.mp3", "encode", "mp3", gain=gain)
 
 
 def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> TracedFile:
@@ -253,10 +256,10 @@ def at_rate(audio: TracedFile, rate: int, length: int, store: ArtifactStore) -> 
     def make(path: Path) -> None:
         samples = resample(read_audio(audio.path), rate).samples[:, :length]
         padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-        _write(Waveform(padded, rate), path, "flac")
+        _write(Waveform(padded, rate), path)
 
     return derive(audio, store, make, "audio.flac", "encode", "wav", rate=rate, length=length)
 
 
-def _write(sound: Waveform, path: Path, form: Literal["flac", "mp3"]) -> None:
-    write_audio(stream_of(sound), path, format=form)
+def _write(sound: Waveform, path: Path) -> None:
+    write_audio(stream_of(sound), path, format="flac")

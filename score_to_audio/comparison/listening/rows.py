@@ -19,6 +19,10 @@ from score_to_audio.types import Performance, Score
 
 DEEPEST_CUT = -20.0
 """dB: a recording is turned down by this much at most."""
+LOUDEST = -18.0
+"""LUFS that the loudest sound of a row gets, as delivered sounds have."""
+HIGHEST_PEAK = -1.0
+"""dBTP: sounds of a row are not made so loud that one of them exceeds this."""
 
 Timeline = tuple[tuple[float, float], ...]
 """(place in the score, seconds into the audio) pairs, sorted by both; the place is in quarter notes in
@@ -70,7 +74,9 @@ def page_rows(result: ComparisonResult, section: SectionResult, store: ArtifactS
     for row in section.section.rows:
         score, notice = _readable_score(row, result)
         of_score = grid(score.parsed) if score else None
-        cells = tuple(_page_cell(cell, of_score, store) for cell in section.cells if cell.row is row)
+        results = [result for result in section.cells if result.row is row]
+        louder = lift(results)
+        cells = tuple(_page_cell(result, of_score, louder, store) for result in results)
         yield PageRow(section.section, row, score, of_score, notice, cells)
 
 
@@ -85,10 +91,10 @@ def _readable_score(row: Row, result: ComparisonResult) -> tuple[Score | None, s
     return score, f"Reading the score: {'; '.join(notices)}." if notices else ""
 
 
-def _page_cell(result: CellResult, of_score: Grid | None, store: ArtifactStore) -> PageCell:
+def _page_cell(result: CellResult, of_score: Grid | None, louder: float, store: ArtifactStore) -> PageCell:
     if result.cell is None:
         return PageCell(result, failure=result.failure)
-    audio = attempt(lambda sound: derived.compressed(sound, store), result.cell.audio)
+    audio = attempt(lambda sound: derived.compressed(sound, store, louder), result.cell.audio)
     if isinstance(audio, Failure):
         return PageCell(result, failure=audio.reason)
     duration = _duration(audio.path)
@@ -125,6 +131,16 @@ def timeline(of_score: Grid, performance: Performance) -> Timeline:
         quarters.append(end)
         seconds.append(last_release)
     return tuple(zip(quarters, seconds, strict=True))
+
+
+def lift(results: Sequence[CellResult]) -> float:
+    """Whole dB, at least 0, by which all sounds of a row become louder; 0 where no level is known."""
+    room = math.inf
+    for one in results:
+        loudness, peak = (one.values.get(name, math.nan) for name in ("loudness", "true_peak"))
+        if math.isfinite(loudness) and math.isfinite(peak):
+            room = min(room, LOUDEST - loudness, HIGHEST_PEAK - peak)
+    return float(max(math.floor(room), 0)) if math.isfinite(room) else 0.0
 
 
 def gains(cells: Sequence[PageCell]) -> list[float]:

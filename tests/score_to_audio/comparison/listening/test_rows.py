@@ -12,9 +12,10 @@ import pytest
 from renderers.expression import Grid, grid
 from score_to_audio.comparison.cells import Cell
 from score_to_audio.comparison.derived import TracedFile
-from score_to_audio.comparison.listening.rows import DEEPEST_CUT, PageCell, gains, page_rows, timeline
+from score_to_audio.comparison.listening.rows import DEEPEST_CUT, PageCell, gains, lift, page_rows, timeline
 from score_to_audio.comparison.plan import Row
 from score_to_audio.comparison.results import CellResult, ComparisonResult
+from score_to_audio.formats.audio import read_audio
 from score_to_audio.formats.scores.reader import read_score
 from score_to_audio.store import Store
 from tests.score_to_audio.comparison.listening.comparisons import (
@@ -53,6 +54,35 @@ def test_louder_recordings_are_turned_down_to_the_softest_within_limits() -> Non
 
     assert gains(cells(-20.0, -26.5, None, -math.inf)) == [-6.5, 0.0, 0.0, 0.0]
     assert gains(cells(-70.0, -20.0)) == [0.0, DEEPEST_CUT]
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([(-29.5, -13.3), (-28.2, -12.1)], 10.0),  # to -18.2 LUFS
+        ([(-29.5, -13.3), (-28.2, -6.4)], 5.0),  # to -1.4 dBTP
+        ([(-17.0, -8.0), (-40.0, -20.0)], 0.0),
+        ([(-math.inf, -math.inf), (-28.0, -20.0)], 10.0),
+        ([(math.nan, math.nan)], 0.0),
+    ],
+)
+def test_soft_rows_are_made_louder_together(levels: list[tuple[float, float]], expected: float) -> None:
+    results = [
+        CellResult(Row("r"), CONDITIONS[0], None, values={"loudness": loudness, "true_peak": peak})
+        for loudness, peak in levels
+    ]
+    assert lift(results) == expected
+
+
+def test_the_page_plays_a_soft_row_louder(finished: ComparisonResult, page_store: Store) -> None:
+    def peak(values: dict[str, float]) -> float:
+        result = with_cells(finished, replace(finished.sections[0].cells[0], values=values))
+        (row,) = page_rows(result, result.sections[0], page_store)
+        assert row.cells[0].audio is not None
+        return float(np.abs(read_audio(row.cells[0].audio).samples).max())
+
+    louder = peak({"loudness": -24.0, "true_peak": -20.0})
+    assert 20 * np.log10(louder / peak({})) == pytest.approx(6, abs=0.5)
 
 
 def test_a_cell_whose_audio_is_damaged_fails_alone(
